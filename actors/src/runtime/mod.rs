@@ -1,0 +1,279 @@
+//! What attempts run on.
+//!
+//! A [`Runtime`] creates, starts once, observes, stops and removes attempts. It decides nothing: when and
+//! whether to do any of that is the fleet's, what an end means is the job's.
+//!
+//! Invariants, checked for every implementation by the conformance suite:
+//! - an attempt's name is its claim: creating it twice adopts the first, creating over something foreign
+//!   is [`Error::Foreign`] and touches nothing;
+//! - an attempt runs at most once, however often `start` is called;
+//! - an observation is *known*: whatever could not be found out is an [`Error::Unavailable`], never an exit;
+//! - the exit of an attempt survives the death of this process;
+//! - stop, remove and start are idempotent; what is not there is no error.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::id::{AttemptKey, InstallationId};
+use crate::job::spec::{Network, RegistryCredential, Resources, SecurityProfile, StopSignal};
+use crate::secret::Secret;
+
+/// Everything that a runtime needs to create an attempt. Built from the spec by the job's performer; holds
+/// open secrets, so it is never stored and its `Debug` shows none.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Which attempt.
+    pub key: AttemptKey,
+    /// Whose it is.
+    pub installation: InstallationId,
+    /// The image; `None` on a runtime of processes.
+    pub image: Option<String>,
+    /// Replaces the image's entrypoint when not empty.
+    pub entrypoint: Vec<String>,
+    /// The arguments.
+    pub args: Vec<String>,
+    /// The whole environment: the spec's, its secrets and dogwatch's own variables.
+    pub env: BTreeMap<String, Secret>,
+    /// The directory it starts in.
+    pub working_dir: Option<String>,
+    /// The user's labels; the runtime writes its own over them.
+    pub labels: BTreeMap<String, String>,
+    /// Limits; absent ones are the runtime's defaults.
+    pub resources: Resources,
+    /// The network of a container.
+    pub network: Network,
+    /// How far a container is locked down.
+    pub security_profile: SecurityProfile,
+    /// The user in the container.
+    pub user: Option<String>,
+    /// A read-only root file system.
+    pub read_only_root: bool,
+    /// Logins for pulling the image.
+    pub registry_credentials: Vec<RegistryCredential>,
+    /// The signal for a graceful stop, told to engines that want to know it at creation.
+    pub stop_signal: StopSignal,
+    /// The port of a service job that must be reachable from this process.
+    pub service_port: Option<u16>,
+    /// Where a runtime that keeps its own logs writes them (see [`Runtime::keeps_logs`]).
+    pub log_path: PathBuf,
+}
+
+/// What is known of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Observation {
+    /// There is none of that name.
+    Absent,
+    /// It exists and was never started.
+    Created,
+    /// It runs.
+    Running(Running),
+    /// It ran and is over.
+    Exited(Exit),
+}
+
+/// A running attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Running {
+    /// The runtime's own name of it: a container id, a process id.
+    pub runtime_id: String,
+    /// When it started, by the runtime's clock.
+    pub started_at: Timestamp,
+    /// Where its service port can be reached from here, when it has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub address: Option<SocketAddr>,
+}
+
+/// How an attempt ended: facts only; the job derives the cause.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The runtime's own name of it.
+    pub runtime_id: String,
+    /// The exit code; `None` when a signal ended it or nobody saw the end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub code: Option<i32>,
+    /// The signal that ended it, where the runtime tells it apart from a code (an engine reports 128 + n).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub signal: Option<i32>,
+    /// The kernel killed something in it for want of memory.
+    #[serde(default)]
+    pub oom_killed: bool,
+    /// Nobody saw the end: the host restarted under it, or its watcher was killed.
+    #[serde(default)]
+    pub unseen: Option<Unseen>,
+    /// When it started.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Why the end of an attempt is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unseen {
+    /// The host was restarted while it ran.
+    HostRestart,
+    /// The process that watched it is gone.
+    WatcherLost,
+}
+
+/// Why an attempt cannot be started; trying again would not help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartFault {
+    /// The registry or the engine does not know the image.
+    ImageNotFound,
+    /// The registry refused the credentials, or wants some.
+    ImageDenied,
+    /// The command does not exist.
+    CommandNotFound,
+    /// The command is not executable, or of another architecture.
+    CommandNotExecutable,
+    /// The working directory does not exist or cannot be entered.
+    WorkingDirectory,
+    /// The runtime refused the attempt as it is described.
+    Rejected,
+}
+
+/// What can go wrong with a runtime.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The runtime cannot be asked, or did not answer in time. Whatever it was asked about is *unknown*.
+    #[error("the {runtime} runtime does not answer: {message}")]
+    Unavailable {
+        /// The runtime's name.
+        runtime: String,
+        /// What happened.
+        message: String,
+    },
+    /// It answered with a fault of its own that may pass: a registry's 5xx, no space, a timeout of a pull.
+    #[error("{message}")]
+    Transient {
+        /// What happened.
+        message: String,
+    },
+    /// The attempt can never start.
+    #[error("{message}")]
+    Start {
+        /// Which kind.
+        fault: StartFault,
+        /// What happened, and what to do.
+        message: String,
+    },
+    /// The name is taken by something that is not ours.
+    #[error(
+        "the name {name} is taken by something that this installation did not create; remove or rename it"
+    )]
+    Foreign {
+        /// The name.
+        name: String,
+    },
+}
+
+impl Error {
+    /// Whether trying the same again later may help.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Transient { .. })
+    }
+}
+
+/// The result of an operation of a runtime.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// One line of output of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// When it was written: nanoseconds since the epoch, so that a stream can be taken up again exactly.
+    pub at_nanos: i128,
+    /// Which stream it came on.
+    pub stream: LogStream,
+    /// The bytes, without the end of line.
+    pub bytes: bytes::Bytes,
+}
+
+/// The two streams of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Something may have changed: a reason to look, never a fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// This attempt may have changed.
+    Attempt(AttemptKey),
+    /// Anything may have changed: the stream of hints was interrupted.
+    Everything,
+}
+
+/// A health report for `doctor` and `/readyz`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// The engine's name and version.
+    pub version: String,
+    /// The cores that attempts may share.
+    pub cpus: f64,
+    /// The memory that attempts may share, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// What attempts run on. Every call has a deadline of its own and may be dropped at any await.
+#[async_trait]
+pub trait Runtime: Send + Sync + fmt::Debug + 'static {
+    /// The name that specs use.
+    fn name(&self) -> &str;
+
+    /// Makes the attempt ready to start, or adopts it when it is already there. Pulls the image where there
+    /// is one. After `Ok` an observation is no longer `Absent`.
+    async fn create(&self, plan: &Plan) -> Result<()>;
+
+    /// Starts the attempt unless it was ever started. After `Ok` it is running or has already exited.
+    async fn start(&self, key: AttemptKey) -> Result<()>;
+
+    /// What is known of the attempt now.
+    async fn observe(&self, key: AttemptKey) -> Result<Observation>;
+
+    /// Returns when the attempt may have ended, or after `patience`. A hint: always observe afterwards.
+    async fn wait(&self, key: AttemptKey, patience: Duration);
+
+    /// Sends `signal`, waits up to `grace` for the end, then kills everything of the attempt. Returns when it
+    /// has ended, or with an error when it could not be made to.
+    async fn stop(&self, key: AttemptKey, signal: StopSignal, grace: Duration) -> Result<()>;
+
+    /// Removes what is left of an attempt that is not running. Its logs here are kept.
+    async fn remove(&self, key: AttemptKey) -> Result<()>;
+
+    /// Every attempt of this installation that the runtime knows, with what is known of it.
+    async fn list(&self) -> Result<Vec<(AttemptKey, Observation)>>;
+
+    /// Hints about changes. Ends when the connection does; the caller subscribes again.
+    async fn hints(&self) -> Result<BoxStream<'static, Hint>>;
+
+    /// Whether this runtime writes the logs to [`Plan::log_path`] itself.
+    fn keeps_logs(&self) -> bool;
+
+    /// The output after `after_nanos`, followed to the end of the attempt; only for runtimes that do not
+    /// keep logs themselves.
+    async fn logs(
+        &self,
+        key: AttemptKey,
+        after_nanos: Option<i128>,
+    ) -> Result<BoxStream<'static, Result<LogLine>>>;
+
+    /// Whether it works here, and what it is.
+    async fn health(&self) -> Result<Health>;
+}

@@ -1,0 +1,261 @@
+//! Durable state: ordered keys, atomic batches that resolve when they are durable, sequenced logs.
+//!
+//! Responsible for: atomicity, durability and order. Not responsible for: what the bytes mean (that is
+//! `codec.rs` and the machines) or who may write them.
+//!
+//! Invariants, checked for every implementation by the conformance suite:
+//! - a batch is applied whole or not at all, also across a crash at any moment;
+//! - the future of [`Store::commit`] resolves `Ok` only after the batch is on stable storage;
+//! - batches take effect in the order in which `commit` was *called*; preconditions see all earlier ones;
+//! - the numbers that [`Op::Append`] assigns rise without repeats, also across restarts;
+//! - a failed sync is fatal: from then on every commit is refused, and nothing is retried.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+/// A key: bytes that sort as they compare.
+pub type Key = Vec<u8>;
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Sets a key.
+    Put {
+        /// The key.
+        key: Key,
+        /// Its new value.
+        value: Vec<u8>,
+    },
+    /// Removes a key; no error when there is none.
+    Delete {
+        /// The key.
+        key: Key,
+    },
+    /// Adds a row to a sequenced log: the key is `log`, `/` and the next number, 8 bytes big-endian. All logs
+    /// share one sequence, which is the order of commits.
+    Append {
+        /// The log.
+        log: Log,
+        /// The row.
+        value: Vec<u8>,
+    },
+}
+
+/// The sequenced logs of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Log {
+    /// What happened, for everybody who follows events.
+    Events,
+    /// Messages from one machine to another, until they are consumed.
+    Outbox,
+}
+
+impl Log {
+    /// The log's name, the first segment of its keys.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Events => "e",
+            Self::Outbox => "o",
+        }
+    }
+
+    /// The key of row `seq`.
+    pub fn key(self, seq: u64) -> Key {
+        let mut key = self.prefix().as_bytes().to_vec();
+        key.push(b'/');
+        key.extend_from_slice(&seq.to_be_bytes());
+        key
+    }
+
+    /// The number in a key made by [`Log::key`].
+    pub fn seq(self, key: &[u8]) -> Option<u64> {
+        let rest = key.strip_prefix(self.prefix().as_bytes())?.strip_prefix(b"/")?;
+        rest.try_into().ok().map(u64::from_be_bytes)
+    }
+}
+
+/// What must hold for a batch to be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// The key does not exist.
+    Absent(Key),
+    /// The key exists.
+    Present(Key),
+}
+
+/// Changes that are applied together or not at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Checked first, against everything committed before; on the first that fails nothing is applied.
+    pub preconditions: Vec<Precondition>,
+    /// Applied in this order.
+    pub ops: Vec<Op>,
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a [`Op::Put`].
+    pub fn put(&mut self, key: impl Into<Key>, value: impl Into<Vec<u8>>) -> &mut Self {
+        self.ops.push(Op::Put { key: key.into(), value: value.into() });
+        self
+    }
+
+    /// Adds a [`Op::Delete`].
+    pub fn delete(&mut self, key: impl Into<Key>) -> &mut Self {
+        self.ops.push(Op::Delete { key: key.into() });
+        self
+    }
+
+    /// Adds an [`Op::Append`].
+    pub fn append(&mut self, log: Log, value: impl Into<Vec<u8>>) -> &mut Self {
+        self.ops.push(Op::Append { log, value: value.into() });
+        self
+    }
+
+    /// Adds a precondition.
+    pub fn require(&mut self, precondition: Precondition) -> &mut Self {
+        self.preconditions.push(precondition);
+        self
+    }
+}
+
+/// What a durable commit says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The first sequence number that this batch's appends got; they follow each other without a gap. When
+    /// the batch appended nothing: the number that the next append will get.
+    pub first_seq: u64,
+}
+
+/// The bounds of a scan: keys `k` with `from <= k` and `k < to` (`to` = `None`: to the end).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The first key that may be in it.
+    pub from: Key,
+    /// The first key that is no longer in it.
+    pub to: Option<Key>,
+}
+
+impl KeyRange {
+    /// All keys that begin with `prefix`.
+    pub fn prefix(prefix: impl Into<Key>) -> Self {
+        let from = prefix.into();
+        let mut to = from.clone();
+        while to.last() == Some(&0xff) {
+            to.pop();
+        }
+        let to = to.last_mut().map(|last| *last += 1).map(|()| to);
+        Self { from, to }
+    }
+
+    /// The same range without the keys up to and including `key`.
+    pub fn after(mut self, key: &[u8]) -> Self {
+        let mut next = key.to_vec();
+        next.push(0);
+        if next > self.from {
+            self.from = next;
+        }
+        self
+    }
+
+    /// The same range without `key` and the keys behind it.
+    pub fn before(mut self, key: &[u8]) -> Self {
+        if self.to.as_deref().is_none_or(|to| key < to) {
+            self.to = Some(key.to_vec());
+        }
+        self
+    }
+}
+
+/// The order of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// From the smallest key.
+    Ascending,
+    /// From the largest key.
+    Descending,
+}
+
+/// What can go wrong in a store.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A precondition did not hold; nothing was changed.
+    #[error("precondition failed: the key {} {}", .key.escape_ascii(), if .existing.is_some() { "exists" } else { "does not exist" })]
+    Precondition {
+        /// The key it was about.
+        key: Key,
+        /// The value that stands there, when there is one.
+        existing: Option<Vec<u8>>,
+    },
+    /// Another process has the store open.
+    #[error(
+        "the data directory {path} is in use by another dogwatch; stop that one, or choose another --data-dir"
+    )]
+    Locked {
+        /// The directory.
+        path: String,
+    },
+    /// The disk is full: the batch may or may not be there after a restart.
+    #[error("no space left on the device that holds the data directory; free some space: {0}")]
+    Full(Arc<str>),
+    /// The disk or the database failed. The store refuses writes until it is opened again.
+    #[error("the store failed and refuses writes until dogwatch is restarted: {0}")]
+    Failed(Arc<str>),
+    /// What is stored is not what was written.
+    #[error("the store is damaged: {0}")]
+    Corrupt(Arc<str>),
+    /// The bounded queue of commits is full.
+    #[error("too many commits are waiting for the disk; try again shortly")]
+    Busy,
+    /// The store is shut down.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Error {
+    /// Whether the same batch may succeed when it is sent again to this open store.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Busy)
+    }
+}
+
+/// The result of an operation of a store.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Rows of a scan.
+pub type Rows = Vec<(Key, Vec<u8>)>;
+
+/// An ordered key-value store with durable, atomic, conditional batches. One process owns it.
+///
+/// Reads see every batch whose commit future has resolved, and may see later ones. They are quick (memory or
+/// page cache) and may be called from an actor.
+pub trait Store: Send + Sync + fmt::Debug + 'static {
+    /// The value of `key`.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// At most `limit` rows of `range` in this order.
+    fn scan(&self, range: KeyRange, order: Order, limit: usize) -> Result<Rows>;
+
+    /// Queues `batch` at once (the order of calls is the order of effect) and resolves when it is durable.
+    fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Committed>>;
+
+    /// The highest sequence number that is durable, 0 at first; changes after each group of commits.
+    fn appended(&self) -> watch::Receiver<u64>;
+
+    /// `Err` with the reason when the store no longer accepts writes.
+    fn health(&self) -> Result<()>;
+
+    /// Bytes on disk, where that is known.
+    fn size_on_disk(&self) -> Option<u64>;
+
+    /// Waits for queued commits and closes; later calls answer [`Error::Closed`]. Blocking.
+    fn close(&self);
+}
