@@ -1,5 +1,6 @@
 //! Durable, supervised job actors for actix applications: the engine of dogwatch.
 pub mod clock;
+pub mod durable;
 pub mod handle;
 pub mod id;
 pub mod job;
@@ -7,4 +8,7 @@ pub mod limits;
 pub mod runtime;
 pub mod secret;
 pub mod store;
+pub mod supervise;
+pub mod supervisor;
 pub mod units;
+pub mod webhook;

@@ -49,3 +49,46 @@ pub const CALLBACK_GRACE: Duration = Duration::from_secs(5);
 
 /// How often everything the runtimes know is compared with what should be, hints or not (FACTS docker 6).
 pub const RECONCILE_EVERY: Duration = Duration::from_secs(30);
+
+/// Deliveries from outside (commands, callbacks, submissions) that may be under way at once; more is refused
+/// with 429. At some kilobytes each this bounds their memory to some tens of megabytes.
+pub const DELIVERIES_IN_FLIGHT_MAX: usize = 16_384;
+
+/// Ticks under way at once: enough to fill several groups of commits, small against memory.
+pub const TICKS_IN_FLIGHT_MAX: usize = 4_096;
+
+/// Messages between machines under way at once.
+pub const MESSAGES_IN_FLIGHT_MAX: usize = 1_024;
+
+/// How long an actor stays in memory without being sent anything. Hydrating one again costs microseconds.
+pub const ACTOR_IDLE_MAX: Duration = Duration::from_secs(10);
+
+/// Callbacks and raised events that one job may receive in its life; each leaves a mark of 16 bytes that makes
+/// a repetition one, so their number must be bounded.
+pub const EVENTS_RECEIVED_MAX: u32 = 100_000;
+
+/// How long an attempt that called back may take to end by itself before it is told to stop: a script that
+/// posts its result and exits should not find a signal in its way.
+pub const CALLBACK_LINGER: Duration = Duration::from_secs(2);
+
+/// The pause between two calls to a service that is not ready yet.
+pub const SERVICE_RETRY_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a service may fail every poll before it counts as unhealthy.
+pub const SERVICE_SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// The longest output that is repeated in a webhook; receivers want thin messages (Standard Webhooks: 20 KB).
+pub const WEBHOOK_OUTPUT_BYTES_MAX: usize = 16 * 1024;
+
+/// Jobs that may wait for a slot; more submissions are refused with 429. Each costs the fleet some 200 bytes.
+pub const JOBS_QUEUED_MAX: usize = 100_000;
+
+/// Rows of an index that one listing may read: with a filter that matches little the page comes back short,
+/// with a cursor to go on, instead of holding a thread.
+pub const LIST_ROWS_READ_MAX: usize = 20_000;
+
+/// Rows of the events log that are kept: what a follower that was away may catch up with.
+pub const EVENTS_KEPT_MAX: u64 = 1_000_000;
+
+/// How long a shutdown waits for requests that are being committed.
+pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
