@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn the_layout_is_fixed() {
         let stored = encode(1, &7);
-        assert_eq!(stored, [1, 1, 0x6e, 0x0e, 0x0f, 0x0b, b'7']);
+        assert_eq!(stored, [1, 1, 0x29, 0x84, 0xae, 0x32, b'7']);
     }
 
     #[test]
