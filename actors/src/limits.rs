@@ -26,6 +26,16 @@ pub const COMMIT_GROUP_MAX: usize = 1024;
 /// Commits that may wait for the disk; more is refused with [`crate::store::Error::Busy`].
 pub const COMMITS_QUEUED_MAX: usize = 65_536;
 
+/// Bytes in one group commit: what one sync makes durable stays a fraction of a second of any disk.
+pub const COMMIT_GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of batches that may wait for the disk: the number of commits alone would not keep memory flat.
+pub const COMMITS_QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The longest key of the store in bytes: room for a client's key in UTF-8, and small enough that a node of
+/// sled's tree stays a node.
+pub const STORE_KEY_BYTES_MAX: usize = 1_100;
+
 /// Bytes of page cache for sled, whose own default of 1 GiB would defeat a flat memory (FACTS sled 8).
 pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
