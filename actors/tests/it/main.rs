@@ -1,0 +1,3 @@
+//! The crate's own tests that need more than one part: a file per subject.
+
+mod logs;
