@@ -5,6 +5,7 @@ pub mod handle;
 pub mod id;
 pub mod job;
 pub mod limits;
+pub mod logs;
 pub mod runtime;
 pub mod secret;
 pub mod store;

@@ -102,3 +102,28 @@ pub const EVENTS_KEPT_MAX: u64 = 1_000_000;
 
 /// How long a shutdown waits for requests that are being committed.
 pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a follower of a log looks for more: quick for a reader's eye, cheap with hundreds of followers.
+pub const LOG_FOLLOW_EVERY: Duration = Duration::from_millis(100);
+
+/// Bytes that a log is read or searched by at once: one block bounds the memory of a reader.
+pub const LOG_BLOCK_BYTES: usize = 64 * 1024;
+
+/// How long the start of a process may take until its shim has reported; loading a program from a cold and
+/// busy disk takes seconds.
+pub const PROCESS_START_MAX: Duration = Duration::from_secs(30);
+
+/// How long after a kill a process may still be there: it dies when it next leaves the kernel, which a sick
+/// disk can delay.
+pub const PROCESS_KILL_MAX: Duration = Duration::from_secs(5);
+
+/// How long output is read after the end of a process, when something that cannot be killed holds its pipes.
+pub const PROCESS_DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// How long a shim tries again to spawn while the host is short of processes or the file is being written.
+pub const PROCESS_SPAWN_RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// File descriptors of a process before it raises its own limit: the kernel's default, which `select` needs.
+pub const PROCESS_FILES_SOFT_MAX: u64 = 1024;
+
+/// The longest record of an attempt's directory in bytes; a plan holds at most a spec and some variables.
+pub const PROCESS_RECORD_BYTES_MAX: u64 = 2 * 1024 * 1024;
