@@ -1,5 +1,6 @@
 //! Durable, supervised job actors for actix applications: the engine of dogwatch.
 pub mod clock;
+pub mod fleet;
 pub mod handle;
 pub mod id;
 pub mod job;
