@@ -314,7 +314,8 @@ impl FleetActor {
     /// What can be said of an attempt on a runtime that this process does not have: it may well run there.
     fn unconfigured(&self, drive: &Driven) -> Option<Report> {
         let name = &drive.runtime;
-        let message = format!("the runtime `{name}` is not configured here; configure it and restart dogwatch");
+        let message =
+            format!("the runtime `{name}` is not configured here; configure it and restart dogwatch");
         (!self.bases.contains_key(name)).then_some(Report::Trouble { message })
     }
 

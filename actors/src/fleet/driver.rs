@@ -180,7 +180,9 @@ impl Driver {
                     ended = ended => Some(ended),
                 }
             }
-            Step::Undo => Some(within(&*runtime, "remove", limits::REMOVE_DEADLINE, runtime.remove(key)).await),
+            Step::Undo => {
+                Some(within(&*runtime, "remove", limits::REMOVE_DEADLINE, runtime.remove(key)).await)
+            }
         }
     }
 

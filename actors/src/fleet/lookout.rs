@@ -90,7 +90,9 @@ impl Lookout {
                 for (key, observation) in rows {
                     let standing = self.ledger.standing(key);
                     let standing = standing
-                        .inspect_err(|error| tracing::warn!(attempt = %key, %error, "the ledger cannot be read"))
+                        .inspect_err(
+                            |error| tracing::warn!(attempt = %key, %error, "the ledger cannot be read"),
+                        )
                         .ok();
                     listed.push(Listed { key, observation, standing });
                     // Reads of the store are quick, but a list may be long and the thread is shared.

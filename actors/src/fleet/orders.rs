@@ -59,7 +59,8 @@ mod tests {
     #[test]
     fn a_repeated_stop_never_puts_off_the_kill() {
         let now = Instant::now();
-        let order = |seconds| StopOrder { signal: StopSignal::Sigterm, by: now + Duration::from_secs(seconds) };
+        let order =
+            |seconds| StopOrder { signal: StopSignal::Sigterm, by: now + Duration::from_secs(seconds) };
         let mut orders = Orders::default();
         for (seconds, stands) in [(10, 10), (20, 10), (5, 5), (10, 5)] {
             orders.stop(order(seconds));

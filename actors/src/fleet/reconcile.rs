@@ -47,7 +47,8 @@ pub(super) fn reconcile(runtime: &str, listed: &[Listed], roster: &Roster) -> Ve
         }
     }
     let listed: HashSet<AttemptKey> = listed.iter().map(|row| row.key).collect();
-    let missing = roster.driven_on(runtime).filter(|(key, seen)| *seen != Seen::Starting && !listed.contains(key));
+    let missing =
+        roster.driven_on(runtime).filter(|(key, seen)| *seen != Seen::Starting && !listed.contains(key));
     actions.extend(missing.map(|(key, _)| Action::Kick(key)));
     actions
 }

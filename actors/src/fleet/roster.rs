@@ -232,8 +232,7 @@ impl Roster {
     /// What its driver now says of an attempt.
     pub(super) fn see(&mut self, key: AttemptKey, seen: Seen) {
         if let Some(Entry { demand, hold: Hold::Driven { runtime, .. } }) = self.entries.get(&key) {
-            let entry =
-                Entry { demand: *demand, hold: Hold::Driven { runtime: runtime.clone(), seen } };
+            let entry = Entry { demand: *demand, hold: Hold::Driven { runtime: runtime.clone(), seen } };
             self.put(key, entry);
         }
     }

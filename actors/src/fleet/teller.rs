@@ -45,9 +45,10 @@ impl Teller {
 
     /// Nothing can be known at the moment; told when the message is another one, and now and then.
     pub(super) fn trouble(&mut self, message: String) {
-        let repeated = self.trouble.as_ref().is_some_and(|(last, told_at)| {
-            *last == message && told_at.elapsed() < limits::TROUBLE_REPEAT
-        });
+        let repeated = self
+            .trouble
+            .as_ref()
+            .is_some_and(|(last, told_at)| *last == message && told_at.elapsed() < limits::TROUBLE_REPEAT);
         if !repeated {
             tracing::debug!(attempt = %self.key, message, "the state of an attempt is unknown");
             self.trouble = Some((message.clone(), Instant::now()));

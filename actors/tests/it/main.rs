@@ -1,0 +1,2 @@
+//! Integration tests: a file per promise or feature.
+mod fleet;
