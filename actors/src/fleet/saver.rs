@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::call::within;
@@ -75,7 +76,9 @@ async fn follow(
     sinks: Arc<dyn LogSinks>,
     mut over: watch::Receiver<bool>,
 ) {
-    for failures in 0.. {
+    let mut failures: u32 = 0;
+    loop {
+        let began = Instant::now();
         // Read before the copy: what was over before has ended its log when the copy comes to the end.
         let was_over = *over.borrow_and_update();
         match copy(&*runtime, key, &*sinks).await {
@@ -83,6 +86,7 @@ async fn follow(
             Ok(()) => {}
             Err(error) => tracing::debug!(attempt = %key, error, "the log of an attempt was interrupted"),
         }
+        failures = if began.elapsed() < limits::WATCH_PATIENCE { failures.saturating_add(1) } else { 0 };
         tokio::select! {
             biased;
             Ok(()) = over.changed() => {}

@@ -96,7 +96,7 @@ impl Engine {
     pub(crate) fn print(&self, key: AttemptKey, text: &str) {
         let mut state = self.state.lock();
         let lines = state.logs.entry(key).or_default();
-        let at_nanos = i128::try_from(lines.len()).unwrap() + 1;
+        let at_nanos = lines.last().map_or(0, |last: &LogLine| last.at_nanos) + 1;
         let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
         lines.push(LogLine { at_nanos, stream: LogStream::Stdout, bytes });
         drop(state);
