@@ -1,6 +1,7 @@
 //! Durable, supervised job actors for actix applications: the engine of dogwatch.
 pub mod clock;
 pub mod durable;
+pub mod fleet;
 pub mod handle;
 pub mod id;
 pub mod job;

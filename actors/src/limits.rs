@@ -127,3 +127,70 @@ pub const PROCESS_FILES_SOFT_MAX: u64 = 1024;
 
 /// The longest record of an attempt's directory in bytes; a plan holds at most a spec and some variables.
 pub const PROCESS_RECORD_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// Attempts that run at the same time unless configured otherwise: more than that on one machine mostly
+/// makes all of them slow.
+pub const ATTEMPTS_AT_ONCE_MAX: usize = 64;
+
+/// What an attempt that names no CPU is counted with, in thousandths of a core: about what an idle process
+/// costs. Such attempts are held back by their number rather than by this.
+pub const ATTEMPT_CPU_DEFAULT_MILLIS: u64 = 10;
+
+/// What an attempt that names no memory is counted with, for the same reason.
+pub const ATTEMPT_MEMORY_DEFAULT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How long one observation may take: one sick container can hang an inspect for ever (FACTS docker 11).
+pub const OBSERVE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long creating an attempt may take, the pull of a large image over a slow line included.
+pub const CREATE_DEADLINE: Duration = Duration::from_secs(1_800);
+
+/// How long a start may take: an engine under load starts four containers in a second (FACTS docker 14).
+pub const START_DEADLINE: Duration = Duration::from_secs(120);
+
+/// How much longer than its grace a stop may take: the kill and the engine's own cleaning up.
+pub const STOP_SLACK: Duration = Duration::from_secs(30);
+
+/// How long removing an attempt may take; the removal of a large file system is slow.
+pub const REMOVE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long listing all attempts of a runtime may take.
+pub const LIST_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long subscribing to hints or to a log may take.
+pub const SUBSCRIBE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The shortest pause between two lists of one runtime, whatever asks for them.
+pub const LIST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The first pause before a failed call to a runtime is repeated; doubles from there.
+pub const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(250);
+
+/// The longest such pause: how late at most the return of a runtime is noticed.
+pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a running attempt is waited for before it is looked at without a hint.
+pub const WATCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The first pause between two looks at a running attempt when hints come without a change; doubles.
+pub const OBSERVE_PAUSE_FIRST: Duration = Duration::from_millis(50);
+
+/// The longest such pause.
+pub const OBSERVE_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How often the same trouble of an attempt is reported again.
+pub const TROUBLE_REPEAT: Duration = Duration::from_secs(30);
+
+/// The first pause before a report that nobody acted on is repeated; doubles.
+pub const REPORT_PAUSE_FIRST: Duration = Duration::from_secs(2);
+
+/// The longest such pause: how much a lost report can delay a job.
+pub const REPORT_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long the end of a log is waited for before the container goes, and its log with it.
+pub const LOG_DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// Removals at the same time on one runtime: enough to keep up, few enough to leave the engine to starts.
+pub const REMOVALS_AT_ONCE_MAX: usize = 4;
+
+/// How long a stop is remembered for an attempt that nobody drives (yet) after its grace is over.
+pub const EARLY_STOP_KEPT: Duration = Duration::from_secs(300);

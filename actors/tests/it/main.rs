@@ -4,3 +4,5 @@ mod store;
 //! The crate's own tests that need more than one part: a file per subject.
 
 mod logs;
+//! Integration tests: a file per promise or feature.
+mod fleet;
