@@ -194,3 +194,65 @@ pub const REMOVALS_AT_ONCE_MAX: usize = 4;
 
 /// How long a stop is remembered for an attempt that nobody drives (yet) after its grace is over.
 pub const EARLY_STOP_KEPT: Duration = Duration::from_secs(300);
+/// Problems named in one refusal: enough to mend a spec in one go, few enough to read.
+pub const FIELD_ERRORS_MAX: usize = 32;
+
+/// The longest job name in characters: a DNS-1123 label, so that it may become a host name.
+pub const NAME_CHARS_MAX: usize = 63;
+
+/// Items in `entrypoint` or `args`.
+pub const ARGV_ITEMS_MAX: usize = 1024;
+
+/// The longest argument or environment entry in bytes: Linux takes 128 KiB with the NUL (`MAX_ARG_STRLEN`).
+pub const ARG_BYTES_MAX: usize = 128 * 1024 - 1;
+
+/// Environment variables and secrets together.
+pub const ENV_ITEMS_MAX: usize = 512;
+
+/// The longest key of a variable or a label in characters.
+pub const KEY_CHARS_MAX: usize = 128;
+
+/// Labels of a job: each costs an index row.
+pub const LABELS_MAX: usize = 32;
+
+/// The longest value of a label in bytes.
+pub const LABEL_VALUE_BYTES_MAX: usize = 256;
+
+/// The longest path, in bytes (`PATH_MAX`).
+pub const PATH_BYTES_MAX: usize = 4096;
+
+/// The longest image reference in characters: a registry takes 255 for the repository, 128 for the tag.
+pub const IMAGE_CHARS_MAX: usize = 512;
+
+/// The longest URL in characters.
+pub const URL_CHARS_MAX: usize = 2048;
+
+/// Registry logins of a job.
+pub const REGISTRY_CREDENTIALS_MAX: usize = 16;
+
+/// Retry rules of a job.
+pub const RETRY_RULES_MAX: usize = 32;
+
+/// Exit codes and causes in one retry rule.
+pub const RETRY_RULE_ITEMS_MAX: usize = 64;
+
+/// Webhook targets of a job.
+pub const WEBHOOKS_MAX: usize = 8;
+
+/// The longest of any span in a spec: ten years, far from where sums of times overflow.
+pub const SPAN_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
+
+/// The longest grace for a stop: a stop holds a slot.
+pub const STOP_GRACE_MAX: Duration = Duration::from_secs(3_600);
+
+/// The shortest pause between two polls of a service.
+pub const STATUS_POLL_MIN: Duration = Duration::from_millis(100);
+
+/// The most cores an attempt may ask for: more is a typing error.
+pub const CPU_CORES_MAX: f64 = 4096.0;
+
+/// The least memory in bytes for a container: the engine refuses less.
+pub const CONTAINER_MEMORY_BYTES_MIN: u64 = 6 * 1024 * 1024;
+
+/// The most processes of an attempt: the kernel's own limit of process ids.
+pub const PIDS_MAX: u32 = 4_194_304;

@@ -23,6 +23,9 @@ pub mod spec;
 pub mod state;
 mod transition;
 mod verdict;
+pub mod parse;
+pub mod spec;
+pub mod validate;
 pub mod view;
 
 pub use transition::Rejected;
