@@ -8,6 +8,7 @@ pub mod job;
 pub mod json;
 pub mod limits;
 pub mod logs;
+pub mod outbound;
 pub mod runtime;
 pub mod secret;
 pub mod shape;

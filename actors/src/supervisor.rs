@@ -26,7 +26,7 @@ use crate::durable::outbox::Outbox;
 use crate::durable::published::Published;
 use crate::durable::timers::{Router, Timers};
 use crate::durable::{Machine, Perform, keys};
-use crate::fleet::{self, Budget, Fleet, FleetHandle, LogSinks};
+use crate::fleet::{self, Budget, Fleet, LogSinks};
 use crate::handle::{Counters, Handle, Inner};
 use crate::id::{Ids, InstallationId, RandomIds};
 use crate::job::machine::index_by_state;

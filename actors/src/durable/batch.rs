@@ -42,7 +42,7 @@ impl Terms {
 pub(super) fn transition<M: Machine>(id: M::Id, old: Option<&M>, new: &M, record: Option<&M::Record>, batch: &mut Batch) {
     batch.put(keys::snapshot::<M>(id), codec::encode(M::VERSION, new));
     if let Some(record) = record {
-        history(id, new.revision(), record, batch);
+        history::<M>(id, new.revision(), record, batch);
     }
 
     let (was_live, is_live) = (old.is_some_and(is_live), is_live(new));

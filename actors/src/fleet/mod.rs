@@ -34,6 +34,7 @@ mod reconcile;
 mod removal;
 mod roster;
 mod saver;
+mod sinks;
 mod task;
 mod teller;
 mod watch;

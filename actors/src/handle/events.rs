@@ -10,7 +10,7 @@ use crate::durable::{Machine, MachineId, keys};
 use crate::id::JobId;
 use crate::job::state::Job;
 use crate::job::view::{EventView, HistoryEntry};
-use crate::store::{KeyRange, Log, Order, Rows, Store as _, codec};
+use crate::store::{KeyRange, Log, Order, Rows, codec};
 
 /// Events read at once.
 const PAGE: usize = 256;

@@ -7,11 +7,11 @@ use super::Handle;
 
 /// A number that only rises.
 #[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+pub(super) struct Counter(AtomicU64);
 
 impl Counter {
     /// One more.
-    pub fn count(&self) {
+    pub(super) fn count(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 

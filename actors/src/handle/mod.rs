@@ -234,8 +234,12 @@ impl Handle {
     pub fn webhooks(&self, id: JobId) -> Result<Vec<WebhookView>> {
         let job = self.state(id)?;
         let targets = 0..u16::try_from(job.spec.on_complete.len()).unwrap_or(u16::MAX);
-        let deliveries = targets.map(|target| self.inner.webhooks.published().read(WebhookId { job: id, target }));
-        deliveries.filter_map(|read| Ok(read.transpose()?.map(|delivery| delivery.view())).transpose()).collect()
+        let mut views = Vec::new();
+        for target in targets {
+            let delivery = self.inner.webhooks.published().read(WebhookId { job: id, target })?;
+            views.extend(delivery.map(|delivery| delivery.view()));
+        }
+        Ok(views)
     }
 
     /// Tries a parked webhook again.
@@ -272,7 +276,8 @@ impl Handle {
     /// Resolves when the jobs that were live before the start are back.
     pub async fn recovered(&self) {
         // The sender is dropped only after it has sent.
-        let _seen = self.inner.recovered.clone().wait_for(|done| *done).await;
+        let mut recovered = self.inner.recovered.clone();
+        let _seen = recovered.wait_for(|done| *done).await;
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

@@ -12,6 +12,7 @@ use super::state::{Ending, Job, Phase, ServicePhase, Then, Trouble};
 use super::verdict;
 use super::view::JobState;
 use crate::clock::Timestamp;
+use crate::durable::Machine as _;
 use crate::limits::{EVENTS_RECEIVED_MAX, SERVICE_RETRY_EVERY, SERVICE_SILENCE_MAX};
 use serde_json::{Value, json};
 

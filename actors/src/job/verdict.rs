@@ -6,12 +6,12 @@ use crate::runtime::{Exit, StartFault, Unseen};
 use crate::units::Span;
 
 /// The exit code as it is recorded: 128 + n for signal n, as shells and engines have it.
-pub fn exit_code(exit: &Exit) -> Option<i32> {
+pub(super) fn exit_code(exit: &Exit) -> Option<i32> {
     exit.code.or(exit.signal.map(|signal| 128 + signal))
 }
 
 /// What an exit that nobody asked for means.
-pub fn of_exit(exit: &Exit) -> Ending {
+pub(super) fn of_exit(exit: &Exit) -> Ending {
     match exit.unseen {
         Some(Unseen::HostRestart) => {
             return Ending::new(Cause::HostRestart, "the host restarted while the attempt ran; it is tried again");
@@ -71,7 +71,7 @@ fn signal_name(number: i32) -> &'static str {
 }
 
 /// What an attempt that cannot start means.
-pub fn of_start_fault(fault: StartFault, message: &str) -> Ending {
+pub(super) fn of_start_fault(fault: StartFault, message: &str) -> Ending {
     let hint = match fault {
         StartFault::ImageNotFound => "check the image's name and tag",
         StartFault::ImageDenied => "give registry_credentials for its registry",
@@ -86,17 +86,17 @@ pub fn of_start_fault(fault: StartFault, message: &str) -> Ending {
 }
 
 /// An attempt that is gone without an exit.
-pub fn vanished() -> Ending {
+pub(super) fn vanished() -> Ending {
     Ending::new(Cause::Lost, "the attempt was removed by somebody else, so its exit is not known; it is tried again")
 }
 
 /// A time limit that passed.
-pub fn timed_out(field: &str, limit: Span) -> Ending {
+pub(super) fn timed_out(field: &str, limit: Span) -> Ending {
     Ending::new(Cause::Timeout, format!("{field} of {limit} passed; raise it, or see the logs for what it was doing"))
 }
 
 /// An exit without the callback that was to come.
-pub fn without_callback(exit: &Exit) -> Ending {
+pub(super) fn without_callback(exit: &Exit) -> Ending {
     let seen = of_exit(exit);
     if seen.cause == Cause::Success {
         let message = "exited with code 0 without a completed or failed callback, which `completion: callback` waits for";
@@ -107,7 +107,7 @@ pub fn without_callback(exit: &Exit) -> Ending {
 }
 
 /// A terminal callback.
-pub fn of_callback(name: &str, data: &serde_json::Value) -> Ending {
+pub(super) fn of_callback(name: &str, data: &serde_json::Value) -> Ending {
     if name == "completed" {
         return Ending::new(Cause::Success, "completed by callback");
     }

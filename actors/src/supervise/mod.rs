@@ -85,7 +85,7 @@ pub fn supervise<A, B, R>(intensity: Intensity, build: B, report: R) -> Addr<A>
 where
     A: Actor<Context = Context<A>> + Supervised,
     B: FnOnce(&mut Context<A>) -> A,
-    R: Fn(ChildEvent) + 'static,
+    R: Fn(ChildEvent) + Unpin + 'static,
 {
     let mut ctx = Context::new();
     let actor = build(&mut ctx);

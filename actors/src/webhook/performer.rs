@@ -6,7 +6,7 @@ use super::state::{Announcement, Delivery, Event, Post, WebhookId};
 use crate::clock::Clock;
 use crate::durable::Perform;
 use crate::durable::host::Host;
-use crate::outbound::cloudevent::CloudEvent;
+use crate::outbound::cloudevent::{CloudEvent, DataContentType, SpecVersion};
 use crate::outbound::webhook::{Request, WebhookSender};
 use crate::secret::{Keyring, Secret};
 
@@ -51,20 +51,20 @@ impl WebhookPerformer {
             Err(error) => return failed(error.to_string(), true),
         };
         let event = CloudEvent {
-            specversion: "1.0".to_owned(),
+            specversion: SpecVersion::V1,
             id: announcement.message.clone(),
             source: self.source.clone(),
             kind: announcement.kind,
             subject: Some(id.job.to_string()),
             time: announcement.at,
-            datacontenttype: "application/json".to_owned(),
+            datacontenttype: DataContentType::Json,
             data: announcement.data,
         };
         let request = Request {
             url: announcement.url,
             id: announcement.message,
             timestamp: self.clock.now(),
-            body: event.to_bytes(),
+            body: event.to_body(),
             secret,
         };
         match self.sender.post(request).await {
