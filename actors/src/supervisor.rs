@@ -18,6 +18,7 @@ use std::time::Duration;
 use actix::{Arbiter, ArbiterHandle};
 use futures_util::FutureExt as _;
 use futures_util::future::{AbortHandle, Abortable};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
@@ -59,7 +60,9 @@ pub enum StartError {
     #[error("there are two runtimes called {0}; each name may be given once")]
     SameName(String),
     /// It was called outside of an actix system.
-    #[error("a supervisor starts inside an actix system; use #[actix_web::main] or actix::System::new().block_on")]
+    #[error(
+        "a supervisor starts inside an actix system; use #[actix_web::main] or actix::System::new().block_on"
+    )]
     NoSystem,
     /// The client for outgoing requests cannot be made.
     #[error("outgoing requests cannot be made: {0}")]
@@ -200,7 +203,13 @@ impl Builder {
         let home = own.first().cloned().unwrap_or_else(Arbiter::current);
 
         let (timers, outbox) = (Arc::new(Timers::default()), Arc::new(Outbox::default()));
-        let shop = Workshop { store: &store, clock: &self.clock, timers: &timers, outbox: &outbox, intensity: self.intensity };
+        let shop = Workshop {
+            store: &store,
+            clock: &self.clock,
+            timers: &timers,
+            outbox: &outbox,
+            intensity: self.intensity,
+        };
         let (jobs_seen, webhooks_seen) = (shop.published::<Job>(), shop.published::<Delivery>());
         let (logs, mail) = (LogStore::new(&self.logs_dir), Arc::new(JobMail::default()));
         let fleet = Fleet::start(
@@ -220,8 +229,12 @@ impl Builder {
             logs: logs.clone(),
             callback_urls: self.callback_urls.clone(),
         };
-        let performer =
-            JobPerformer { fleet: fleet.clone(), planner, caller: outbound.services, mail: Arc::clone(&mail) };
+        let performer = JobPerformer {
+            fleet: fleet.clone(),
+            planner,
+            caller: outbound.services,
+            mail: Arc::clone(&mail),
+        };
         let poster = WebhookPerformer::new(
             outbound.webhooks,
             self.keyring.clone(),
@@ -247,6 +260,7 @@ impl Builder {
             counters: Counters::default(),
             closing: AtomicBool::new(false),
             recovered,
+            background: Mutex::new(None),
         };
         let handle = Handle::new(Arc::new(inner));
         let router: Arc<Router> = Arc::new(HashMap::from([
@@ -257,11 +271,16 @@ impl Builder {
         let start = Recovery { store: Arc::clone(&store), router: Arc::clone(&router), done: recovery_done };
         tasks.once(start.run());
         let (clock, timer_store, timer_router) = (self.clock, Arc::clone(&store), Arc::clone(&router));
-        tasks.forever("timers", move || Arc::clone(&timers).run(Arc::clone(&timer_store), Arc::clone(&clock), Arc::clone(&timer_router)));
+        tasks.forever("timers", move || {
+            Arc::clone(&timers).run(Arc::clone(&timer_store), Arc::clone(&clock), Arc::clone(&timer_router))
+        });
         let outbox_store = Arc::clone(&store);
-        tasks.forever("outbox", move || Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router)));
+        tasks.forever("outbox", move || {
+            Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
+        });
         tasks.forever("trimming", move || trim_events(Arc::clone(&store)));
-        Ok(Supervisor { handle, arbiters, tasks })
+        *handle.inner().background.lock() = Some(Background { tasks, arbiters });
+        Ok(Supervisor { handle })
     }
 
     fn checked_policy(&self) -> Result<Policy, StartError> {
@@ -291,7 +310,11 @@ impl Workshop<'_> {
         Arc::new(Published::new(Arc::clone(self.store)))
     }
 
-    fn shared<M: Machine>(&self, published: Arc<Published<M>>, performer: Arc<dyn Perform<M> + Send + Sync>) -> Shared<M> {
+    fn shared<M: Machine>(
+        &self,
+        published: Arc<Published<M>>,
+        performer: Arc<dyn Perform<M> + Send + Sync>,
+    ) -> Shared<M> {
         Shared {
             store: Arc::clone(self.store),
             clock: Arc::clone(self.clock),
@@ -304,12 +327,13 @@ impl Workshop<'_> {
     }
 }
 
-/// A running supervisor. Dropping it ends its background work and leaves every attempt running.
+/// A running supervisor: what [`Builder::start`] gives.
+///
+/// Its background work goes on for as long as this or any [`Handle`] is there; then it ends, and every attempt
+/// is left running.
 #[derive(Debug)]
 pub struct Supervisor {
     handle: Handle,
-    arbiters: Vec<Arbiter>,
-    tasks: Tasks,
 }
 
 impl Supervisor {
@@ -339,31 +363,67 @@ impl Supervisor {
         self.handle.clone()
     }
 
-    /// Takes no more work, waits for what is being committed, leaves every attempt running, closes the store.
+    /// See [`Handle::shutdown`].
     pub async fn shutdown(self) {
-        let inner = Arc::clone(self.handle.inner());
+        self.handle.shutdown().await;
+    }
+}
+
+impl Handle {
+    /// Takes no more work, waits for what is being committed, leaves every attempt running, closes the store.
+    /// Once is enough; afterwards every request is refused.
+    pub async fn shutdown(&self) {
+        let inner = self.inner();
         inner.closing.store(true, Ordering::SeqCst);
+        let Some(background) = inner.background.lock().take() else { return };
         inner.fleet.shutdown();
-        drop(self.tasks);
         let settled = async {
             while inner.jobs.in_flight() > 0 || inner.webhooks.in_flight() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         if tokio::time::timeout(SHUTDOWN_PATIENCE, settled).await.is_err() {
-            tracing::warn!("some requests were still being committed at the shutdown; repeat them after the start");
+            tracing::warn!(
+                "some requests were still being committed at the shutdown; repeat them after the start"
+            );
         }
-        for arbiter in self.arbiters {
-            arbiter.stop();
-            // The thread ends by itself; a panic there was reported by its supervisors.
-            drop(tokio::task::spawn_blocking(move || arbiter.join()).await);
-        }
+        background.end().await;
         let store = Arc::clone(&inner.store);
-        drop(tokio::task::spawn_blocking(move || store.close()).await);
+        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+            tracing::error!("closing the store panicked; what was acknowledged is durable all the same");
+        }
     }
 }
 
-/// The background work; ends when it is dropped.
+/// The threads of a supervisor and the work they do besides hosting actors. Both end when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Background {
+    tasks: Tasks,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Background {
+    /// Ends it and waits for the threads.
+    async fn end(mut self) {
+        self.tasks.abort();
+        for arbiter in std::mem::take(&mut self.arbiters) {
+            arbiter.stop();
+            // A panic of the thread itself was reported by whoever panicked.
+            drop(tokio::task::spawn_blocking(move || arbiter.join()).await);
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.tasks.abort();
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+    }
+}
+
+/// The background work.
 #[derive(Debug)]
 struct Tasks {
     home: ArbiterHandle,
@@ -379,8 +439,11 @@ impl Tasks {
     }
 
     /// Runs `work` for ever: a panic is reported and the work begun anew.
-    fn forever<F: Future<Output = ()> + Send>(&mut self, name: &'static str, work: impl Fn() -> F + Send + 'static)
-    where
+    fn forever<F: Future<Output = ()> + Send>(
+        &mut self,
+        name: &'static str,
+        work: impl Fn() -> F + Send + 'static,
+    ) where
         F: 'static,
     {
         self.once(async move {
@@ -394,8 +457,8 @@ impl Tasks {
     }
 }
 
-impl Drop for Tasks {
-    fn drop(&mut self) {
+impl Tasks {
+    fn abort(&self) {
         for abort in &self.aborts {
             abort.abort();
         }

@@ -39,7 +39,13 @@ impl Terms {
 }
 
 /// Writes the transition from `old` to `new`.
-pub(super) fn transition<M: Machine>(id: M::Id, old: Option<&M>, new: &M, record: Option<&M::Record>, batch: &mut Batch) {
+pub(super) fn transition<M: Machine>(
+    id: M::Id,
+    old: Option<&M>,
+    new: &M,
+    record: Option<&M::Record>,
+    batch: &mut Batch,
+) {
     batch.put(keys::snapshot::<M>(id), codec::encode(M::VERSION, new));
     if let Some(record) = record {
         history::<M>(id, new.revision(), record, batch);

@@ -56,7 +56,10 @@ impl<M: Machine> std::fmt::Debug for Shared<M> {
 }
 
 impl<M: Machine> Shared<M> {
-    #[expect(clippy::disallowed_methods, reason = "the shard outlives its actors, and each sends one such message per delivery")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the shard outlives its actors, and each sends one such message per delivery"
+    )]
     pub(super) fn tell_shard(&self, shard: &Addr<Shard<M>>, idle: Idle<M>) {
         shard.do_send(idle);
     }
@@ -143,7 +146,10 @@ impl<M: Machine> Host<M> {
         DELIVERIES_IN_FLIGHT_MAX - self.admission.available_permits()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "bounded by the admission permits and by the number of live machines")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounded by the admission permits and by the number of live machines"
+    )]
     fn route(&self, id: M::Id, work: Work<M>) {
         let hash = crc32c::crc32c(&id.to_key()) as usize;
         self.shards[hash % self.shards.len()].do_send(Routed { id, work });

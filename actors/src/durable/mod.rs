@@ -138,7 +138,11 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
     type Rejection: StdError + Clone + Send + Sync + Unpin + 'static;
 
     /// What `event` does where no machine of this id exists: `None` when it does not create one.
-    fn create(id: Self::Id, event: &Self::Event, now: Timestamp) -> Option<Result<Step<Self>, Self::Rejection>>;
+    fn create(
+        id: Self::Id,
+        event: &Self::Event,
+        now: Timestamp,
+    ) -> Option<Result<Step<Self>, Self::Rejection>>;
 
     /// What `event` does to this state.
     fn apply(&self, event: &Self::Event, now: Timestamp) -> Result<Step<Self>, Self::Rejection>;

@@ -87,7 +87,8 @@ impl Relay {
         if !self.busy.insert(target.clone()) {
             return;
         }
-        let delivery = self.router.get(target.0.as_str()).map(|host| host.message(&target.1, event, row.clone()));
+        let delivery =
+            self.router.get(target.0.as_str()).map(|host| host.message(&target.1, event, row.clone()));
         self.deliveries.push(Box::pin(async move {
             let fate = match delivery {
                 Some(delivery) => delivery.await,

@@ -189,7 +189,9 @@ impl<M: Machine> Shell<M> {
         terms.write::<M>(self.id, &mut batch);
         match &step.change {
             Change::None => {}
-            Change::Next(new, record) => batch::transition(self.id, old, new.as_ref(), record.as_ref(), &mut batch),
+            Change::Next(new, record) => {
+                batch::transition(self.id, old, new.as_ref(), record.as_ref(), &mut batch)
+            }
             Change::Purge => self.purge_batch(old, &mut batch)?,
         }
         batch::outbox(&step.outbox, &mut batch);
@@ -265,7 +267,13 @@ impl<M: Machine> Shell<M> {
         }
     }
 
-    fn committed(&mut self, delivery: Delivery<M>, new: Option<Arc<M>>, effects: Vec<M::Effect>, how: Committed) {
+    fn committed(
+        &mut self,
+        delivery: Delivery<M>,
+        new: Option<Arc<M>>,
+        effects: Vec<M::Effect>,
+        how: Committed,
+    ) {
         self.held = Held::State(new.clone());
         self.shared.published.show(self.id, new.clone());
         if let Some(due) = new.as_ref().and_then(|state| state.deadline()) {
@@ -292,7 +300,8 @@ impl<M: Machine> Shell<M> {
     /// Answers without a change. A message from another machine is consumed even when it is refused: it would
     /// be refused for ever.
     fn refuse(&mut self, delivery: Delivery<M>, answer: Answer<M>, ctx: &mut Context<Self>) {
-        let Some(row) = delivery.terms.consume.clone().filter(|_| !matches!(answer, Err(Error::Store(_)))) else {
+        let Some(row) = delivery.terms.consume.clone().filter(|_| !matches!(answer, Err(Error::Store(_))))
+        else {
             return self.answer(delivery, answer);
         };
         let mut batch = Batch::new();

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Notify;
 
 use super::host::{Dispatch, Fate};
@@ -58,7 +58,8 @@ impl Timers {
 
     /// Fires what is due, for ever.
     pub async fn run(self: Arc<Self>, store: Arc<dyn Store>, clock: Arc<dyn Clock>, router: Arc<Router>) {
-        let mut firing = Firing { store, router, in_flight: HashSet::new(), ticks: FuturesUnordered::new(), retry: false };
+        let mut firing =
+            Firing { store, router, in_flight: HashSet::new(), ticks: FuturesUnordered::new(), retry: false };
         loop {
             // Set before looking, so that a deadline armed meanwhile is not overlooked.
             self.next.store(i64::MAX, Ordering::SeqCst);
@@ -147,8 +148,8 @@ impl Firing {
         if !self.in_flight.insert(key.clone()) {
             return;
         }
-        let tick = keys::read_timer(&key)
-            .and_then(|(_, kind, id)| self.router.get(kind).map(|host| host.tick(id)));
+        let tick =
+            keys::read_timer(&key).and_then(|(_, kind, id)| self.router.get(kind).map(|host| host.tick(id)));
         self.ticks.push(Box::pin(async move {
             let fate = match tick {
                 Some(tick) => tick.await,

@@ -87,17 +87,26 @@ pub enum Error {
 /// The result of a request to a supervisor.
 pub type Result<T> = std::result::Result<T, Error>;
 
-
 impl Error {
     /// What the durable shell's answer means for whoever asked about this job.
     pub(super) fn of_job(id: JobId, error: shell::Error<Rejected>) -> Self {
         match error {
             shell::Error::Missing => Self::NotFound(id),
-            shell::Error::Rejected(Rejected::Conflict { state, message }) => Self::Conflict { state, message },
-            shell::Error::Rejected(Rejected::Stale { attempt, current }) => Self::StaleAttempt { attempt, current },
-            shell::Error::Rejected(Rejected::NoAttempt { attempt }) => Self::NoAttempt(AttemptKey::new(id, attempt)),
-            shell::Error::Rejected(rejected @ Rejected::TooManyEvents) => Self::TooManyEvents(rejected.to_string()),
-            shell::Error::Store(store::Error::Busy) => Self::overloaded("too many commits are waiting for the disk"),
+            shell::Error::Rejected(Rejected::Conflict { state, message }) => {
+                Self::Conflict { state, message }
+            }
+            shell::Error::Rejected(Rejected::Stale { attempt, current }) => {
+                Self::StaleAttempt { attempt, current }
+            }
+            shell::Error::Rejected(Rejected::NoAttempt { attempt }) => {
+                Self::NoAttempt(AttemptKey::new(id, attempt))
+            }
+            shell::Error::Rejected(rejected @ Rejected::TooManyEvents) => {
+                Self::TooManyEvents(rejected.to_string())
+            }
+            shell::Error::Store(store::Error::Busy) => {
+                Self::overloaded("too many commits are waiting for the disk")
+            }
             shell::Error::Store(error) => Self::Store(error),
             shell::Error::Overloaded => Self::overloaded("too many requests are waiting"),
             shell::Error::Claimed(_) | shell::Error::Lost => Self::Interrupted,

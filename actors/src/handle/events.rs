@@ -64,7 +64,8 @@ impl Follower {
     }
 
     fn rows(&self, durable: u64) -> Result<Rows> {
-        let range = KeyRange { from: Log::Events.key(self.after + 1), to: Some(Log::Events.key(durable + 1)) };
+        let range =
+            KeyRange { from: Log::Events.key(self.after + 1), to: Some(Log::Events.key(durable + 1)) };
         if self.after >= durable {
             return Ok(vec![]);
         }

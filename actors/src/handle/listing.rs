@@ -103,7 +103,8 @@ impl<'a> Candidates<'a> {
     fn advance(&mut self, index: usize) -> Result<()> {
         let source = &mut self.sources[index];
         while source.buffer.is_empty() && !source.done {
-            let rows = self.store.scan(source.range.clone(), Order::Descending, ROWS).map_err(Error::Store)?;
+            let rows =
+                self.store.scan(source.range.clone(), Order::Descending, ROWS).map_err(Error::Store)?;
             self.read += rows.len();
             source.done = rows.len() < ROWS;
             if let Some((lowest, _)) = rows.last() {

@@ -72,5 +72,7 @@ impl Handle {
 
 fn is_over(job: &Job, number: u32) -> bool {
     let record = job.view().attempts.into_iter().find(|attempt| attempt.number == number);
-    job.attempt > number || job.state().is_terminal() || record.is_some_and(|record| record.state == AttemptState::Exited)
+    job.attempt > number
+        || job.state().is_terminal()
+        || record.is_some_and(|record| record.state == AttemptState::Exited)
 }

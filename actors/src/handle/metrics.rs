@@ -47,11 +47,36 @@ impl Handle {
         let inner = self.inner();
         let fleet = inner.fleet.snapshot();
         let mut text = Text(String::with_capacity(4096));
-        text.metric("jobs_submitted_total", "counter", "Jobs accepted since the start.", inner.counters.submitted.get());
-        text.metric("callbacks_total", "counter", "Callbacks answered 2xx since the start.", inner.counters.callbacks.get());
-        text.metric("events_total", "counter", "Sequence number of the newest durable event.", *inner.store.appended().borrow());
-        text.metric("requests_in_flight", "gauge", "Commands, callbacks and submissions being committed.", inner.jobs.in_flight());
-        text.metric("jobs_in_memory", "gauge", "Jobs whose actor is in memory.", inner.jobs.published().in_memory());
+        text.metric(
+            "jobs_submitted_total",
+            "counter",
+            "Jobs accepted since the start.",
+            inner.counters.submitted.get(),
+        );
+        text.metric(
+            "callbacks_total",
+            "counter",
+            "Callbacks answered 2xx since the start.",
+            inner.counters.callbacks.get(),
+        );
+        text.metric(
+            "events_total",
+            "counter",
+            "Sequence number of the newest durable event.",
+            *inner.store.appended().borrow(),
+        );
+        text.metric(
+            "requests_in_flight",
+            "gauge",
+            "Commands, callbacks and submissions being committed.",
+            inner.jobs.in_flight(),
+        );
+        text.metric(
+            "jobs_in_memory",
+            "gauge",
+            "Jobs whose actor is in memory.",
+            inner.jobs.published().in_memory(),
+        );
         text.metric("attempt_slots", "gauge", "Attempts that may hold a slot.", fleet.slots);
         text.metric("attempt_slots_held", "gauge", "Attempts that hold a slot.", fleet.slots_held);
         text.head("attempts", "gauge", "Attempts by what the fleet knows of them.");
@@ -65,12 +90,14 @@ impl Handle {
             ("removing", fleet.removing),
         ];
         for (state, count) in states {
-            writeln!(text.0, "dogwatch_attempts{{state=\"{state}\"}} {count}").expect("a string takes every write");
+            writeln!(text.0, "dogwatch_attempts{{state=\"{state}\"}} {count}")
+                .expect("a string takes every write");
         }
         text.head("runtime_up", "gauge", "Whether the runtime answered when it was last asked.");
         for (name, runtime) in &fleet.runtimes {
             let up = u8::from(runtime.reachable);
-            writeln!(text.0, "dogwatch_runtime_up{{runtime=\"{name}\"}} {up}").expect("a string takes every write");
+            writeln!(text.0, "dogwatch_runtime_up{{runtime=\"{name}\"}} {up}")
+                .expect("a string takes every write");
         }
         if let Some(bytes) = inner.store.size_on_disk() {
             text.metric("store_bytes", "gauge", "Bytes of the store on disk.", bytes);

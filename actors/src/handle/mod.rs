@@ -15,15 +15,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 pub use self::error::{Error, FieldError, Result};
 pub use self::metrics::Counters;
-pub use self::types::{
-    Callback, CallbackReceipt, Command, Filter, LogQuery, Page, Submission, Submitted,
-};
+pub use self::types::{Callback, CallbackReceipt, Command, Filter, LogQuery, Page, Submission, Submitted};
 
 use crate::clock::Clock;
 use crate::durable::batch::Terms;
@@ -41,6 +40,7 @@ use crate::limits::{CLIENT_KEY_CHARS_MAX, JOBS_QUEUED_MAX, WAIT_MAX};
 use crate::logs::LogStore;
 use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
+use crate::supervisor::Background;
 use crate::webhook::{self, Delivery, WebhookId, WebhookView};
 
 /// What a handle is made of.
@@ -58,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) closing: AtomicBool,
     /// Set while the jobs that were live before are brought back.
     pub(crate) recovered: watch::Receiver<bool>,
+    /// What ends with the last handle.
+    pub(crate) background: Mutex<Option<Background>>,
 }
 
 /// A supervisor. Every clone is the same supervisor.
@@ -88,7 +90,8 @@ impl Handle {
         let id = self.inner.ids.job_id(self.inner.clock.now());
         let claim = idempotency.map(|(key, body)| self.claim(id, &key, &body)).transpose()?;
         let secrets = spec.take_secrets();
-        let vault = (!secrets.is_empty()).then(|| self.inner.keyring.seal(id, &secrets, self.inner.ids.as_ref()));
+        let vault =
+            (!secrets.is_empty()).then(|| self.inner.keyring.seal(id, &secrets, self.inner.ids.as_ref()));
         let event = Event::Submitted(Box::new(SubmittedEvent {
             spec,
             vault,
@@ -209,7 +212,12 @@ impl Handle {
     ///
     /// The same one again (the same `id`; without one the same event and data) is answered the same and
     /// changes nothing, for the life of the job.
-    pub async fn callback(&self, key: AttemptKey, token: &str, callback: Callback) -> Result<CallbackReceipt> {
+    pub async fn callback(
+        &self,
+        key: AttemptKey,
+        token: &str,
+        callback: Callback,
+    ) -> Result<CallbackReceipt> {
         if !self.inner.keyring.is_callback_token(key, token) {
             return Err(Error::BadToken);
         }
@@ -220,7 +228,8 @@ impl Handle {
         };
         let event =
             Event::CallbackReceived { attempt: key.number, name: callback.event, data: callback.data };
-        let receipt = self.deliver(key.job, event, Terms { digest: Some(digest), ..Terms::default() }).await?;
+        let receipt =
+            self.deliver(key.job, event, Terms { digest: Some(digest), ..Terms::default() }).await?;
         self.inner.counters.callbacks.count();
         receipt_of(receipt, key.job)
     }
@@ -246,7 +255,8 @@ impl Handle {
     pub async fn replay_webhook(&self, id: JobId, target: u16) -> Result<()> {
         self.inner.open()?;
         let delivery = WebhookId { job: id, target };
-        let answer = self.inner.webhooks.deliver(delivery, webhook::Event::ReplayRequested, Terms::default()).await;
+        let answer =
+            self.inner.webhooks.deliver(delivery, webhook::Event::ReplayRequested, Terms::default()).await;
         match answer {
             Ok(_) => Ok(()),
             Err(shell::Error::Missing) => Err(Error::NotFound(id)),

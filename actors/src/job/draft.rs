@@ -39,7 +39,16 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn of(job: &Job, now: Timestamp) -> Self {
         let attempt = job.has_attempt().then_some(job.attempt);
-        Self { job: job.clone(), now, effects: vec![], outbox: vec![], attempt, message: None, data: Value::Null, quiet: false }
+        Self {
+            job: job.clone(),
+            now,
+            effects: vec![],
+            outbox: vec![],
+            attempt,
+            message: None,
+            data: Value::Null,
+            quiet: false,
+        }
     }
 
     pub(super) fn say(&mut self, message: impl Into<String>) {
@@ -118,7 +127,9 @@ impl Draft {
         let Phase::Running { running, service: Some(service) } = &self.job.phase else { return };
         let Some(address) = running.address else { return };
         let effect = match service {
-            ServicePhase::Starting { next_at, .. } if *next_at <= self.now => Effect::StartService { attempt, address },
+            ServicePhase::Starting { next_at, .. } if *next_at <= self.now => {
+                Effect::StartService { attempt, address }
+            }
             ServicePhase::Started { poll_at: Some(at), .. } if *at <= self.now => {
                 Effect::PollService { attempt, address }
             }
@@ -144,7 +155,8 @@ impl Draft {
         self.note_exit(exit);
         let unseen = exit.unseen.is_some();
         if self.job.spec.completion == Completion::Callback && !unseen {
-            self.job.phase = Phase::AwaitingCallback { exit: exit.clone(), until: self.now.after(CALLBACK_GRACE) };
+            self.job.phase =
+                Phase::AwaitingCallback { exit: exit.clone(), until: self.now.after(CALLBACK_GRACE) };
             self.say("exited; waiting for its callback");
         } else {
             self.conclude(verdict::of_exit(exit));

@@ -68,9 +68,13 @@ impl Machine for Job {
 
     fn deadline(&self) -> Option<Timestamp> {
         let phase_due = match &self.phase {
-            Phase::Delayed { until } | Phase::BackingOff { until } | Phase::AwaitingCallback { until, .. } => Some(*until),
+            Phase::Delayed { until }
+            | Phase::BackingOff { until }
+            | Phase::AwaitingCallback { until, .. } => Some(*until),
             Phase::Queued { since } => self.spec.queue_timeout.map(|limit| since.after(limit.as_duration())),
-            Phase::Starting => self.trouble.as_ref().map(|trouble| trouble.since.after(INFRASTRUCTURE_BUDGET)),
+            Phase::Starting => {
+                self.trouble.as_ref().map(|trouble| trouble.since.after(INFRASTRUCTURE_BUDGET))
+            }
             Phase::Running { service, .. } => {
                 let service_due = service.as_ref().and_then(|service| match service {
                     ServicePhase::Starting { next_at, .. } => Some(*next_at),
@@ -80,7 +84,9 @@ impl Machine for Job {
             }
             Phase::Stopping { stop_at, .. } => *stop_at,
             Phase::Suspended => None,
-            Phase::Finished(outcome) => self.spec.ttl_after_finished.map(|ttl| outcome.at.after(ttl.as_duration())),
+            Phase::Finished(outcome) => {
+                self.spec.ttl_after_finished.map(|ttl| outcome.at.after(ttl.as_duration()))
+            }
         };
         earliest(phase_due, self.timeout_at())
     }
@@ -189,7 +195,9 @@ impl Job {
             // The stop goes first, so that what was never started is not started now.
             Phase::Stopping { stop_at: None, .. } => vec![self.stop_effect(), drive],
             Phase::Stopping { .. } => vec![drive],
-            Phase::Delayed { .. } | Phase::Suspended | Phase::BackingOff { .. } | Phase::Finished(_) => vec![],
+            Phase::Delayed { .. } | Phase::Suspended | Phase::BackingOff { .. } | Phase::Finished(_) => {
+                vec![]
+            }
         }
     }
 

@@ -90,7 +90,9 @@ impl Perform<Job> for JobPerformer {
             }),
             Effect::Withdraw { attempt } => self.fleet.withdraw(AttemptKey::new(id, attempt)),
             Effect::Drive { seen_running, .. } => self.drive(job, seen_running),
-            Effect::Stop { attempt, signal, grace } => self.fleet.stop(AttemptKey::new(id, attempt), signal, grace),
+            Effect::Stop { attempt, signal, grace } => {
+                self.fleet.stop(AttemptKey::new(id, attempt), signal, grace)
+            }
             Effect::Discard { attempt } => self.fleet.discard(AttemptKey::new(id, attempt)),
             Effect::StartService { attempt, address } => self.start_service(job, attempt, address),
             Effect::PollService { attempt, address } => self.poll_service(job, attempt, address),
@@ -113,11 +115,14 @@ impl JobPerformer {
         let phase = if seen_running { Drive::Attach } else { Drive::Start };
         match self.planner.plan(job) {
             Ok(plan) => self.fleet.drive(Arc::new(plan), job.spec.runtime_name().to_owned(), phase),
-            Err(error) => self.mail.tell(job.id, Event::AttemptStartFailed {
-                attempt: job.attempt,
-                fault: StartFault::Rejected,
-                message: error.to_string(),
-            }),
+            Err(error) => self.mail.tell(
+                job.id,
+                Event::AttemptStartFailed {
+                    attempt: job.attempt,
+                    fault: StartFault::Rejected,
+                    message: error.to_string(),
+                },
+            ),
         }
     }
 
@@ -137,7 +142,9 @@ impl JobPerformer {
     }
 
     fn poll_service(&self, job: &Job, attempt: u32, address: SocketAddr) {
-        let Some(status) = job.spec.service.as_ref().and_then(|service| service.status.clone()) else { return };
+        let Some(status) = job.spec.service.as_ref().and_then(|service| service.status.clone()) else {
+            return;
+        };
         let (caller, mail, id) = (self.caller.clone(), Arc::clone(&self.mail), job.id);
         tokio::spawn(async move {
             let event = match caller.poll(address, &status.path).await {

@@ -14,7 +14,8 @@ impl Job {
             _ => self.attempts.iter().rev().find_map(|attempt| attempt.ending.as_ref()),
         };
         let trouble = self.trouble.as_ref().map(|trouble| trouble.message.clone());
-        let waiting = matches!(self.phase, Phase::Queued { .. }).then(|| "waiting for a free slot".to_owned());
+        let waiting =
+            matches!(self.phase, Phase::Queued { .. }).then(|| "waiting for a free slot".to_owned());
         JobView {
             id: self.id,
             name: self.spec.name.clone(),

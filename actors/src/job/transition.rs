@@ -122,7 +122,10 @@ fn attempt_report(mut draft: Draft, report: &Event) -> Outcome {
         (Phase::Starting | Phase::Running { .. }, Event::AttemptStartFailed { fault, message, .. }) => {
             draft.conclude(verdict::of_start_fault(*fault, message));
         }
-        (Phase::Starting | Phase::Running { .. }, Event::AttemptVanished { .. } | Event::AttemptNeverStarted { .. }) => {
+        (
+            Phase::Starting | Phase::Running { .. },
+            Event::AttemptVanished { .. } | Event::AttemptNeverStarted { .. },
+        ) => {
             draft.conclude(verdict::vanished());
         }
         (Phase::Stopping { then, .. }, Event::AttemptExited { exit, .. }) => {
@@ -131,9 +134,14 @@ fn attempt_report(mut draft: Draft, report: &Event) -> Outcome {
         }
         (
             Phase::Stopping { then, .. },
-            Event::AttemptStartFailed { .. } | Event::AttemptVanished { .. } | Event::AttemptNeverStarted { .. },
+            Event::AttemptStartFailed { .. }
+            | Event::AttemptVanished { .. }
+            | Event::AttemptNeverStarted { .. },
         ) => draft.stopped(then),
-        (Phase::Starting | Phase::Running { .. } | Phase::Stopping { .. }, Event::TroubleSeen { message, .. }) => {
+        (
+            Phase::Starting | Phase::Running { .. } | Phase::Stopping { .. },
+            Event::TroubleSeen { message, .. },
+        ) => {
             return trouble(draft, message);
         }
         (Phase::Running { .. }, service_report) => return service(draft, service_report),
@@ -204,7 +212,9 @@ fn service(mut draft: Draft, report: &Event) -> Outcome {
 fn polled(mut draft: Draft, answer: &Value) -> Outcome {
     let name = answer.get("event").and_then(Value::as_str);
     match name {
-        Some(name @ ("completed" | "failed")) => receive(draft, name, answer.get("data").unwrap_or(&Value::Null)),
+        Some(name @ ("completed" | "failed")) => {
+            receive(draft, name, answer.get("data").unwrap_or(&Value::Null))
+        }
         _ => {
             let progress = if name == Some("progress") { answer.get("data") } else { Some(answer) }.cloned();
             draft.quiet = draft.job.progress == progress;
@@ -376,9 +386,14 @@ fn suspend(mut draft: Draft) -> Outcome {
             draft.withdraw();
             draft.job.phase = Phase::Suspended;
         }
-        Phase::Finished(_) => return Err(conflict(&draft.job, "the job is over; there is nothing to suspend")),
+        Phase::Finished(_) => {
+            return Err(conflict(&draft.job, "the job is over; there is nothing to suspend"));
+        }
         Phase::Stopping { .. } | Phase::AwaitingCallback { .. } => {
-            return Err(conflict(&draft.job, "its attempt is ending; suspend it when the next one waits or runs"));
+            return Err(conflict(
+                &draft.job,
+                "its attempt is ending; suspend it when the next one waits or runs",
+            ));
         }
     }
     changed(draft)
@@ -404,7 +419,9 @@ fn restart(mut draft: Draft) -> Outcome {
         Phase::Stopping { then: Then::Restart, .. } | Phase::Queued { .. } => return unchanged(),
         Phase::Delayed { .. } | Phase::BackingOff { .. } | Phase::Suspended => draft.enqueue(),
         Phase::Finished(_) => return Err(conflict(&draft.job, "the job is over; use retry to run it again")),
-        Phase::Stopping { .. } => return Err(conflict(&draft.job, "its attempt is being stopped for another reason")),
+        Phase::Stopping { .. } => {
+            return Err(conflict(&draft.job, "its attempt is being stopped for another reason"));
+        }
     }
     changed(draft)
 }
@@ -421,7 +438,9 @@ fn retry(mut draft: Draft) -> Outcome {
             draft.enqueue();
             changed(draft)
         }
-        Phase::Finished(_) => Err(conflict(&draft.job, "the job has succeeded; submit it again to run it again")),
+        Phase::Finished(_) => {
+            Err(conflict(&draft.job, "the job has succeeded; submit it again to run it again"))
+        }
         _ => Err(conflict(&draft.job, "the job is not over; use restart for a new attempt now")),
     }
 }
@@ -434,7 +453,8 @@ fn purge(job: &Job) -> Outcome {
 }
 
 fn quarantine(mut draft: Draft, reason: &str) -> Outcome {
-    let message = format!("its supervisor panicked again and again and gave it up: {reason}; please report this");
+    let message =
+        format!("its supervisor panicked again and again and gave it up: {reason}; please report this");
     let ending = Ending::new(Cause::Quarantined, message);
     match draft.job.phase {
         Phase::Finished(_) | Phase::Stopping { .. } => unchanged(),

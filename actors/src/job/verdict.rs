@@ -14,7 +14,10 @@ pub(super) fn exit_code(exit: &Exit) -> Option<i32> {
 pub(super) fn of_exit(exit: &Exit) -> Ending {
     match exit.unseen {
         Some(Unseen::HostRestart) => {
-            return Ending::new(Cause::HostRestart, "the host restarted while the attempt ran; it is tried again");
+            return Ending::new(
+                Cause::HostRestart,
+                "the host restarted while the attempt ran; it is tried again",
+            );
         }
         Some(Unseen::WatcherLost) => {
             let message = "the process that watched the attempt was killed, so its exit is not known; it is tried again";
@@ -23,7 +26,10 @@ pub(super) fn of_exit(exit: &Exit) -> Ending {
         None => {}
     }
     let Some(code) = exit_code(exit) else {
-        return Ending::new(Cause::Lost, "the runtime does not know how the attempt ended; it is tried again");
+        return Ending::new(
+            Cause::Lost,
+            "the runtime does not know how the attempt ended; it is tried again",
+        );
     };
     if code == 0 {
         return Ending::new(Cause::Success, "exited with code 0");
@@ -42,7 +48,9 @@ pub(super) fn of_exit(exit: &Exit) -> Ending {
             let message = format!("ended by signal {number}{}; see its logs", signal_name(number));
             Ending::new(Cause::Signal, message)
         }
-        None => Ending::new(Cause::ExitCode, format!("exited with code {code}{}; see its logs", code_hint(code))),
+        None => {
+            Ending::new(Cause::ExitCode, format!("exited with code {code}{}; see its logs", code_hint(code)))
+        }
     }
 }
 
@@ -87,12 +95,18 @@ pub(super) fn of_start_fault(fault: StartFault, message: &str) -> Ending {
 
 /// An attempt that is gone without an exit.
 pub(super) fn vanished() -> Ending {
-    Ending::new(Cause::Lost, "the attempt was removed by somebody else, so its exit is not known; it is tried again")
+    Ending::new(
+        Cause::Lost,
+        "the attempt was removed by somebody else, so its exit is not known; it is tried again",
+    )
 }
 
 /// A time limit that passed.
 pub(super) fn timed_out(field: &str, limit: Span) -> Ending {
-    Ending::new(Cause::Timeout, format!("{field} of {limit} passed; raise it, or see the logs for what it was doing"))
+    Ending::new(
+        Cause::Timeout,
+        format!("{field} of {limit} passed; raise it, or see the logs for what it was doing"),
+    )
 }
 
 /// An exit without the callback that was to come.

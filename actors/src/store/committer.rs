@@ -61,7 +61,8 @@ impl<B: Backend> GroupCommitStore<B> {
         mark.check(sequence.groups())?;
         let (queue, requests) = mpsc::channel(limits::COMMITS_QUEUED_MAX);
         let (publish, appended) = watch::channel(sequence.last());
-        let shared = Arc::new(Shared { backend, failure: OnceLock::new(), queued_bytes: AtomicUsize::new(0) });
+        let shared =
+            Arc::new(Shared { backend, failure: OnceLock::new(), queued_bytes: AtomicUsize::new(0) });
         let committer = Committer { shared: Arc::clone(&shared), requests, sequence, mark, publish };
         let thread = thread::Builder::new()
             .name("store-committer".to_owned())

@@ -40,7 +40,10 @@ pub const CHECKS: &[(&str, fn(&dyn Place))] = &[
     ("everything_is_there_after_reopening", everything_is_there_after_reopening),
     ("many_writers_lose_nothing", many_writers_lose_nothing),
     ("readers_see_whole_values_while_they_change", readers_see_whole_values_while_they_change),
-    ("closing_waits_for_what_is_queued_and_refuses_the_rest", closing_waits_for_what_is_queued_and_refuses_the_rest),
+    (
+        "closing_waits_for_what_is_queued_and_refuses_the_rest",
+        closing_waits_for_what_is_queued_and_refuses_the_rest,
+    ),
     ("a_second_open_is_refused", a_second_open_is_refused),
 ];
 
@@ -414,7 +417,11 @@ fn readers_see_whole_values_while_they_change(place: &dyn Place) {
             batch.put(format!("stable/{key:02}"), value(round));
             // Neighbours that come and go make the database move the stable rows about.
             let key = format!("stable/{key:02}/{}", round / 2);
-            if round % 2 == 0 { batch.put(key, "") } else { batch.delete(key) };
+            if round % 2 == 0 {
+                batch.put(key, "")
+            } else {
+                batch.delete(key)
+            };
         }
         commit(&store, batch).expect("commits");
     };

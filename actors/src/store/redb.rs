@@ -78,7 +78,10 @@ impl Backend for Redb {
     fn write(&self, changes: Changes) -> Result<()> {
         self.with(|db| {
             let mut transaction = db.begin_write().map_err(failure)?;
-            transaction.set_durability(Durability::Immediate).map_err(::redb::Error::from).map_err(failure)?;
+            transaction
+                .set_durability(Durability::Immediate)
+                .map_err(::redb::Error::from)
+                .map_err(failure)?;
             {
                 let mut rows = transaction.open_table(ROWS).map_err(failure)?;
                 for (key, value) in changes {

@@ -76,7 +76,11 @@ impl Machine for Delivery {
             }
         };
         next.revision += 1;
-        let effects = if matches!(next.phase, Phase::Sending { .. }) && next.phase != self.phase { next.resume() } else { vec![] };
+        let effects = if matches!(next.phase, Phase::Sending { .. }) && next.phase != self.phase {
+            next.resume()
+        } else {
+            vec![]
+        };
         Ok(Step::next(next, Record { at: now, text }, effects))
     }
 
@@ -125,7 +129,8 @@ impl Machine for Delivery {
 
 impl Delivery {
     fn awaits(&self, message: &str) -> bool {
-        matches!(self.phase, Phase::Sending { .. }) && self.queue.front().is_some_and(|front| front.message == message)
+        matches!(self.phase, Phase::Sending { .. })
+            && self.queue.front().is_some_and(|front| front.message == message)
     }
 
     fn announced(&mut self, announcement: &Announcement, now: Timestamp) -> String {

@@ -11,4 +11,4 @@ mod performer;
 mod state;
 
 pub use performer::WebhookPerformer;
-pub use state::{Announcement, Delivery, Event, Post, Phase, Record, Rejected, WebhookId, WebhookView};
+pub use state::{Announcement, Delivery, Event, Phase, Post, Record, Rejected, WebhookId, WebhookView};

@@ -45,7 +45,8 @@ impl WebhookPerformer {
 
     async fn post(&self, id: WebhookId, announcement: Announcement) -> Event {
         let message = announcement.message.clone();
-        let failed = |reason: String, permanent| Event::Failed { message: message.clone(), reason, permanent };
+        let failed =
+            |reason: String, permanent| Event::Failed { message: message.clone(), reason, permanent };
         let secret = match self.secret(id, &announcement) {
             Ok(secret) => secret,
             Err(error) => return failed(error.to_string(), true),
@@ -73,7 +74,11 @@ impl WebhookPerformer {
         }
     }
 
-    fn secret(&self, id: WebhookId, announcement: &Announcement) -> Result<Option<Secret>, crate::secret::OpenError> {
+    fn secret(
+        &self,
+        id: WebhookId,
+        announcement: &Announcement,
+    ) -> Result<Option<Secret>, crate::secret::OpenError> {
         let Some(vault) = &announcement.vault else { return Ok(None) };
         let mut secrets = self.keyring.open(id.job, vault)?;
         Ok(secrets.remove(&format!("webhook/{}", id.target)))

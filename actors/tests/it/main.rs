@@ -3,3 +3,4 @@
 mod fleet;
 mod logs;
 mod store;
+mod supervisor;
