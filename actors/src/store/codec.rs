@@ -39,7 +39,8 @@ impl Record<'_> {
         let version = self.version;
         let key = key.escape_ascii();
         Error::Corrupt(
-            format!("the record {key} has version {version}, which a newer dogwatch wrote; use that one").into(),
+            format!("the record {key} has version {version}, which a newer dogwatch wrote; use that one")
+                .into(),
         )
     }
 }
@@ -61,8 +62,7 @@ pub fn encode<T: Serialize + ?Sized>(version: u8, body: &T) -> Vec<u8> {
 /// Opens the envelope of the value of `key`.
 pub fn decode<'a>(key: &[u8], value: &'a [u8]) -> Result<Record<'a>> {
     let damaged = |what: &str| Error::Corrupt(format!("the record {} {what}", key.escape_ascii()).into());
-    let (header, body) =
-        value.split_first_chunk::<HEADER_BYTES>().ok_or_else(|| damaged("is cut off"))?;
+    let (header, body) = value.split_first_chunk::<HEADER_BYTES>().ok_or_else(|| damaged("is cut off"))?;
     let [format, version, expected @ ..] = *header;
     if format != FORMAT {
         return Err(damaged("has an unknown format: it is damaged, or a newer dogwatch wrote it"));

@@ -327,7 +327,8 @@ impl fmt::Display for Kind {
 /// Opens the store in `dir`, creating what is missing. Blocking.
 pub fn open(dir: &Path, kind: Kind) -> Result<Arc<dyn Store>> {
     files::create_dir_durably(dir)?;
-    if let Some(found) = Kind::ALL.into_iter().find(|other| *other != kind && dir.join(other.name()).exists()) {
+    if let Some(found) = Kind::ALL.into_iter().find(|other| *other != kind && dir.join(other.name()).exists())
+    {
         return Err(Error::OtherKind { path: dir.display().to_string(), found });
     }
     let path = dir.join(kind.name());
@@ -341,6 +342,7 @@ pub fn open(dir: &Path, kind: Kind) -> Result<Arc<dyn Store>> {
 fn start(dir: &Path, backend: impl Backend) -> Result<Arc<dyn Store>> {
     let mark = Mark::open(&dir.join("mark"))?;
     let store = GroupCommitStore::start(backend, mark)?;
+    // Neither database syncs the names of the files that it creates.
     files::sync_tree(dir)?;
     Ok(Arc::new(store))
 }

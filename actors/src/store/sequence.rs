@@ -40,7 +40,9 @@ impl Sequence {
         for log in [Log::Events, Log::Outbox] {
             if let Some((key, _)) = rows.scan(&KeyRange::log(log), Order::Descending, 1)?.first() {
                 let seq = log.seq(key).ok_or_else(|| {
-                    Error::Corrupt(format!("the key {} is in a log but has no number", key.escape_ascii()).into())
+                    Error::Corrupt(
+                        format!("the key {} is in a log but has no number", key.escape_ascii()).into(),
+                    )
                 })?;
                 last = last.max(seq);
             }
