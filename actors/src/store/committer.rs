@@ -265,3 +265,192 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("the database panicked: {}", text.unwrap_or("without a message"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::super::backend::Read;
+    use super::super::conformance::wait;
+    use super::super::{Key, Log};
+    use super::*;
+
+    /// What the test lets happen to the next group.
+    enum Verdict {
+        Write,
+        FailSync(Error),
+        Panic,
+    }
+
+    /// A database that reports the size of each group and waits for the test's verdict on it.
+    #[derive(Debug)]
+    struct Gated {
+        rows: Mutex<BTreeMap<Key, Vec<u8>>>,
+        arrived: Sender<usize>,
+        verdicts: Mutex<Receiver<Verdict>>,
+        sync: Mutex<Result<()>>,
+    }
+
+    impl Read for Gated {
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+            Ok(self.rows.lock().get(key).cloned())
+        }
+
+        fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Rows> {
+            self.rows.lock().scan(range, order, limit)
+        }
+    }
+
+    impl Backend for Gated {
+        fn write(&self, changes: Changes) -> Result<()> {
+            // One of the changes is the progress of the sequence.
+            self.arrived.send(changes.len() - 1).unwrap();
+            match self.verdicts.lock().recv().unwrap_or(Verdict::Write) {
+                Verdict::Write => {}
+                Verdict::FailSync(error) => *self.sync.lock() = Err(error),
+                Verdict::Panic => panic!("a bug of the database"),
+            }
+            let mut rows = self.rows.lock();
+            rows.extend(changes.into_iter().filter_map(|(key, value)| Some((key, value?))));
+            Ok(())
+        }
+
+        fn sync(&self) -> Result<()> {
+            self.sync.lock().clone()
+        }
+
+        fn size_on_disk(&self) -> Option<u64> {
+            None
+        }
+
+        fn close(&self) {}
+    }
+
+    struct Bench {
+        store: GroupCommitStore<Gated>,
+        arrived: Receiver<usize>,
+        verdicts: Sender<Verdict>,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (arrive, arrived) = channel();
+            let (verdicts, given) = channel();
+            let backend = Gated {
+                rows: Mutex::default(),
+                arrived: arrive,
+                verdicts: Mutex::new(given),
+                sync: Mutex::new(Ok(())),
+            };
+            let dir = tempfile::tempdir().unwrap();
+            let mark = Mark::open(&dir.path().join("mark")).unwrap();
+            let store = GroupCommitStore::start(backend, mark).unwrap();
+            Self { store, arrived, verdicts, _dir: dir }
+        }
+
+        fn put(&self, key: &str, bytes: usize) -> BoxFuture<'static, Result<Committed>> {
+            let mut batch = Batch::new();
+            batch.put(key, vec![0; bytes]);
+            self.store.commit(batch)
+        }
+
+        /// Starts a group and leaves the committer inside it, so that what follows has to wait.
+        fn hold(&self) -> BoxFuture<'static, Result<Committed>> {
+            let held = self.put("held", 1);
+            assert_eq!(self.arrived.recv(), Ok(1));
+            held
+        }
+    }
+
+    #[test]
+    fn what_waits_becomes_one_group() {
+        let bench = Bench::new();
+        let held = bench.hold();
+        let waiting: Vec<_> = (0..10).map(|key| bench.put(&key.to_string(), 1)).collect();
+        bench.verdicts.send(Verdict::Write).unwrap();
+        assert_eq!(bench.arrived.recv(), Ok(10));
+        bench.verdicts.send(Verdict::Write).unwrap();
+        for commit in waiting.into_iter().chain([held]) {
+            wait(commit).unwrap();
+        }
+    }
+
+    #[test]
+    fn nothing_is_answered_before_the_group_is_durable_not_even_a_rejection() {
+        let bench = Bench::new();
+        let held = bench.hold();
+        let mut claim = Batch::new();
+        claim.require(Precondition::Absent(b"k".to_vec())).put("k", "1").append(Log::Events, "");
+        let first = bench.store.commit(claim.clone());
+        let second = bench.store.commit(claim);
+        bench.verdicts.send(Verdict::Write).unwrap();
+        assert_eq!(bench.arrived.recv(), Ok(2));
+        wait(held).unwrap();
+        let mut second = second;
+        assert!((&mut second).now_or_never().is_none(), "the rejection would show what is not durable");
+        assert_eq!(*bench.store.appended().borrow(), 0);
+        bench.verdicts.send(Verdict::FailSync(Error::Failed("eio".into()))).unwrap();
+        assert!(matches!(wait(first), Err(Error::Failed(_))));
+        assert!(matches!(wait(second), Err(Error::Failed(_))));
+        assert_eq!(*bench.store.appended().borrow(), 0);
+    }
+
+    #[test]
+    fn a_failed_sync_refuses_everything_afterwards() {
+        let bench = Bench::new();
+        let held = bench.hold();
+        let queued = bench.put("queued", 1);
+        bench.verdicts.send(Verdict::FailSync(Error::Full("enospc".into()))).unwrap();
+        assert!(matches!(wait(held), Err(Error::Full(_))));
+        assert!(matches!(wait(queued), Err(Error::Full(_))));
+        // The disk would work again; nothing is tried.
+        *bench.store.shared.backend.sync.lock() = Ok(());
+        assert!(matches!(wait(bench.put("later", 1)), Err(Error::Full(_))));
+        assert!(matches!(bench.store.health(), Err(Error::Full(_))));
+        assert!(bench.arrived.try_recv().is_err(), "no group was written after the failure");
+    }
+
+    #[test]
+    fn a_panic_of_the_database_is_a_failure() {
+        let bench = Bench::new();
+        let held = bench.hold();
+        bench.verdicts.send(Verdict::Panic).unwrap();
+        let answer = wait(held);
+        assert!(matches!(&answer, Err(Error::Failed(text)) if text.contains("a bug of the database")));
+        assert!(matches!(bench.store.health(), Err(Error::Failed(_))));
+        bench.store.close();
+    }
+
+    #[test]
+    fn the_queue_is_bounded_in_number() {
+        let bench = Bench::new();
+        let held = bench.hold();
+        for _ in 0..limits::COMMITS_QUEUED_MAX {
+            drop(bench.store.commit(Batch::new()));
+        }
+        let refused = wait(bench.store.commit(Batch::new()));
+        assert!(refused.is_err_and(|error| error.is_retryable()));
+        bench.verdicts.send(Verdict::Write).unwrap();
+        wait(held).unwrap();
+    }
+
+    #[test]
+    fn the_queue_is_bounded_in_bytes_and_drains() {
+        let bench = Bench::new();
+        let held = bench.hold();
+        let quarter = limits::COMMITS_QUEUED_BYTES_MAX / 4;
+        let queued: Vec<_> = (0..3).map(|key| bench.put(&key.to_string(), quarter)).collect();
+        assert!(matches!(wait(bench.put("too much", quarter)), Err(Error::Busy)));
+        (0..4).for_each(|_| bench.verdicts.send(Verdict::Write).unwrap());
+        for commit in queued.into_iter().chain([held]) {
+            wait(commit).unwrap();
+        }
+        let groups: Vec<usize> = bench.arrived.try_iter().collect();
+        assert_eq!(groups, [1, 1, 1], "each is as large as a group may be");
+        drop(bench.verdicts);
+        wait(bench.store.commit(Batch::new())).unwrap();
+        assert_eq!(bench.store.shared.queued_bytes.load(Ordering::Acquire), 0);
+    }
+}

@@ -3,7 +3,7 @@
 //! Responsible for the contract of [`Store`]; not for what only one database can do wrong (its own tests) nor
 //! for the death of the process and the loss of power, which need another process.
 //!
-//! Each check gets a [`Place`] of its own. A check fails by panicking.
+//! Each check gets a [`Place`] of its own.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -21,8 +21,11 @@ pub trait Place {
     fn open(&self) -> Result<Arc<dyn Store>>;
 }
 
+/// One check of the suite. It fails by panicking.
+pub type Check = fn(&dyn Place);
+
 /// The checks and their names.
-pub const CHECKS: &[(&str, fn(&dyn Place))] = &[
+pub const CHECKS: &[(&str, Check)] = &[
     ("a_batch_is_applied_in_order_and_read_back", a_batch_is_applied_in_order_and_read_back),
     ("a_rejected_batch_changes_nothing", a_rejected_batch_changes_nothing),
     ("a_precondition_sees_every_batch_before_it", a_precondition_sees_every_batch_before_it),
@@ -368,7 +371,7 @@ fn everything_is_there_after_reopening(place: &dyn Place) {
         }
         commit(&store, batch).expect("commits");
         // Dropping the last handle closes as well.
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             store.close();
         }
     }
@@ -410,14 +413,14 @@ fn many_writers_lose_nothing(place: &dyn Place) {
 fn readers_see_whole_values_while_they_change(place: &dyn Place) {
     const ROUNDS: u8 = 40;
     let store = open(place);
-    let value = |round: u8| vec![round; if round % 3 == 0 { 100 } else { 40_000 }];
+    let value = |round: u8| vec![round; if round.is_multiple_of(3) { 100 } else { 40_000 }];
     let write = |round: u8| {
         let mut batch = Batch::new();
         for key in 0..20 {
             batch.put(format!("stable/{key:02}"), value(round));
             // Neighbours that come and go make the database move the stable rows about.
             let key = format!("stable/{key:02}/{}", round / 2);
-            if round % 2 == 0 {
+            if round.is_multiple_of(2) {
                 batch.put(key, "")
             } else {
                 batch.delete(key)

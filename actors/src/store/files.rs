@@ -22,8 +22,9 @@ pub(super) fn create_dir_durably(path: &Path) -> Result<()> {
 }
 
 /// Syncs the directory that holds `path`.
-pub(super) fn sync_name(path: &Path) -> Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+fn sync_name(path: &Path) -> Result<()> {
+    let parent =
+        path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     sync(parent)
 }
 

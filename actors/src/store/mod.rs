@@ -342,6 +342,7 @@ pub fn open(dir: &Path, kind: Kind) -> Result<Arc<dyn Store>> {
 fn start(dir: &Path, backend: impl Backend) -> Result<Arc<dyn Store>> {
     let mark = Mark::open(&dir.join("mark"))?;
     let store = GroupCommitStore::start(backend, mark)?;
+    // Neither database syncs the names of the files that it creates.
     files::sync_tree(dir)?;
     Ok(Arc::new(store))
 }

@@ -11,7 +11,6 @@ use ::redb::{Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabas
 use parking_lot::RwLock;
 
 use super::backend::{Backend, Changes, Read, io_failure};
-use super::files;
 use super::{Error, KeyRange, Order, Result, Rows};
 use crate::limits;
 
@@ -36,7 +35,6 @@ impl Redb {
         let transaction = db.begin_write().map_err(failure)?;
         transaction.open_table(ROWS).map_err(failure)?;
         transaction.commit().map_err(failure)?;
-        files::sync_name(path)?;
         Ok(Self { path: path.to_owned(), db: RwLock::new(Some(db)) })
     }
 

@@ -2,13 +2,13 @@
 //! own.
 //!
 //! Not responsible for large values (`sled/large.rs` cuts them up) nor for finding rows that damage took
-//! (`mark.rs`).
+//! (`sled/tally.rs` and `mark.rs`).
 //!
 //! What sled does not do, and this file therefore does:
 //! - its `flush` ends in `sync_file_range`, which survives the death of the process but not the loss of power:
 //!   after it we sync the data of `<dir>/db` through a descriptor of our own (a sync is per file, not per
 //!   descriptor);
-//! - it never syncs the files and directory entries that it creates: we do, once, at opening;
+//! - it never syncs the files and directory entries that it creates: `open` does, once;
 //! - items over a quarter of a segment go to files of their own (`blobs/`), which sled neither syncs nor
 //!   misses after a crash: the limits below keep every item smaller, and a blob that appears all the same is
 //!   synced before the log that points to it;
@@ -16,6 +16,7 @@
 //! - it holds the lock on its file a little longer than the `Db`: closing waits for the lock.
 
 mod large;
+mod tally;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -25,10 +26,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rustix::fs::{FlockOperation, flock};
 
 use self::large::Stored;
+use self::tally::Tally;
 use super::backend::{Backend, Changes, Read, io_failure};
 use super::files;
 use super::{Error, KeyRange, Order, Result, Rows};
@@ -70,12 +72,13 @@ pub(super) struct Sled {
 struct Open {
     db: ::sled::Db,
     large: large::Ids,
+    /// What is in the database; only the committer changes it.
+    tally: Mutex<Tally>,
 }
 
 impl Sled {
     /// Opens or creates the database in `path`.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        files::create_dir_durably(path)?;
         let config = ::sled::Config::new()
             .path(path)
             .segment_size(SEGMENT_BYTES)
@@ -93,9 +96,9 @@ impl Sled {
             .write(true)
             .open(path.join("db"))
             .map_err(|error| io_failure(&error))?;
-        files::sync_tree(path)?;
-        let large = large::Ids::recover(&db)?;
-        Ok(Self { path: path.to_owned(), log, db: RwLock::new(Some(Open { db, large })) })
+        let (large, tally) = (large::Ids::recover(&db)?, Tally::verify(&db)?);
+        let open = Open { db, large, tally: Mutex::new(tally) };
+        Ok(Self { path: path.to_owned(), log, db: RwLock::new(Some(open)) })
     }
 
     fn with<T>(&self, run: impl FnOnce(&Open) -> Result<T>) -> Result<T> {
@@ -162,7 +165,7 @@ impl Read for Sled {
 impl Backend for Sled {
     fn write(&self, changes: Changes) -> Result<()> {
         self.with(|open| {
-            let batch = large::batch(&open.db, &open.large, changes)?;
+            let batch = large::batch(&open.db, &open.large, &mut open.tally.lock(), changes)?;
             guarded(|| open.db.apply_batch(batch))
         })
     }
@@ -213,5 +216,63 @@ fn failure(error: ::sled::Error) -> Error {
         ::sled::Error::Io(error) => io_failure(&error),
         ::sled::Error::Corruption { .. } => Error::Corrupt(error.to_string().into()),
         other => Error::Failed(other.to_string().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(number: usize, bytes: usize) -> (Vec<u8>, Option<Vec<u8>>) {
+        let mut key = format!("{number:06}").into_bytes();
+        key.resize(limits::STORE_KEY_BYTES_MAX, b'k');
+        (key, Some(vec![number as u8; bytes]))
+    }
+
+    #[test]
+    fn no_item_becomes_a_blob_at_the_largest_keys_and_values() {
+        let dir = tempfile::tempdir().unwrap();
+        let sled = Sled::open(dir.path()).unwrap();
+        for round in 0..4 {
+            for start in (0..1_200).step_by(100) {
+                let bytes = if round == 3 { large::INLINE_BYTES_MAX * 2 } else { large::INLINE_BYTES_MAX };
+                sled.write((start..start + 100).map(|number| row(number * 7_919 % 1_200, bytes)).collect())
+                    .unwrap();
+                sled.sync().unwrap();
+                assert_eq!(fs::read_dir(dir.path().join("blobs")).unwrap().count(), 0);
+            }
+            // Removing most rows merges nodes.
+            sled.write((0..1_200).filter(|number| number % 9 > 1).map(|n| (row(n, 0).0, None)).collect())
+                .unwrap();
+            sled.sync().unwrap();
+            assert_eq!(fs::read_dir(dir.path().join("blobs")).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn rows_that_vanish_or_change_are_noticed_at_opening() {
+        type Harm = fn(&::sled::Db);
+        let harms: [(&str, Harm); 4] = [
+            ("a row vanishes", |db| drop(db.remove(row(3, 0).0).unwrap())),
+            ("a row changes", |db| drop(db.insert(row(3, 0).0, vec![0, 9]).unwrap())),
+            ("a chunk vanishes", |db| {
+                drop(db.scan_prefix(b"\0chunk/").keys().next().unwrap().map(|key| db.remove(key)))
+            }),
+            ("the tally vanishes", |db| drop(db.remove(b"\0tally").unwrap())),
+        ];
+        for (what, harm) in harms {
+            let dir = tempfile::tempdir().unwrap();
+            let sled = Sled::open(dir.path()).unwrap();
+            sled.write((0..10).map(|number| row(number, 10)).chain([row(10, 100_000)]).collect()).unwrap();
+            sled.sync().unwrap();
+            sled.close();
+            drop(Sled::open(dir.path()).unwrap());
+            let sled = Sled::open(dir.path()).unwrap();
+            harm(&sled.db.read().as_ref().unwrap().db);
+            sled.sync().unwrap();
+            sled.close();
+            let refused = Sled::open(dir.path());
+            assert!(matches!(refused, Err(Error::Corrupt(_))), "{what}: {refused:?}");
+        }
     }
 }

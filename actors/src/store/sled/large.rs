@@ -17,6 +17,7 @@ use ::sled::{Batch, Db};
 use super::super::backend::Changes;
 use super::super::{Error, Key, Result};
 use super::guarded;
+use super::tally::Tally;
 
 /// The largest value that is one row, and the size of a chunk of a larger one.
 pub(super) const INLINE_BYTES_MAX: usize = 16 * 1024;
@@ -124,33 +125,58 @@ pub(super) fn value(db: &Db, key: &[u8], stored: Stored<'_>) -> Result<Option<Ve
     }
 }
 
-/// The changes in sled's form, with the chunks of the large values that come and go.
-pub(super) fn batch(db: &Db, ids: &Ids, changes: Changes) -> Result<Batch> {
-    let mut batch = Batch::default();
+/// The changes in sled's form: with the chunks of the large values that come and go, and with the new tally.
+pub(super) fn batch(db: &Db, ids: &Ids, tally: &mut Tally, changes: Changes) -> Result<Batch> {
+    let mut plan = Plan { db, tally, batch: Batch::default() };
     for (key, value) in changes {
-        if let Some(old) = guarded(|| db.get(&key))?
-            && let Stored::Large(old) = Stored::decode(&key, &old)?
-        {
-            old.chunk_keys().for_each(|chunk| batch.remove(chunk));
-        }
+        plan.clear(&key)?;
         match value {
-            None => batch.remove(key),
+            None => plan.batch.remove(key),
             Some(value) if value.len() <= INLINE_BYTES_MAX => {
                 let mut stored = Vec::with_capacity(value.len() + 1);
                 stored.push(INLINE);
                 stored.extend_from_slice(&value);
-                batch.insert(key, stored);
+                plan.insert(key, stored);
             }
             Some(value) => {
                 let large = LargeValue { id: ids.next(), bytes: value.len() as u64 };
                 for (chunk, bytes) in large.chunk_keys().zip(value.chunks(INLINE_BYTES_MAX)) {
-                    batch.insert(chunk, bytes);
+                    plan.insert(chunk, bytes.to_vec());
                 }
-                batch.insert(key, large.encode());
+                plan.insert(key, large.encode());
             }
         }
     }
-    Ok(batch)
+    plan.tally.put(&mut plan.batch);
+    Ok(plan.batch)
+}
+
+/// A batch in the making, and what the database holds after it.
+struct Plan<'a> {
+    db: &'a Db,
+    tally: &'a mut Tally,
+    batch: Batch,
+}
+
+impl Plan<'_> {
+    /// Counts out the row of `key` and removes its chunks. The row itself is left to whoever replaces it.
+    fn clear(&mut self, key: &[u8]) -> Result<()> {
+        let Some(old) = guarded(|| self.db.get(key))? else { return Ok(()) };
+        self.tally.remove(key, &old);
+        if let Stored::Large(old) = Stored::decode(key, &old)? {
+            for chunk in old.chunk_keys() {
+                let bytes = guarded(|| self.db.get(&chunk))?.ok_or_else(|| damaged(key))?;
+                self.tally.remove(&chunk, &bytes);
+                self.batch.remove(chunk);
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, key: Key, stored: Vec<u8>) {
+        self.tally.add(&key, &stored);
+        self.batch.insert(key, stored);
+    }
 }
 
 fn gather(db: &Db, large: LargeValue) -> Result<Option<Vec<u8>>> {
