@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -57,12 +58,17 @@ impl Processes {
 
     /// The first line of output, once it is there.
     async fn first_output(&self, key: AttemptKey) -> String {
+        self.outputs_until(key, |lines| !lines.is_empty()).await.remove(0)
+    }
+
+    async fn outputs_until(&self, key: AttemptKey, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
         let until = Instant::now() + DEADLINE;
         loop {
-            if let Some(line) = self.outputs(key).await.into_iter().next() {
-                return line;
+            let lines = self.outputs(key).await;
+            if enough(&lines) {
+                return lines;
             }
-            assert!(Instant::now() < until, "it says something");
+            assert!(Instant::now() < until, "it says more than {lines:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -179,7 +185,8 @@ async fn an_end_is_seen_within_milliseconds() {
 async fn the_environment_is_its_own_and_secrets_leave_the_disk() {
     let processes = Processes::new();
     let key = fresh_key();
-    let mut plan = processes.shell(key, "echo $TOKEN $PORT; env | cut -d= -f1 | sort; exec sleep 300");
+    let mut plan =
+        processes.shell(key, "echo $TOKEN $PORT; env | cut -d= -f1 | sort; echo that is all; exec sleep 300");
     plan.env = BTreeMap::from([("TOKEN".into(), Secret::new("open sesame"))]);
     plan.service_port = Some(8_123);
     processes.runtime.create(&plan).await.unwrap();
@@ -200,8 +207,9 @@ async fn the_environment_is_its_own_and_secrets_leave_the_disk() {
     // Adopting it again must not put them back.
     processes.runtime.create(&plan).await.unwrap();
     assert_eq!(grep("open sesame").lines().filter(|file| !file.contains("/logs/")).count(), 0);
+    let names =
+        processes.outputs_until(key, |lines| lines.last().is_some_and(|line| line == "that is all")).await;
     processes.runtime.stop(key, StopSignal::Sigterm, DEADLINE).await.unwrap();
-    let names = processes.outputs(key).await;
     assert!(names.contains(&"PATH".to_owned()));
     assert!(names.iter().all(|name| !name.starts_with("CARGO") && !name.starts_with("NEXTEST")), "{names:?}");
 }
@@ -344,13 +352,15 @@ async fn an_attempt_and_its_exit_code_survive_the_death_of_its_owner() {
         .args(["--exact", "process::an_owner_that_is_killed", "--ignored", "--nocapture"])
         .env(OWNER_DIR, dir.path())
         .stdout(Stdio::piped())
+        .process_group(0)
         .spawn()
         .unwrap();
     let mut said = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
     let found = said.find_map(|line| line.split_once("started ").map(|(_, rest)| rest.to_owned())).unwrap();
     let (installation, job) = found.split_once(' ').unwrap();
     let (installation, key) = (installation.parse().unwrap(), AttemptKey::new(job.parse().unwrap(), 1));
-    owner.kill().unwrap();
+    // With its whole group, as a terminal or a service manager does.
+    rustix::process::kill_process_group(Pid::from_child(&owner), Signal::KILL).unwrap();
     owner.wait().unwrap();
 
     let runtime = open(dir.path(), installation);
