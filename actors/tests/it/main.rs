@@ -4,3 +4,8 @@ mod fleet;
 mod logs;
 mod store;
 mod supervisor;
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod fake;
+mod logs;
+mod process;

@@ -19,6 +19,9 @@ const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 /// The length of a CPU period, in microseconds: the kernel's default.
 const CPU_PERIOD_MICROS: u64 = 100_000;
 
+/// How often a leaf is made again after its parent was removed at that moment; each time is unlikely.
+const MAKE_TRIES_MAX: usize = 3;
+
 /// Where the groups of this installation go.
 #[derive(Debug, Clone)]
 pub(super) struct Groups {
@@ -34,7 +37,7 @@ struct Parent {
     controllers: Vec<&'static str>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Version {
     One,
     Two,
@@ -50,13 +53,15 @@ pub(super) struct Orders {
 struct Leaf {
     dir: PathBuf,
     home: PathBuf,
+    version: Version,
     settings: Vec<(String, String)>,
     /// The file that counts the kills for want of memory, in lines of `name count`.
     kills: Option<String>,
 }
 
 impl Groups {
-    /// Finds out where groups can be made, by making the installation's.
+    /// Finds out where groups can be made, by making the installation's and removing it again: it is there only
+    /// while an attempt needs it.
     pub(super) fn detect(installation: InstallationId) -> io::Result<Self> {
         let own = fs::read_to_string("/proc/self/cgroup")?;
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
@@ -66,6 +71,9 @@ impl Groups {
             .filter_map(|controller| version_one(controller, &own, &mounts, &name))
             .collect();
         parents.extend(version_two(&own, &mounts, &name));
+        for parent in &parents {
+            drop(fs::remove_dir(&parent.dir));
+        }
         Ok(Self { parents })
     }
 
@@ -86,6 +94,7 @@ impl Groups {
             .map(|parent| Leaf {
                 dir: parent.dir.join(name),
                 home: parent.home.clone(),
+                version: parent.version,
                 settings: parent.settings(resources),
                 kills: parent.kills(),
             })
@@ -136,7 +145,7 @@ impl Orders {
     /// a limit is better than one that does not run, and the health report has said so.
     pub(super) fn enter(&self) {
         for leaf in &self.leaves {
-            drop(fs::create_dir(&leaf.dir));
+            leaf.make();
             for (name, value) in &leaf.settings {
                 drop(fs::write(leaf.dir.join(name), value));
             }
@@ -166,6 +175,26 @@ impl Orders {
     pub(super) fn remove(&self) {
         for leaf in &self.leaves {
             drop(fs::remove_dir(&leaf.dir));
+            // The installation's, when this was its last.
+            drop(leaf.dir.parent().map(fs::remove_dir));
+        }
+    }
+}
+
+impl Leaf {
+    /// Makes the leaf below its parent, which may be removed in between by the last one that left.
+    fn make(&self) {
+        for _ in 0..MAKE_TRIES_MAX {
+            if let Some(parent) = self.dir.parent()
+                && make_dir(parent).is_ok()
+            {
+                if self.version == Version::Two {
+                    delegate(parent);
+                }
+                if make_dir(&self.dir).is_ok() {
+                    return;
+                }
+            }
         }
     }
 }
