@@ -1,0 +1,4 @@
+//! Tests of the crate as its users see it, in one binary.
+
+#[cfg(feature = "docker")]
+mod docker;
