@@ -108,3 +108,12 @@ pub const CONTAINER_TMPFS_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How long a container that probes the callback address may take for its one request.
 pub const CALLBACK_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a container whose name is taken may stay invisible: its creation may still be under way.
+pub const CLAIM_SETTLE_WAIT: Duration = Duration::from_secs(10);
+
+/// The pause between looks for it.
+pub const CLAIM_SETTLE_POLL: Duration = Duration::from_millis(50);
+
+/// How long after an end the engine may still report that memory ran out: it learns of the two apart.
+pub const OOM_EVENT_DELAY: Duration = Duration::from_millis(250);

@@ -3,7 +3,7 @@
 //! Responsible for: the address on which a callback listener must listen, and trying it from inside a
 //! container. Not responsible for: firewalls; the probe says that nothing came through, not why.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::{ContainerCreateBody, NetworkInspect};
 use bollard::query_parameters::{
@@ -44,10 +44,12 @@ pub(super) async fn gateway(engine: &Engine) -> Result<IpAddr> {
 
 fn first_gateway(network: &NetworkInspect) -> Option<IpAddr> {
     let configs = network.ipam.as_ref()?.config.as_deref()?;
-    let gateways = configs.iter().filter_map(|config| config.gateway.as_deref());
-    // Some engines write it with the length of its prefix.
-    let mut addresses = gateways.filter_map(|text| text.split('/').next()?.parse().ok());
-    addresses.find(IpAddr::is_ipv4)
+    let address = |text: &str| text.split('/').next()?.parse::<Ipv4Addr>().ok();
+    let named = configs.iter().filter_map(|config| address(config.gateway.as_deref()?)).next();
+    // Some engines name the gateway only when it is configured; it is then the first address of the subnet.
+    let first = |subnet: Ipv4Addr| Ipv4Addr::from_bits(subnet.to_bits().saturating_add(1));
+    let derived = || configs.iter().filter_map(|config| address(config.subnet.as_deref()?)).next().map(first);
+    named.or_else(derived).map(IpAddr::V4)
 }
 
 /// Asks for `url` from inside a container.
@@ -153,6 +155,7 @@ mod tests {
             "172.17.0.1".parse().ok()
         );
         assert_eq!(of(json!([{"Gateway": "fd00::1"}, {"Gateway": "10.1.0.1/24"}])), "10.1.0.1".parse().ok());
-        assert_eq!(of(json!([{"Subnet": "172.17.0.0/16"}])), None);
+        assert_eq!(of(json!([{"Subnet": "172.17.0.0/16"}])), "172.17.0.1".parse().ok());
+        assert_eq!(of(json!([{"Subnet": "fd00::/64"}])), None);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::CreateContainerOptionsBuilder;
+use tokio::time::{Instant, sleep};
 
 use super::create_body::create_body;
 use super::engine::Engine;
@@ -15,7 +16,7 @@ use super::image_reference::Reference;
 use super::pull::{PullKey, is_present, pull};
 use super::single_flight::SingleFlight;
 use crate::id::AttemptKey;
-use crate::limits::ENGINE_CHANGE_TIMEOUT;
+use crate::limits::{CLAIM_SETTLE_POLL, CLAIM_SETTLE_WAIT, ENGINE_CHANGE_TIMEOUT};
 use crate::runtime::{Error, Plan, Result, StartFault};
 
 /// Makes the attempt's container exist.
@@ -68,7 +69,14 @@ async fn post(engine: &Engine, key: AttemptKey, body: ContainerCreateBody) -> An
 /// What a create that did not simply succeed has left behind.
 async fn settle(engine: &Engine, key: AttemptKey, outcome: Answer<()>) -> Result<()> {
     let Err(fault) = outcome else { return Ok(()) };
-    match engine.find(key).await {
+    let deadline = Instant::now() + CLAIM_SETTLE_WAIT;
+    let mut found = engine.find(key).await;
+    // The engine reserves a name a moment before the container that has it can be found.
+    while fault.is_conflict() && matches!(found, Ok(None)) && Instant::now() < deadline {
+        sleep(CLAIM_SETTLE_POLL).await;
+        found = engine.find(key).await;
+    }
+    match found {
         Ok(Some(_)) => Ok(()),
         Err(foreign @ Error::Foreign { .. }) => Err(foreign),
         // Nothing there, or not known: then the fault itself is what there is to say.

@@ -13,7 +13,7 @@ use super::command_check::FoundCommands;
 use super::connect::Connection;
 use super::errors::{Answer, Fault};
 use super::observe::observation;
-use super::{DockerOptions, NAME, labels};
+use super::{DockerOptions, NAME, labels, out_of_memory};
 use crate::id::AttemptKey;
 use crate::limits::ENGINE_QUERY_TIMEOUT;
 use crate::runtime::{Error, Observation, Result};
@@ -50,8 +50,11 @@ impl Engine {
         if labels::attempt(labels, self.options.installation) != Some(key) {
             return Err(Error::Foreign { name });
         }
-        let observation = observation(&inspect, &self.boot)
+        let mut observation = observation(&inspect, &self.boot)
             .map_err(|odd| Error::Unavailable { runtime: NAME.into(), message: odd.to_string() })?;
+        if let Observation::Exited(exit) = &mut observation {
+            out_of_memory::complete(self, exit).await;
+        }
         Ok(Some(Found { inspect, observation }))
     }
 

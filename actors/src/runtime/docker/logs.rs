@@ -3,8 +3,11 @@
 //! Responsible for: telling the streams apart, putting long lines together again, and taking up a stream
 //! where it was left. Not responsible for: keeping what was read.
 //!
-//! Invariant: lines at or before the given moment are not given again. The engine can only be asked for whole
-//! seconds, so the rest is left out here. (Two lines of the same nanosecond count as one moment.)
+//! Invariants:
+//! - lines at or before the given moment are not given again. The engine can only be asked for whole seconds,
+//!   so the rest is left out here. (Lines of one stream in the same nanosecond count as one moment.)
+//! - the end of the stream is the end of the attempt. The engine ends a followed log when the container dies,
+//!   often before it has passed on the last line, so what is left is read once more afterwards.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,8 +21,9 @@ use tokio::time::timeout;
 
 use super::engine::Engine;
 use super::errors::{Answer, Fault};
+use super::finish::wait;
 use crate::id::AttemptKey;
-use crate::limits::{LOG_LINE_BYTES_MAX, LOG_SILENCE_CHECK};
+use crate::limits::{ENGINE_RETRY_PAUSE, LOG_LINE_BYTES_MAX, LOG_SILENCE_CHECK};
 use crate::runtime::{Error, LogLine, LogStream, Observation, Result};
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
@@ -65,9 +69,8 @@ struct Reader {
 
 impl Reader {
     async fn open(&mut self) -> Result<()> {
-        self.lines.skip = self.lines.seen;
         let client = self.engine.connection.long().await.map_err(Fault::unknown)?;
-        let since = self.lines.seen.map_or(0, |nanos| nanos.div_euclid(NANOS_PER_SECOND));
+        let since = self.lines.reopen().map_or(0, |nanos| nanos.div_euclid(NANOS_PER_SECOND));
         let options = LogsOptionsBuilder::new()
             .stdout(true)
             .stderr(true)
@@ -92,33 +95,45 @@ impl Reader {
                     self.engine.connection.drop_if_lost(&fault);
                     return Some(Err(fault.unknown()));
                 }
-                Ok(None) => {
-                    self.source = None;
-                    self.lines.finish();
-                }
-                Err(_) => {
-                    if let Err(error) = self.look().await {
+                Ok(None) if self.following => {
+                    wait(&self.engine, self.key, ENGINE_RETRY_PAUSE).await;
+                    if let Err(error) = self.take_up().await {
                         return Some(Err(error));
                     }
                 }
+                Ok(None) => self.finish(),
+                // An engine can forget to say that the attempt has ended.
+                Err(_) => match self.engine.observe(self.key).await {
+                    Ok(Observation::Running(_)) => {}
+                    Ok(_) => {
+                        if let Err(error) = self.take_up().await {
+                            return Some(Err(error));
+                        }
+                    }
+                    Err(error) => return Some(Err(error)),
+                },
             }
         }
     }
 
-    /// After a silence: when the attempt has ended, the engine forgot to say so; what is left is read once.
-    async fn look(&mut self) -> Result<()> {
+    /// After the engine ended the log: reads what is left once the attempt has ended, else follows on.
+    async fn take_up(&mut self) -> Result<()> {
         match self.engine.observe(self.key).await? {
-            Observation::Running(_) | Observation::Created => Ok(()),
+            Observation::Running(_) => self.open().await,
             Observation::Exited(_) if self.following => {
                 self.following = false;
                 self.open().await
             }
-            Observation::Exited(_) | Observation::Absent => {
-                self.source = None;
-                self.lines.finish();
+            _ => {
+                self.finish();
                 Ok(())
             }
         }
+    }
+
+    fn finish(&mut self) {
+        self.source = None;
+        self.lines.finish();
     }
 }
 
@@ -126,17 +141,26 @@ impl Reader {
 #[derive(Debug)]
 struct Lines {
     ready: VecDeque<LogLine>,
-    /// What is not after this moment was given before this stream was opened. Within a stream nothing is left
-    /// out: entries of the two streams may lie a little out of order.
-    skip: Option<i128>,
-    /// The latest moment that was given.
-    seen: Option<i128>,
+    /// What is not after these moments, one for each stream, was given before the log was opened. They are
+    /// not moved meanwhile: entries of the two streams may lie a little out of order.
+    skip: [Option<i128>; 2],
+    /// The latest moments that were given.
+    seen: [Option<i128>; 2],
     begun: [Option<(i128, BytesMut)>; 2],
 }
 
 impl Lines {
     fn after(seen: Option<i128>) -> Self {
-        Self { ready: VecDeque::new(), skip: seen, seen, begun: [None, None] }
+        Self { ready: VecDeque::new(), skip: [seen; 2], seen: [seen; 2], begun: [None, None] }
+    }
+
+    /// Gets ready for the log from the start of a second on, and returns the moment that it must contain.
+    fn reopen(&mut self) -> Option<i128> {
+        self.skip = self.seen;
+        // Lines that were begun come again as a whole.
+        self.begun = [None, None];
+        // Nothing given of one stream is before everything given of the other.
+        self.seen.into_iter().min().flatten()
     }
 
     fn take(&mut self, output: LogOutput) {
@@ -148,11 +172,11 @@ impl Lines {
         };
         let Some((at_nanos, text)) = stamped(&message) else {
             // An entry without its time cannot be taken up again; it is given rather than lost.
-            let at_nanos = self.seen.unwrap_or(0);
+            let at_nanos = self.seen[slot(stream)].unwrap_or(0);
             self.ready.push_back(LogLine { at_nanos, stream, bytes: trimmed(message) });
             return;
         };
-        if self.skip.is_some_and(|skip| at_nanos <= skip) {
+        if self.skip[slot(stream)].is_some_and(|skip| at_nanos <= skip) {
             return;
         }
         let ended = text.ends_with(b"\n");
@@ -175,7 +199,8 @@ impl Lines {
     }
 
     fn push(&mut self, stream: LogStream, at_nanos: i128, line: BytesMut) {
-        self.seen = self.seen.max(Some(at_nanos));
+        let seen = &mut self.seen[slot(stream)];
+        *seen = (*seen).max(Some(at_nanos));
         let mut line = line.freeze();
         while line.len() > LOG_LINE_BYTES_MAX {
             let bytes = line.split_to(LOG_LINE_BYTES_MAX);
@@ -258,6 +283,21 @@ mod tests {
         assert_eq!(texts(None), "1234");
         assert_eq!(texts(Some(1_000_000_002)), "34");
         assert_eq!(texts(Some(1_000_000_004)), "");
+    }
+
+    #[test]
+    fn a_line_that_was_begun_comes_again_whole() {
+        let mut lines = Lines::after(None);
+        lines.take(out("1970-01-01T00:00:05Z done\n"));
+        lines.take(out("1970-01-01T00:00:06Z beg"));
+        lines.take(err("1970-01-01T00:00:07Z later\n"));
+        assert_eq!(lines.reopen(), Some(5 * NANOS_PER_SECOND));
+        for entry in ["1970-01-01T00:00:05Z done\n", "1970-01-01T00:00:06Z begun\n"] {
+            lines.take(out(entry));
+        }
+        lines.take(err("1970-01-01T00:00:07Z later\n"));
+        let given: Vec<_> = lines.ready.iter().map(|line| &line.bytes[..]).collect();
+        assert_eq!(given, [&b"done"[..], b"later", b"begun"]);
     }
 
     #[test]

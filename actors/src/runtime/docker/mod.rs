@@ -29,6 +29,7 @@ mod labels;
 mod list;
 mod logs;
 mod observe;
+mod out_of_memory;
 mod pull;
 mod single_flight;
 mod start;
