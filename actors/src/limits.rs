@@ -256,3 +256,70 @@ pub const CONTAINER_MEMORY_BYTES_MIN: u64 = 6 * 1024 * 1024;
 
 /// The most processes of an attempt: the kernel's own limit of process ids.
 pub const PIDS_MAX: u32 = 4_194_304;
+/// How long connecting to the container engine and agreeing on a version of its API may take.
+pub const ENGINE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the engine may take to tell something: one sick container can hang an inspect (FACTS docker 11).
+pub const ENGINE_QUERY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long the engine may take to list containers: longer, since a list waits for the sickest of them.
+pub const ENGINE_LIST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the engine may take to create, start or remove a container. On a loaded disk these take tens of
+/// seconds, and giving up early leaves a result that nobody knows.
+pub const ENGINE_CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long the engine may take to send a signal: it waits up to 12 s for a killed container itself.
+pub const ENGINE_KILL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long after SIGKILL a container may still run before it counts as stuck.
+pub const CONTAINER_KILL_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a pull may show no progress: unpacking a large layer is silent for minutes on a slow disk.
+pub const PULL_STALL_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How long a pull may take in all.
+pub const PULL_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// How long a wait, a log or a stream of events may stay silent before its headers count as lost.
+pub const ENGINE_STREAM_TIMEOUT: Duration = Duration::from_secs(86_400);
+
+/// The pause before a wait that could not be made says so, so that its caller does not spin.
+pub const ENGINE_RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Containers that are inspected at once for a list; more only queue up in the engine.
+pub const ENGINE_INSPECTS_MAX: usize = 8;
+
+/// How long a followed log may be silent before the container is looked at: an engine can lose the end.
+pub const LOG_SILENCE_CHECK: Duration = Duration::from_secs(30);
+
+/// Commands that were found in an image and need not be looked for again.
+pub const COMMANDS_FOUND_MAX: usize = 1_024;
+
+/// Directories of a `PATH` that are searched for a command before it is left to the container to find it.
+pub const COMMAND_DIRECTORIES_MAX: usize = 16;
+
+/// CPU cores of a container whose spec names none.
+pub const CONTAINER_CPU_CORES_DEFAULT: f64 = 1.0;
+
+/// Memory of a container whose spec names none, in bytes.
+pub const CONTAINER_MEMORY_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
+
+/// Processes and threads of a container whose spec names no number: enough for a web server with a thread
+/// pool, far too few for a fork bomb.
+pub const CONTAINER_PIDS_DEFAULT: u32 = 512;
+
+/// Bytes of the memory file system on /tmp of a container with a read-only root.
+pub const CONTAINER_TMPFS_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How long a container that probes the callback address may take for its one request.
+pub const CALLBACK_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a container whose name is taken may stay invisible: its creation may still be under way.
+pub const CLAIM_SETTLE_WAIT: Duration = Duration::from_secs(10);
+
+/// The pause between looks for it.
+pub const CLAIM_SETTLE_POLL: Duration = Duration::from_millis(50);
+
+/// How long after an end the engine may still report that memory ran out: it learns of the two apart.
+pub const OOM_EVENT_DELAY: Duration = Duration::from_millis(250);

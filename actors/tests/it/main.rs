@@ -9,3 +9,7 @@ mod supervisor;
 mod fake;
 mod logs;
 mod process;
+//! Tests of the crate as its users see it, in one binary.
+
+#[cfg(feature = "docker")]
+mod docker;
