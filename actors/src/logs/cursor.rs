@@ -188,3 +188,32 @@ fn counts(line: &[u8], only: Option<LogStream>) -> bool {
     line::stream_of(&line[..line.len().min(HEAD_BYTES)])
         .is_some_and(|stream| only.is_none_or(|only| only == stream))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn texts(lines: &[LogLine]) -> Vec<&[u8]> {
+        lines.iter().map(|line| &line.bytes[..]).collect()
+    }
+
+    #[test]
+    fn a_line_between_the_last_read_and_the_rotation_is_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1.log");
+        fs::write(&path, "1970-01-01T00:00:00Z stdout F first\n").unwrap();
+        let mut cursor = Cursor::open(path.clone(), Start::Beginning, None).unwrap();
+        assert_eq!(texts(&cursor.next_lines().unwrap()), [b"first"]);
+        // The moment between a read that finds the end and the look for a newer file.
+        let written = "1970-01-01T00:00:00Z stdout F first\n1970-01-01T00:00:01Z stdout F late\n";
+        fs::write(&path, written).unwrap();
+        fs::rename(&path, predecessor(&path)).unwrap();
+        fs::write(&path, "1970-01-01T00:00:02Z stdout F newer\n").unwrap();
+        assert!(cursor.advance().unwrap());
+        assert_eq!(texts(&cursor.take_lines()), [b"late"]);
+        assert_eq!(texts(&cursor.next_lines().unwrap()), [b"newer"]);
+        assert!(cursor.next_lines().unwrap().is_empty());
+    }
+}

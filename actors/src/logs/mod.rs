@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use crate::id::{AttemptKey, JobId};
 
+#[cfg(feature = "process")]
 pub(crate) use line::Full;
 pub use reader::{LogReader, Start};
 pub use writer::LogWriter;
