@@ -181,7 +181,8 @@ impl Lines {
         }
         let ended = text.ends_with(b"\n");
         let text = if ended { &text[..text.len() - 1] } else { text };
-        let (at_nanos, mut line) = self.begun[slot(stream)].take().unwrap_or((at_nanos, BytesMut::new()));
+        let (at_nanos, mut line) =
+            self.begun[slot(stream)].take().unwrap_or_else(|| (at_nanos, BytesMut::new()));
         line.extend_from_slice(text);
         if ended || line.len() >= LOG_LINE_BYTES_MAX {
             self.push(stream, at_nanos, line);
