@@ -1,4 +1,5 @@
 //! Integration tests: one binary, a module per subject.
+
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 #[cfg(feature = "docker")]
