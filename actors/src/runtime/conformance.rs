@@ -434,7 +434,12 @@ pub async fn lines(harness: &dyn Harness, key: AttemptKey) -> Vec<LogLine> {
     }
     let mut lines = Vec::new();
     let mut stream = runtime.logs(key, None).await.expect("the logs can be read");
-    while let Ok(Ok(Some(line))) = tokio::time::timeout(Duration::from_millis(300), stream.try_next()).await {
+    // Bounded in all, too: of one that never falls silent the rest is of no interest.
+    let until = Instant::now() + Duration::from_secs(2);
+    let moment = Duration::from_millis(300);
+    while let Ok(Ok(Some(line))) = tokio::time::timeout(moment, stream.try_next()).await
+        && Instant::now() < until
+    {
         lines.push(line);
     }
     lines

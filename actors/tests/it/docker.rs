@@ -3,6 +3,7 @@
 //! They need an engine and the image `dogwatch-test`, which `cargo xtask test` makes ready. Without an engine
 //! they fail; `cargo xtask test --without-docker` leaves them out by the name of this module.
 
+mod conformance;
 mod engine_away;
 mod life;
 mod logs;
@@ -22,6 +23,8 @@ use dogwatch_actors::runtime::{Exit, Observation, Plan, Result, Runtime as _};
 
 /// The image that `cargo xtask test` imports.
 const IMAGE: &str = "dogwatch-test:latest";
+/// What marks a container as the foreign one of a rig, so that it can be cleared away.
+const FOREIGN: &str = "dogwatch-test-foreign";
 /// Long enough for a loaded machine; a test that needs it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -88,6 +91,12 @@ impl Rig {
         tokio::time::timeout(PATIENCE, ended).await.expect("it ends in time")
     }
 
+    /// A container of somebody else, where this attempt would be; its id.
+    fn make_foreign(&self, key: AttemptKey) -> String {
+        let label = format!("{FOREIGN}={}", self.installation);
+        docker(&["create", "--name", &name_of(key), "--label", &label, IMAGE, "true"])
+    }
+
     /// Runs it to its end.
     async fn run(&self, plan: &Plan) -> Exit {
         self.start(plan).await.expect("it starts");
@@ -97,10 +106,12 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
-        let filter = format!("label=dev.dogwatch.installation={}", self.installation);
-        let list = docker(&["ps", "--all", "--quiet", "--filter", &filter]);
-        for id in list.split_whitespace() {
-            docker(&["rm", "--force", "--volumes", id]);
+        for label in ["dev.dogwatch.installation", FOREIGN] {
+            let filter = format!("label={label}={}", self.installation);
+            let list = docker(&["ps", "--all", "--quiet", "--filter", &filter]);
+            for id in list.split_whitespace() {
+                docker(&["rm", "--force", "--volumes", id]);
+            }
         }
     }
 }

@@ -77,8 +77,8 @@ pub(super) async fn probe(engine: &Engine, url: &str) -> Result<CallbackProbe> {
 }
 
 async fn run(engine: &Engine, name: &str, image: &Reference, url: &str) -> Result<CallbackProbe> {
-    let seconds = CALLBACK_PROBE_TIMEOUT.as_secs();
-    let command = ["wget", "-q", "-T", &seconds.to_string(), "-O", "/dev/null", url].map(str::to_owned);
+    // Without a timeout of its own (`-T` crashes some builds): the wait below ends it.
+    let command = ["wget", "-q", "-O", "/dev/null", url].map(str::to_owned);
     let ours = [
         (labels::INSTALLATION, engine.options.installation.to_string()),
         (labels::PURPOSE, "callback-probe".to_owned()),
@@ -101,7 +101,7 @@ async fn run(engine: &Engine, name: &str, image: &Reference, url: &str) -> Resul
     let client = engine.connection.long().await.map_err(Fault::unknown)?;
     let options = WaitContainerOptionsBuilder::new().condition("not-running").build();
     let mut wait = std::pin::pin!(client.wait_container(name, Some(options)));
-    drop(timeout(2 * CALLBACK_PROBE_TIMEOUT, wait.next()).await);
+    drop(timeout(CALLBACK_PROBE_TIMEOUT, wait.next()).await);
     let inspect = engine.inspect(name).await.map_err(Fault::unknown)?;
     let state = inspect.and_then(|inspect| inspect.state);
     let code = state.filter(|state| state.running == Some(false)).and_then(|state| state.exit_code);
@@ -112,7 +112,9 @@ async fn run(engine: &Engine, name: &str, image: &Reference, url: &str) -> Resul
         Some(WGET_FAILED) if said.contains("server returned error") => CallbackProbe::Reached,
         Some(_) if said.contains("wget:") => CallbackProbe::Unreachable(said),
         Some(code) => CallbackProbe::Untested(format!("wget in {} exited with {code}: {said}", image.full())),
-        None => CallbackProbe::Unreachable(format!("no answer within {seconds} s")),
+        None => {
+            CallbackProbe::Unreachable(format!("no answer within {} s", CALLBACK_PROBE_TIMEOUT.as_secs()))
+        }
     })
 }
 

@@ -74,7 +74,8 @@ impl Connection {
         F: Future<Output = Result<T, bollard::errors::Error>>,
     {
         let client = self.clients().await?.short;
-        let answer = match timeout(deadline, ask(client)).await {
+        // On the heap: the client's futures are large, and every operation waits for several.
+        let answer = match timeout(deadline, Box::pin(ask(client))).await {
             Ok(answer) => answer.map_err(Fault::from),
             // One slow container is no reason to give up the connection for all others.
             Err(_) => {

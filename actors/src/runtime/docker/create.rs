@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::CreateContainerOptionsBuilder;
+use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep};
 
 use super::create_body::create_body;
@@ -53,7 +54,7 @@ async fn fetch(
     let login = image.login(&plan.registry_credentials).cloned();
     let key = PullKey::new(image, login.as_ref());
     let (engine, image) = (Arc::clone(engine), image.clone());
-    pulls.run(key, async move { pull(&engine, &image, login).await }).await
+    pulls.run(key, async move { pull(&engine, &image, login).await }.boxed()).await
 }
 
 async fn post(engine: &Engine, key: AttemptKey, body: ContainerCreateBody) -> Answer<()> {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bollard::errors::Error::DockerContainerWaitError;
 use bollard::models::ContainerStateStatusEnum as Status;
 use bollard::query_parameters::{
     KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
@@ -33,12 +34,13 @@ pub(super) async fn wait(engine: &Engine, key: AttemptKey, patience: Duration) {
         let options = WaitContainerOptionsBuilder::new().condition(condition).build();
         let name = engine.name(key);
         let mut waits = std::pin::pin!(client.wait_container(&name, Some(options)));
-        match waits.next().await.map(|answer| answer.map_err(Fault::from)) {
-            Some(Err(fault)) if !matches!(fault, Fault::Answered { .. }) => {
-                // Every exit code but 0 is such an error too; the look that follows tells them apart.
-                sleep(Duration::ZERO).await;
+        match waits.next().await {
+            // The client calls every exit code but 0 an error.
+            None | Some(Ok(_) | Err(DockerContainerWaitError { .. })) => {}
+            Some(Err(error)) => {
+                engine.connection.drop_if_lost(&Fault::from(error));
+                sleep(ENGINE_RETRY_PAUSE).await;
             }
-            _ => {}
         }
     };
     // Out of patience is one of the two ways to return.

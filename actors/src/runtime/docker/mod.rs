@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use futures_util::stream::BoxStream;
 
 use super::{Health, Hint, LogLine, Observation, Plan, Result, Runtime};
@@ -163,11 +164,11 @@ impl Runtime for DockerRuntime {
 
     async fn create(&self, plan: &Plan) -> Result<()> {
         let work = create::create(Arc::clone(&self.engine), Arc::clone(&self.pulls), plan.clone());
-        self.creates.run(plan.key, work).await
+        self.creates.run(plan.key, work.boxed()).await
     }
 
     async fn start(&self, key: AttemptKey) -> Result<()> {
-        self.starts.run(key, start::start(Arc::clone(&self.engine), key)).await
+        self.starts.run(key, start::start(Arc::clone(&self.engine), key).boxed()).await
     }
 
     async fn observe(&self, key: AttemptKey) -> Result<Observation> {

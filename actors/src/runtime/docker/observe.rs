@@ -69,7 +69,9 @@ fn exit(
         oom_killed: state.oom_killed.unwrap_or(false),
         unseen,
         started_at: Some(started_at),
-        finished_at,
+        // The engine notes a start after the end of what was over in milliseconds: it reads one clock when it
+        // is told of the start and another when the process ends.
+        finished_at: finished_at.map(|finished_at| finished_at.max(started_at)),
     })
 }
 
@@ -199,6 +201,14 @@ mod tests {
             assert_eq!(exit.unseen.is_some(), invented, "{code} at {finished}");
             assert_eq!(exit.code.is_none(), invented, "{code} at {finished}");
         }
+    }
+
+    #[test]
+    fn no_attempt_ends_before_it_starts() {
+        let finished = "2026-11-21T02:59:59.990Z";
+        let state = json!({"Status": "exited", "StartedAt": START, "FinishedAt": finished, "ExitCode": 0});
+        let Ok(Observation::Exited(exit)) = observation(&inspect(state), &same_boot()) else { panic!() };
+        assert_eq!(exit.finished_at, exit.started_at);
     }
 
     #[test]

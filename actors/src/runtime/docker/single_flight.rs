@@ -9,7 +9,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -42,11 +41,7 @@ impl<K> fmt::Debug for SingleFlight<K> {
 
 impl<K: Clone + Eq + Hash + Send + 'static> SingleFlight<K> {
     /// The result of the run under way for `key`, or of `work`, which is then started.
-    pub(super) async fn run(
-        &self,
-        key: K,
-        work: impl Future<Output = Result<()>> + Send + 'static,
-    ) -> Result<()> {
+    pub(super) async fn run(&self, key: K, work: BoxFuture<'static, Result<()>>) -> Result<()> {
         let run = {
             let mut runs = self.runs.lock();
             match runs.get(&key) {
@@ -61,11 +56,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> SingleFlight<K> {
         run.await
     }
 
-    fn begin(
-        runs: Arc<Mutex<HashMap<K, Run>>>,
-        key: K,
-        work: impl Future<Output = Result<()>> + Send + 'static,
-    ) -> Run {
+    fn begin(runs: Arc<Mutex<HashMap<K, Run>>>, key: K, work: BoxFuture<'static, Result<()>>) -> Run {
         let (tell, told) = oneshot::channel();
         // In a task of its own, so that no caller's end can cut it short.
         tokio::spawn(async move {
@@ -116,6 +107,7 @@ mod tests {
                 gate.notified().await;
                 Err(Error::Transient { message: "x".into() })
             }
+            .boxed()
         };
         let open = async {
             tokio::task::yield_now().await;
@@ -141,6 +133,7 @@ mod tests {
                 done.notify_one();
                 Ok(())
             }
+            .boxed()
         };
         assert!(tokio::time::timeout(Duration::from_millis(1), flights.run(1, work)).await.is_err());
         gate.notify_one();
@@ -150,8 +143,8 @@ mod tests {
     #[tokio::test]
     async fn a_run_that_panics_is_an_error_and_leaves_no_trace() {
         let flights = SingleFlight::<u8>::default();
-        let broken = flights.run(1, async { panic!("as planned") }).await;
+        let broken = flights.run(1, async { panic!("as planned") }.boxed()).await;
         assert!(matches!(broken, Err(Error::Unavailable { .. })), "{broken:?}");
-        assert!(flights.run(1, async { Ok(()) }).await.is_ok());
+        assert!(flights.run(1, async { Ok(()) }.boxed()).await.is_ok());
     }
 }

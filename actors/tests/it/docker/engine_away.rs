@@ -87,7 +87,7 @@ async fn while_the_engine_is_away_nothing_is_known_and_then_it_is_again() {
         lines.next().await
     });
     let last = last.await.expect("open streams end");
-    assert!(last.is_none_or(|line| is_unavailable(line)));
+    assert!(last.is_none_or(is_unavailable));
 
     let _relay = Relay::open(&socket);
     assert!(matches!(docker.observe(key).await, Ok(Observation::Running(_))), "it went on without us");

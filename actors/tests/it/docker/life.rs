@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, future};
 use tokio::time::{Instant, timeout};
 
 use super::logs::output;
-use super::{IMAGE, PATIENCE, Rig, connect, docker, name_of};
+use super::{IMAGE, PATIENCE, Rig, connect, docker};
 
 #[tokio::test]
 async fn an_attempt_lives_from_absent_to_absent() {
@@ -72,7 +72,7 @@ async fn what_is_not_ours_is_not_touched() {
     let rig = Rig::new().await;
     // One of nobody, with the name of an attempt; and one of another installation, under that very name.
     let (nobody, other) = (rig.plan("true"), Rig::new().await);
-    let id = docker(&["create", "--name", &name_of(nobody.key), IMAGE, "true"]);
+    let id = rig.make_foreign(nobody.key);
     let theirs = other.plan("sleep 100");
     other.start(&theirs).await.unwrap();
     for key in [nobody.key, theirs.key] {
@@ -87,7 +87,6 @@ async fn what_is_not_ours_is_not_touched() {
     assert_eq!(rig.docker.list().await.unwrap(), []);
     assert!(matches!(other.docker.observe(theirs.key).await, Ok(Observation::Running(_))));
     assert_eq!(docker(&["inspect", "--format", "{{.State.Status}}", &id]), "created");
-    docker(&["rm", &id]);
 }
 
 #[tokio::test]
