@@ -270,6 +270,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 mod tests {
     use std::collections::BTreeMap;
     use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
 
     use super::super::backend::Read;
     use super::super::conformance::wait;
@@ -305,8 +306,9 @@ mod tests {
     impl Backend for Gated {
         fn write(&self, changes: Changes) -> Result<()> {
             // One of the changes is the progress of the sequence.
-            self.arrived.send(changes.len() - 1).unwrap();
-            match self.verdicts.lock().recv().unwrap_or(Verdict::Write) {
+            self.arrived.send(changes.len() - 1).ok();
+            let verdict = self.verdicts.lock().recv_timeout(Duration::from_secs(10));
+            match verdict.unwrap_or(Verdict::Write) {
                 Verdict::Write => {}
                 Verdict::FailSync(error) => *self.sync.lock() = Err(error),
                 Verdict::Panic => panic!("a bug of the database"),
@@ -327,10 +329,11 @@ mod tests {
         fn close(&self) {}
     }
 
+    /// Dropped from the top: without a judge the committer goes on, so that closing the store ends.
     struct Bench {
+        verdicts: Sender<Verdict>,
         store: GroupCommitStore<Gated>,
         arrived: Receiver<usize>,
-        verdicts: Sender<Verdict>,
         _dir: tempfile::TempDir,
     }
 
@@ -347,7 +350,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let mark = Mark::open(&dir.path().join("mark")).unwrap();
             let store = GroupCommitStore::start(backend, mark).unwrap();
-            Self { store, arrived, verdicts, _dir: dir }
+            Self { verdicts, store, arrived, _dir: dir }
         }
 
         fn put(&self, key: &str, bytes: usize) -> BoxFuture<'static, Result<Committed>> {
@@ -359,8 +362,13 @@ mod tests {
         /// Starts a group and leaves the committer inside it, so that what follows has to wait.
         fn hold(&self) -> BoxFuture<'static, Result<Committed>> {
             let held = self.put("held", 1);
-            assert_eq!(self.arrived.recv(), Ok(1));
+            assert_eq!(self.arrives(), 1);
             held
+        }
+
+        /// The size of the next group, which must come soon.
+        fn arrives(&self) -> usize {
+            self.arrived.recv_timeout(Duration::from_secs(10)).expect("a group is written")
         }
     }
 
@@ -370,7 +378,7 @@ mod tests {
         let held = bench.hold();
         let waiting: Vec<_> = (0..10).map(|key| bench.put(&key.to_string(), 1)).collect();
         bench.verdicts.send(Verdict::Write).unwrap();
-        assert_eq!(bench.arrived.recv(), Ok(10));
+        assert_eq!(bench.arrives(), 10);
         bench.verdicts.send(Verdict::Write).unwrap();
         for commit in waiting.into_iter().chain([held]) {
             wait(commit).unwrap();
@@ -386,7 +394,7 @@ mod tests {
         let first = bench.store.commit(claim.clone());
         let second = bench.store.commit(claim);
         bench.verdicts.send(Verdict::Write).unwrap();
-        assert_eq!(bench.arrived.recv(), Ok(2));
+        assert_eq!(bench.arrives(), 2);
         wait(held).unwrap();
         let mut second = second;
         assert!((&mut second).now_or_never().is_none(), "the rejection would show what is not durable");

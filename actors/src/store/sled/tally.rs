@@ -2,7 +2,7 @@
 //! there when it is opened.
 //!
 //! sled may answer damage in its log by leaving out the pages that it can no longer read, and open as if
-//! nothing were missing (measured: one flipped bit, 3 times in 60, in a log of 23 MB). `mark.rs` notices when
+//! nothing were missing (measured: one flipped bit, rows gone 3 times in 60, in a log of 23 MB). `mark.rs` notices when
 //! the end of the log is gone; this notices when anything else is.
 //!
 //! Invariants: the tally is written in the batch that it counts; it counts every row but itself. Checking it

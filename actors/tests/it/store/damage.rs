@@ -53,7 +53,6 @@ fn a_flipped_bit_in_sled_never_loses_rows_in_silence() {
         let mut damaged = log.clone();
         damaged[(used / 25) * (trial + 1)] ^= 0x10;
         fs::write(dir.path().join("sled/db"), damaged).unwrap();
-        // Without the snapshot sled reads its whole log again, as after a crash.
         match is_intact_or_told(dir.path(), Kind::Sled) {
             Ok(()) => {}
             Err(Error::Corrupt(_)) => told += 1,

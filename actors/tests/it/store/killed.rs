@@ -50,7 +50,7 @@ fn batch(number: u64) -> Batch {
 }
 
 fn value(number: u64, part: usize) -> Vec<u8> {
-    let length = if number % 41 == 0 { 60_000 } else { 600 };
+    let length = if number.is_multiple_of(41) { 60_000 } else { 600 };
     let mut value = number.to_be_bytes().to_vec();
     value.resize(length + part, number as u8);
     value
