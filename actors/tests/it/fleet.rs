@@ -8,13 +8,13 @@ mod world;
 
 use std::time::Duration;
 
-use dogwatch_actors::fleet::{Drive, Report};
+use dogwatch_actors::fleet::{Drive, Fleet, Report};
 use dogwatch_actors::limits;
 use dogwatch_actors::runtime::{Error, Observation, StartFault};
 use tokio::time::Instant;
 
-use self::engine::{exited, running};
-use self::world::{key, plan, world};
+use self::engine::{Engine, exited, running};
+use self::world::{key, plan, quiet, world};
 
 fn exit_code(report: &Report) -> Option<i32> {
     match report {
@@ -91,6 +91,39 @@ fn twenty_attempts_are_attached_again_after_a_restart_and_none_is_started() {
             assert_eq!((world.engine.runs(key), world.engine.calls("create", key)), (1, 1));
         }
         assert_eq!(world.heard(key(99)), [], "19 run on 4 slots, so nobody else may");
+    });
+}
+
+#[test]
+fn a_log_goes_on_after_a_restart_where_it_ended() {
+    world(1, |mut world| async move {
+        world.start(key(1));
+        world.hears_started(key(1)).await;
+        world.engine.print(key(1), "one");
+        world.engine.print(key(1), "two");
+        world.until("saved so far", |world| world.log(key(1)) == ["one", "two"]).await;
+        world.restart().await;
+        world.engine.print(key(1), "three");
+        world.engine.exit(key(1), 0);
+        world.attach(key(1));
+        world.hears_end(key(1)).await;
+        world.fleet.discard(key(1));
+        world.until("removed", |world| world.engine.observation(key(1)) == Observation::Absent).await;
+        assert_eq!(world.log(key(1)), ["one", "two", "three"]);
+    });
+}
+
+#[test]
+fn a_fleet_may_live_on_an_arbiter_of_its_own() {
+    actix::System::new().block_on(async {
+        let (engine, arbiter) = (Engine::new(), actix::Arbiter::new());
+        let fleet = Fleet::start(quiet(&engine), Some(&arbiter.handle()));
+        fleet.drive(plan(key(1)), "fake".to_owned(), Drive::Start);
+        let mut view = fleet.watch();
+        let runs = view.wait_for(|view| view.running == 1);
+        assert!(tokio::time::timeout(seconds(30), runs).await.is_ok(), "{:?}", fleet.snapshot());
+        assert_eq!(engine.runs(key(1)), 1);
+        arbiter.stop();
     });
 }
 

@@ -65,7 +65,7 @@ fn a_second_stop_shortens_the_grace() {
         world.engine.fault(|faults| faults.stubborn = true);
         world.start(key(1));
         world.hears_started(key(1)).await;
-        world.stop(key(1), 3_600);
+        world.fleet.stop(key(1), StopSignal::Sigterm, Duration::MAX);
         world.pass(seconds(5)).await;
         let began = Instant::now();
         world.fleet.stop(key(1), StopSignal::Sigkill, Duration::ZERO);
