@@ -220,7 +220,9 @@ impl World {
         let began = Instant::now();
         while !condition(self) {
             assert!(began.elapsed() < PATIENCE, "never came to pass: {what}; {:?}", self.fleet.snapshot());
-            self.pass(Duration::from_millis(5)).await;
+            // Fine steps at first, for what is measured; coarse ones later, so that a failure comes quickly.
+            let fine = began.elapsed() < Duration::from_secs(60);
+            self.pass(Duration::from_millis(if fine { 5 } else { 1_000 })).await;
         }
     }
 
