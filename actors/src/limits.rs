@@ -118,5 +118,5 @@ pub const REMOVALS_AT_ONCE_MAX: usize = 4;
 /// How long a stop is remembered for an attempt that nobody drives (yet) after its grace is over.
 pub const EARLY_STOP_KEPT: Duration = Duration::from_secs(300);
 
-/// The longest grace of a stop; longer ones are cut, so that no sum of times overflows.
-pub const STOP_GRACE_MAX: Duration = Duration::from_secs(365 * 86_400);
+/// The longest grace that the fleet counts with, whatever it is told: beyond it sums of times could overflow.
+pub const STOP_ORDER_GRACE_MAX: Duration = Duration::from_secs(365 * 86_400);

@@ -113,7 +113,7 @@ impl FleetActor {
         if self.removing.contains_key(&key) {
             return;
         }
-        let by = Instant::now() + grace.min(limits::STOP_GRACE_MAX);
+        let by = Instant::now() + grace.min(limits::STOP_ORDER_GRACE_MAX);
         // For an attempt that is not known yet the order waits in its entry until it is driven.
         self.entry(key).stop(StopOrder { signal, by });
         if matches!(self.roster.hold(key), Some(Hold::Waiting { .. } | Hold::Granted)) {
