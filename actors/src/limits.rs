@@ -323,3 +323,6 @@ pub const CLAIM_SETTLE_POLL: Duration = Duration::from_millis(50);
 
 /// How long after an end the engine may still report that memory ran out: it learns of the two apart.
 pub const OOM_EVENT_DELAY: Duration = Duration::from_millis(250);
+
+/// The longest grace that the fleet counts with, whatever it is told: beyond it sums of times could overflow.
+pub const STOP_ORDER_GRACE_MAX: Duration = Duration::from_secs(365 * 86_400);

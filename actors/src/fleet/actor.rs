@@ -18,17 +18,15 @@ use actix::{Actor, ActorContext as _, Context, Handler, Supervised};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
-use super::backoff::Backoff;
-use super::driver::Driver;
+use super::entry::Entry;
 use super::lookout::Lookout;
 use super::mailbox::{Input, Mailbox};
-use super::orders::{Orders, StopOrder};
+use super::orders::StopOrder;
 use super::reconcile::{Action, Listed, reconcile};
 use super::removal::Removal;
 use super::roster::{Demand, Hold, Roster, Seen};
 use super::saver::Saver;
 use super::task::Task;
-use super::teller::Teller;
 use super::{Drive, FleetView, Options, Report, Request, RuntimeView};
 use crate::id::AttemptKey;
 use crate::job::spec::StopSignal;
@@ -56,34 +54,6 @@ struct Base {
     lookout: Option<Task>,
 }
 
-/// What belongs to one attempt beside its line in the roster.
-struct Entry {
-    orders: watch::Sender<Orders>,
-    drive: Option<Driven>,
-    /// The driver or the voice.
-    task: Option<Task>,
-    saver: Option<Saver>,
-    /// The terminal report, once there is one.
-    end: Option<Report>,
-    crashes: u32,
-}
-
-/// What a driver was started with.
-#[derive(Clone)]
-struct Driven {
-    plan: Arc<Plan>,
-    runtime: String,
-    /// What a driver that takes over may assume.
-    phase: Drive,
-}
-
-impl Default for Entry {
-    fn default() -> Self {
-        let orders = watch::Sender::new(Orders::default());
-        Self { orders, drive: None, task: None, saver: None, end: None, crashes: 0 }
-    }
-}
-
 impl FleetActor {
     /// A fleet that knows nothing yet.
     pub(super) fn new(options: Options, mailbox: Mailbox, view: watch::Sender<FleetView>) -> Self {
@@ -109,7 +79,7 @@ impl FleetActor {
         let demand = Demand::from(&request.resources);
         self.roster.request(request.key, request.since, demand);
         match self.roster.hold(request.key) {
-            Some(Hold::Granted) => self.speak(request.key, Report::Granted),
+            Some(Hold::Granted) => self.speak(request.key, Report::Granted, Duration::ZERO),
             Some(Hold::Driven { .. } | Hold::Ended) => self.tell_again(request.key),
             _ => {}
         }
@@ -135,7 +105,7 @@ impl FleetActor {
             return;
         }
         self.roster.drive(key, &runtime, Demand::from(&plan.resources));
-        self.entries.entry(key).or_default().drive = Some(Driven { plan, runtime, phase });
+        self.entry(key).drive(plan, runtime, phase);
         self.launch(key, Duration::ZERO);
     }
 
@@ -143,20 +113,20 @@ impl FleetActor {
         if self.removing.contains_key(&key) {
             return;
         }
-        let by = Instant::now() + grace;
+        let by = Instant::now() + grace.min(limits::STOP_ORDER_GRACE_MAX);
         // For an attempt that is not known yet the order waits in its entry until it is driven.
-        let entry = self.entries.entry(key).or_default();
-        entry.orders.send_modify(|orders| orders.stop(StopOrder { signal, by }));
+        self.entry(key).stop(StopOrder { signal, by });
         if matches!(self.roster.hold(key), Some(Hold::Waiting { .. } | Hold::Granted)) {
             self.ended(key, Report::NeverStarted);
-            self.speak(key, Report::NeverStarted);
+            self.launch(key, Duration::ZERO);
         }
     }
 
     fn discard(&mut self, key: AttemptKey) {
         let hold = self.roster.forget(key);
-        if let Some(Entry { drive: Some(drive), saver, .. }) = self.entries.remove(&key) {
-            self.remove(key, &drive.runtime, saver);
+        let entry = self.entries.remove(&key);
+        if let Some(runtime) = entry.as_ref().and_then(Entry::runtime).map(str::to_owned) {
+            self.remove(key, &runtime, entry.and_then(Entry::into_saver));
         } else if hold.is_none() && !self.removing.contains_key(&key) {
             // From an earlier life: only a list can tell whether and where something is left of it.
             for base in self.bases.values() {
@@ -175,57 +145,41 @@ impl FleetActor {
             saver,
             permits: Arc::clone(&base.permits),
         };
-        let (done, failed) = (self.mailbox.clone(), self.mailbox.clone());
-        let work = async move {
-            removal.run().await;
-            done.post(Input::Removed(key));
-        };
-        let task = Task::spawn(work, move |panic| {
-            tracing::error!(attempt = %key, panic, "removing an attempt panicked; a later list finds it again");
-            failed.post(Input::Removed(key));
-        });
-        self.removing.insert(key, task);
+        self.removing.insert(key, removal.spawn(self.mailbox.clone()));
     }
 
     fn seen(&mut self, key: AttemptKey, seen: Seen) {
         self.roster.see(key, seen);
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        if let (Seen::Running, Some(drive)) = (seen, &mut entry.drive) {
-            drive.phase = Drive::Attach;
+        if let (Seen::Running, Some(entry)) = (seen, self.entries.get_mut(&key)) {
+            entry.runs();
             self.save_log(key);
         }
     }
 
     fn ended(&mut self, key: AttemptKey, report: Report) {
         self.roster.end(key);
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        let ran = matches!(report, Report::Exited(_));
-        entry.end = Some(report);
-        if ran {
+        if matches!(report, Report::Exited(_)) {
             self.save_log(key);
         }
-        if let Some(saver) = self.entries.get(&key).and_then(|entry| entry.saver.as_ref()) {
-            saver.attempt_is_over();
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.ended(report);
         }
     }
 
     fn save_log(&mut self, key: AttemptKey) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
-        let base = entry.drive.as_ref().and_then(|drive| self.bases.get(&drive.runtime));
-        if let (Some(base), None) = (base, &entry.saver)
-            && !base.runtime.keeps_logs()
-        {
-            let (runtime, sinks) = (Arc::clone(&base.runtime), Arc::clone(&self.options.logs));
-            entry.saver = Some(Saver::spawn(runtime, key, sinks));
+        if let Some(base) = entry.runtime().and_then(|runtime| self.bases.get(runtime)) {
+            entry.save_log(&base.runtime, &self.options.logs);
         }
     }
 
     fn crashed(&mut self, key: AttemptKey, cause: &str) {
-        tracing::error!(attempt = %key, cause, "the driver of an attempt panicked and is started again");
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        let pause = Backoff::RETRY.pause(entry.crashes, key);
-        entry.crashes = entry.crashes.saturating_add(1);
-        self.launch(key, pause);
+        tracing::error!(attempt = %key, cause, "the task of an attempt panicked and is started again");
+        let Some(pause) = self.entries.get_mut(&key).map(Entry::crashed) else { return };
+        match self.roster.hold(key) {
+            Some(Hold::Granted) => self.speak(key, Report::Granted, pause),
+            _ => self.launch(key, pause),
+        }
     }
 
     fn listed(&mut self, runtime: &str, listed: &[Listed]) {
@@ -247,8 +201,7 @@ impl FleetActor {
         }
         let (roster, now) = (&self.roster, Instant::now());
         self.entries.retain(|key, entry| {
-            let early = entry.orders.borrow().stop.map(|stop| stop.by + limits::EARLY_STOP_KEPT);
-            roster.hold(*key).is_some() || early.is_some_and(|kept_to| now < kept_to)
+            roster.hold(*key).is_some() || entry.stop_kept_to().is_some_and(|kept_to| now < kept_to)
         });
     }
 
@@ -259,75 +212,31 @@ impl FleetActor {
         });
     }
 
-    /// Starts the lookout of a runtime.
     fn look_out(&mut self, runtime: &str, pause: Duration) {
-        let Some(base) = self.bases.get_mut(runtime) else { return };
-        let lookout = Lookout {
-            runtime: Arc::clone(&base.runtime),
-            ledger: Arc::clone(&self.options.ledger),
-            mailbox: self.mailbox.clone(),
-            wanted: Arc::clone(&base.list),
-        };
-        let work = async move {
-            tokio::time::sleep(pause).await;
-            lookout.run().await;
-        };
-        let (mailbox, runtime) = (self.mailbox.clone(), runtime.to_owned());
-        base.lookout = Some(Task::spawn(work, move |panic| {
-            tracing::error!(runtime, panic, "the lookout of a runtime panicked and is started again");
-            mailbox.post(Input::Blind { runtime });
-        }));
-    }
-
-    /// Starts the task of an attempt that is driven: its driver, or the voice that repeats its end.
-    fn launch(&mut self, key: AttemptKey, pause: Duration) {
-        let Some(entry) = self.entries.get_mut(&key) else { return };
-        let mut orders = entry.orders.subscribe();
-        let teller = Teller::new(key, Arc::clone(&self.options.reports));
-        let driven = entry.drive.clone().filter(|_| entry.end.is_none());
-        let report = entry.end.clone().or_else(|| driven.as_ref().and_then(|drive| self.unconfigured(drive)));
-        let work = match (report, driven) {
-            (Some(report), _) => {
-                let voice = async move {
-                    tokio::time::sleep(pause).await;
-                    teller.repeat(report, &mut orders).await;
-                };
-                futures_util::future::Either::Left(voice)
-            }
-            (None, Some(Driven { plan, runtime, phase })) => {
-                let runtime = Arc::clone(&self.bases[&runtime].runtime);
-                let driver = Driver::new(plan, runtime, phase, orders, self.mailbox.clone(), teller);
-                futures_util::future::Either::Right(async move {
-                    tokio::time::sleep(pause).await;
-                    driver.run().await;
-                })
-            }
-            (None, None) => return,
-        };
-        let mailbox = self.mailbox.clone();
-        let task = Task::spawn(work, move |cause| mailbox.post(Input::Crashed { key, cause }));
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.task = Some(task);
+        if let Some(base) = self.bases.get_mut(runtime) {
+            let lookout = Lookout {
+                runtime: Arc::clone(&base.runtime),
+                ledger: Arc::clone(&self.options.ledger),
+                mailbox: self.mailbox.clone(),
+                wanted: Arc::clone(&base.list),
+            };
+            base.lookout = Some(lookout.spawn(pause));
         }
     }
 
-    /// What can be said of an attempt on a runtime that this process does not have: it may well run there.
-    fn unconfigured(&self, drive: &Driven) -> Option<Report> {
-        let name = &drive.runtime;
-        let message =
-            format!("the runtime `{name}` is not configured here; configure it and restart dogwatch");
-        (!self.bases.contains_key(name)).then_some(Report::Trouble { message })
+    fn entry(&mut self, key: AttemptKey) -> &mut Entry {
+        self.entries.entry(key).or_insert_with(|| Entry::new(key))
     }
 
-    /// Replaces the task of an entry by one that repeats `report`.
-    fn speak(&mut self, key: AttemptKey, report: Report) {
-        let entry = self.entries.entry(key).or_default();
-        let mut orders = entry.orders.subscribe();
-        let teller = Teller::new(key, Arc::clone(&self.options.reports));
-        let work = async move { teller.repeat(report, &mut orders).await };
-        entry.task = Some(Task::spawn(work, move |panic| {
-            tracing::error!(attempt = %key, panic, "reporting to a job panicked");
-        }));
+    fn launch(&mut self, key: AttemptKey, pause: Duration) {
+        let Some(entry) = self.entries.get_mut(&key) else { return };
+        let base = entry.runtime().and_then(|runtime| self.bases.get(runtime));
+        entry.launch(pause, base.map(|base| &base.runtime), &self.options.reports, &self.mailbox);
+    }
+
+    fn speak(&mut self, key: AttemptKey, report: Report, pause: Duration) {
+        let (reports, mailbox) = (Arc::clone(&self.options.reports), self.mailbox.clone());
+        self.entry(key).speak(report, pause, &reports, &mailbox);
     }
 
     fn say_once(&self, key: AttemptKey, report: Report) {
@@ -337,20 +246,20 @@ impl FleetActor {
 
     fn tell_again(&self, key: AttemptKey) {
         if let Some(entry) = self.entries.get(&key) {
-            entry.orders.send_modify(|orders| orders.tells += 1);
+            entry.tell_again();
         }
     }
 
     fn look(&self, key: AttemptKey) {
         if let Some(entry) = self.entries.get(&key) {
-            entry.orders.send_modify(|orders| orders.looks += 1);
+            entry.look();
         }
     }
 
     /// Serves the queue and shows the result.
     fn settle(&mut self) {
         for key in self.roster.grant() {
-            self.speak(key, Report::Granted);
+            self.speak(key, Report::Granted, Duration::ZERO);
         }
         let (tally, slots, removing) = (self.roster.tally(), self.roster.slots(), self.removing.len());
         self.view.send_if_modified(|view| {

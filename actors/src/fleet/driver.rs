@@ -209,14 +209,15 @@ impl Driver {
         }
     }
 
-    /// Pauses after a failure. A new stop ends it; a reason to look ends all but the shortest pause.
+    /// Pauses after a failure. A new stop ends it; a reason to look shortens it, but not to nothing, as that
+    /// may be an echo of the very call that failed.
     async fn pause(&mut self) {
         let length = Backoff::RETRY.pause(self.failures, self.key);
         self.failures = self.failures.saturating_add(1);
         let stop = self.orders.borrow().stop;
         let mut stops = self.orders.clone();
         let kicked = async {
-            tokio::time::sleep(limits::RETRY_PAUSE_FIRST).await;
+            tokio::time::sleep((length / 8).max(limits::RETRY_PAUSE_FIRST)).await;
             changed(&mut self.orders).await;
         };
         tokio::select! {

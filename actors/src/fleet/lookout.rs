@@ -16,6 +16,7 @@ use super::backoff::Backoff;
 use super::call::within;
 use super::mailbox::{Input, Mailbox};
 use super::reconcile::Listed;
+use super::task::Task;
 use crate::limits;
 use crate::runtime::{Hint, Runtime};
 
@@ -32,8 +33,20 @@ pub(super) struct Lookout {
 }
 
 impl Lookout {
-    /// Looks out until the task is cancelled.
-    pub(super) async fn run(self) {
+    /// Looks out from after `pause` until the task is dropped.
+    pub(super) fn spawn(self, pause: Duration) -> Task {
+        let (mailbox, runtime) = (self.mailbox.clone(), self.runtime.name().to_owned());
+        let work = async move {
+            tokio::time::sleep(pause).await;
+            self.run().await;
+        };
+        Task::spawn(work, move |panic| {
+            tracing::error!(runtime, panic, "the lookout of a runtime panicked and is started again");
+            mailbox.post(Input::Blind { runtime });
+        })
+    }
+
+    async fn run(self) {
         let mut failures: u32 = 0;
         let mut list_at = Instant::now();
         loop {

@@ -27,6 +27,7 @@ mod actor;
 mod backoff;
 mod call;
 mod driver;
+mod entry;
 mod lookout;
 mod mailbox;
 mod orders;

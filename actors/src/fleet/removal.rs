@@ -10,7 +10,9 @@ use tokio::sync::Semaphore;
 
 use super::backoff::Backoff;
 use super::call::within;
+use super::mailbox::{Input, Mailbox};
 use super::saver::{LogSinks, Saver};
+use super::task::Task;
 use crate::id::AttemptKey;
 use crate::job::spec::StopSignal;
 use crate::limits;
@@ -28,8 +30,20 @@ pub(super) struct Removal {
 }
 
 impl Removal {
-    /// Returns when nothing is left.
-    pub(super) async fn run(mut self) {
+    /// Goes to work, and tells when nothing is left.
+    pub(super) fn spawn(self, mailbox: Mailbox) -> Task {
+        let (key, done) = (self.key, mailbox.clone());
+        let work = async move {
+            self.run().await;
+            done.post(Input::Removed(key));
+        };
+        Task::spawn(work, move |panic| {
+            tracing::error!(attempt = %key, panic, "removing an attempt panicked; a later list finds it again");
+            mailbox.post(Input::Removed(key));
+        })
+    }
+
+    async fn run(mut self) {
         let mut drained = self.runtime.keeps_logs();
         for failures in 0.. {
             match self.turn(&mut drained).await {

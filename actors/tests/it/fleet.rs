@@ -2,18 +2,19 @@
 //! hangs and panics.
 
 mod engine;
+mod faults;
+mod stops;
 mod world;
 
 use std::time::Duration;
 
-use dogwatch_actors::fleet::{Drive, Report};
-use dogwatch_actors::job::spec::StopSignal;
+use dogwatch_actors::fleet::{Drive, Fleet, Report};
 use dogwatch_actors::limits;
 use dogwatch_actors::runtime::{Error, Observation, StartFault};
 use tokio::time::Instant;
 
-use self::engine::{exited, running};
-use self::world::{key, plan, world};
+use self::engine::{Engine, exited, running};
+use self::world::{key, plan, quiet, world};
 
 fn exit_code(report: &Report) -> Option<i32> {
     match report {
@@ -45,49 +46,6 @@ fn a_fresh_attempt_is_created_started_once_watched_and_removed_with_its_log_save
 }
 
 #[test]
-fn a_lost_reply_is_no_reason_to_do_anything_twice() {
-    for lost in ["create", "start", "observe"] {
-        world(1, |world| async move {
-            world.engine.fault(|faults| faults.lost_replies.push(lost));
-            world.start(key(1));
-            world.hears_started(key(1)).await;
-            assert_eq!((world.engine.calls("create", key(1)), world.engine.runs(key(1))), (1, 1), "{lost}");
-            let heard = world.heard(key(1));
-            assert!(matches!(heard[0], Report::Trouble { .. }), "{heard:?}");
-            assert_eq!(heard.len(), 2, "{heard:?}");
-        });
-    }
-}
-
-#[test]
-fn an_engine_that_is_away_for_an_hour_ends_nothing() {
-    world(2, |world| async move {
-        world.start(key(1));
-        world.hears_started(key(1)).await;
-        world.engine.fault(|faults| faults.down = true);
-        world.engine.cut_hints();
-        world.start(key(2));
-        world.pass(seconds(3_600)).await;
-        for job in [1, 2] {
-            let heard = world.heard(key(job));
-            assert!(!heard.iter().any(Report::is_terminal), "{heard:?}");
-            let troubles = heard.iter().filter(|report| matches!(report, Report::Trouble { .. })).count();
-            assert!((60..=121).contains(&troubles), "{troubles} reports of the same trouble in an hour");
-        }
-        let view = world.fleet.snapshot();
-        assert_eq!((view.unknown, view.slots_held), (2, 2));
-        assert!(!view.runtimes["fake"].reachable && view.runtimes["fake"].last_error.is_some());
-        world.engine.fault(|faults| faults.down = false);
-        world.hears_started(key(2)).await;
-        world.until("known again", |world| world.fleet.snapshot().running == 2).await;
-        assert!(world.fleet.snapshot().runtimes["fake"].reachable);
-        world.engine.exit(key(1), 0);
-        assert_eq!(exit_code(&world.hears_end(key(1)).await), Some(0));
-        assert_eq!((world.engine.runs(key(1)), world.engine.runs(key(2))), (1, 1));
-    });
-}
-
-#[test]
 fn an_attempt_that_vanishes_is_reported_and_not_created_again() {
     world(1, |world| async move {
         world.start(key(1));
@@ -113,100 +71,6 @@ fn an_exit_while_nobody_watched_is_found_with_its_code() {
 }
 
 #[test]
-fn a_stop_while_creating_means_never_started() {
-    for hangs in ["create", "created"] {
-        world(1, |world| async move {
-            world.engine.fault(|faults| faults.hangs = [(hangs, key(1))].into());
-            world.start(key(1));
-            world.until("creating", |world| world.engine.calls("create", key(1)) == 1).await;
-            world.pass(seconds(60)).await;
-            let began = Instant::now();
-            world.stop(key(1), 10);
-            assert_eq!(world.hears_end(key(1)).await, Report::NeverStarted);
-            assert!(began.elapsed() < seconds(1), "{hangs}: the creation was waited for");
-            assert_eq!(world.engine.observation(key(1)), Observation::Absent, "{hangs}: it was undone");
-            assert_eq!(world.engine.runs(key(1)), 0);
-        });
-    }
-}
-
-#[test]
-fn a_stop_during_an_outage_waits_for_the_truth() {
-    world(1, |world| async move {
-        world.start(key(1));
-        world.hears_started(key(1)).await;
-        world.engine.fault(|faults| faults.down = true);
-        world.stop(key(1), 10);
-        world.pass(seconds(600)).await;
-        assert!(!world.heard(key(1)).iter().any(Report::is_terminal));
-        world.engine.fault(|faults| faults.down = false);
-        assert_eq!(exit_code(&world.hears_end(key(1)).await), Some(143));
-    });
-}
-
-#[test]
-fn a_stop_that_is_ignored_ends_in_a_kill_after_its_grace() {
-    world(1, |world| async move {
-        world.engine.fault(|faults| faults.stubborn = true);
-        world.start(key(1));
-        world.hears_started(key(1)).await;
-        let began = Instant::now();
-        world.stop(key(1), 10);
-        world.pass(seconds(5)).await;
-        world.stop(key(1), 10);
-        assert_eq!(exit_code(&world.hears_end(key(1)).await), Some(137));
-        let took = began.elapsed();
-        assert!((seconds(10)..seconds(11)).contains(&took), "the repetition prolonged the grace: {took:?}");
-    });
-}
-
-#[test]
-fn a_second_stop_shortens_the_grace() {
-    world(1, |world| async move {
-        world.engine.fault(|faults| faults.stubborn = true);
-        world.start(key(1));
-        world.hears_started(key(1)).await;
-        world.stop(key(1), 3_600);
-        world.pass(seconds(5)).await;
-        let began = Instant::now();
-        world.fleet.stop(key(1), StopSignal::Sigkill, Duration::ZERO);
-        assert_eq!(exit_code(&world.hears_end(key(1)).await), Some(137));
-        assert!(began.elapsed() < seconds(1), "{:?}", began.elapsed());
-    });
-}
-
-#[test]
-fn a_stop_that_comes_before_its_attempt_is_driven_is_kept() {
-    world(1, |world| async move {
-        world.engine.set(key(1), running());
-        world.stop(key(1), 10);
-        world.pass(seconds(60)).await;
-        assert_eq!(world.heard(key(1)), []);
-        world.attach(key(1));
-        assert_eq!(exit_code(&world.hears_end(key(1)).await), Some(143));
-    });
-}
-
-#[test]
-fn one_attempt_that_hangs_delays_no_other() {
-    world(2, |world| async move {
-        world.engine.fault(|faults| faults.hangs = [("observe", key(1))].into());
-        world.start(key(1));
-        let began = Instant::now();
-        world.start(key(2));
-        world.hears_started(key(2)).await;
-        world.engine.exit(key(2), 0);
-        world.hears_end(key(2)).await;
-        world.fleet.discard(key(2));
-        world.until("removed", |world| world.engine.observation(key(2)) == Observation::Absent).await;
-        assert!(began.elapsed() < seconds(1), "{:?}", began.elapsed());
-        world.hears(key(1), "trouble", |report| matches!(report, Report::Trouble { .. })).await;
-        world.engine.fault(|faults| faults.hangs.clear());
-        world.hears_started(key(1)).await;
-    });
-}
-
-#[test]
 fn twenty_attempts_are_attached_again_after_a_restart_and_none_is_started() {
     world(4, |mut world| async move {
         let keys = || (1..=20).map(key);
@@ -227,6 +91,39 @@ fn twenty_attempts_are_attached_again_after_a_restart_and_none_is_started() {
             assert_eq!((world.engine.runs(key), world.engine.calls("create", key)), (1, 1));
         }
         assert_eq!(world.heard(key(99)), [], "19 run on 4 slots, so nobody else may");
+    });
+}
+
+#[test]
+fn a_log_goes_on_after_a_restart_where_it_ended() {
+    world(1, |mut world| async move {
+        world.start(key(1));
+        world.hears_started(key(1)).await;
+        world.engine.print(key(1), "one");
+        world.engine.print(key(1), "two");
+        world.until("saved so far", |world| world.log(key(1)) == ["one", "two"]).await;
+        world.restart().await;
+        world.engine.print(key(1), "three");
+        world.engine.exit(key(1), 0);
+        world.attach(key(1));
+        world.hears_end(key(1)).await;
+        world.fleet.discard(key(1));
+        world.until("removed", |world| world.engine.observation(key(1)) == Observation::Absent).await;
+        assert_eq!(world.log(key(1)), ["one", "two", "three"]);
+    });
+}
+
+#[test]
+fn a_fleet_may_live_on_an_arbiter_of_its_own() {
+    actix::System::new().block_on(async {
+        let (engine, arbiter) = (Engine::new(), actix::Arbiter::new());
+        let fleet = Fleet::start(quiet(&engine), Some(&arbiter.handle()));
+        fleet.drive(plan(key(1)), "fake".to_owned(), Drive::Start);
+        let mut view = fleet.watch();
+        let runs = view.wait_for(|view| view.running == 1);
+        assert!(tokio::time::timeout(seconds(30), runs).await.is_ok(), "{:?}", fleet.snapshot());
+        assert_eq!(engine.runs(key(1)), 1);
+        arbiter.stop();
     });
 }
 
@@ -274,10 +171,10 @@ fn a_slot_is_given_on_the_moment_an_exit_is_seen() {
         }
         world.pass(seconds(60)).await;
         assert_eq!((world.heard(key(2)), world.heard(key(3))), (vec![], vec![]));
+        let ended = Instant::now();
         world.engine.exit(key(1), 0);
         world.hears(key(2), "granted", |report| *report == Report::Granted).await;
-        let (ended, granted) = (world.heard_at(key(1)).pop().unwrap().0, world.heard_at(key(2))[0].0);
-        assert_eq!(ended, granted, "nothing stands between an end and the next start");
+        assert_eq!(world.heard_at(key(2))[0].0, ended, "nothing stands between an end and the next start");
         assert_eq!(world.heard(key(3)), []);
         world.fleet.withdraw(key(2));
         world.hears(key(3), "granted", |report| *report == Report::Granted).await;
@@ -338,19 +235,6 @@ fn a_removal_is_tried_until_it_succeeds_and_what_was_discarded_stays_dead() {
 }
 
 #[test]
-fn a_change_that_nobody_hints_at_is_seen_all_the_same() {
-    world(1, |world| async move {
-        world.start(key(1));
-        world.hears_started(key(1)).await;
-        world.engine.fault(|faults| faults.silent = true);
-        let began = Instant::now();
-        world.engine.exit(key(1), 4);
-        assert_eq!(exit_code(&world.hears_end(key(1)).await), Some(4));
-        assert!(began.elapsed() <= limits::WATCH_PATIENCE + seconds(1));
-    });
-}
-
-#[test]
 fn a_repeated_drive_says_again_what_is_known() {
     world(1, |world| async move {
         world.start(key(1));
@@ -370,37 +254,6 @@ fn a_repeated_drive_says_again_what_is_known() {
 }
 
 #[test]
-fn a_driver_that_panics_is_started_again() {
-    world(1, |world| async move {
-        world.panic_at_next_report();
-        world.start(key(1));
-        world.until("running", |world| world.engine.runs(key(1)) == 1).await;
-        world.engine.exit(key(1), 6);
-        assert_eq!(exit_code(&world.hears_end(key(1)).await), Some(6));
-        world.panic_at_next_report();
-        world.until("panicked", |world| world.heard(key(1)).len() > 4).await;
-        assert_eq!(world.engine.runs(key(1)), 1);
-    });
-}
-
-#[test]
-fn what_waits_for_a_slot_can_be_stopped() {
-    world(1, |world| async move {
-        world.request(key(1), 1);
-        world.request(key(2), 2);
-        world.request(key(3), 3);
-        world.stop(key(2), 10);
-        assert_eq!(world.hears_end(key(2)).await, Report::NeverStarted);
-        world.stop(key(1), 10);
-        assert_eq!(world.hears_end(key(1)).await, Report::NeverStarted);
-        world.hears(key(3), "granted", |report| *report == Report::Granted).await;
-        world.fleet.withdraw(key(1));
-        world.fleet.discard(key(2));
-        world.until("forgotten", |world| world.fleet.snapshot().ended == 0).await;
-    });
-}
-
-#[test]
 fn what_can_never_start_is_reported_and_frees_its_slot() {
     world(1, |world| async move {
         let (fault, message) = (StartFault::ImageNotFound, "no such image".to_owned());
@@ -411,17 +264,5 @@ fn what_can_never_start_is_reported_and_frees_its_slot() {
         world.until("free", |world| world.fleet.snapshot().slots_held == 0).await;
         world.pass(seconds(600)).await;
         assert_eq!(world.engine.calls("create", key(1)), 1, "it is not tried again");
-    });
-}
-
-#[test]
-fn a_runtime_that_is_not_configured_is_trouble_and_no_end() {
-    world(1, |world| async move {
-        world.fleet.drive(plan(key(1)), "elsewhere".to_owned(), Drive::Attach);
-        world.hears(key(1), "trouble", |report| matches!(report, Report::Trouble { .. })).await;
-        world.pass(seconds(600)).await;
-        assert!(!world.heard(key(1)).iter().any(Report::is_terminal));
-        world.fleet.discard(key(1));
-        world.until("forgotten", |world| world.fleet.snapshot().slots_held == 0).await;
     });
 }

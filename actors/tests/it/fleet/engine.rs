@@ -25,6 +25,12 @@ pub(crate) struct Faults {
     pub(crate) lost_replies: Vec<&'static str>,
     /// Calls that never answer: the name of the call and the attempt.
     pub(crate) hangs: BTreeSet<(&'static str, AttemptKey)>,
+    /// Calls that are answered well and do nothing.
+    pub(crate) idle: BTreeSet<&'static str>,
+    /// Waits return at once, whatever the attempt does.
+    pub(crate) jumpy: bool,
+    /// It neither lists nor hints.
+    pub(crate) blind: bool,
     /// What `create` answers.
     pub(crate) create: Option<Error>,
     /// Neither waits nor hints tell of any change.
@@ -129,7 +135,12 @@ impl Engine {
             std::future::pending::<()>().await;
         }
         self.answering()?;
-        let answer = work(&mut self.state.lock());
+        let work_on: &mut State = if self.faults.lock().idle.contains(call) {
+            &mut State::default()
+        } else {
+            &mut self.state.lock()
+        };
+        let answer = work(work_on);
         let mut faults = self.faults.lock();
         if let Some(lost) = faults.lost_replies.iter().position(|lost| *lost == call) {
             faults.lost_replies.remove(lost);
@@ -140,6 +151,10 @@ impl Engine {
 
     fn answering(&self) -> Result<()> {
         if self.faults.lock().down { Err(unavailable("connection refused")) } else { Ok(()) }
+    }
+
+    fn seeing(&self) -> Result<()> {
+        if self.faults.lock().blind { Err(unavailable("no permission")) } else { self.answering() }
     }
 
     async fn until_not_running(&self, key: AttemptKey) {
@@ -217,6 +232,16 @@ impl Runtime for Engine {
     }
 
     async fn wait(&self, key: AttemptKey, patience: Duration) {
+        let (hangs, jumpy) = {
+            let faults = self.faults.lock();
+            (faults.hangs.contains(&("wait", key)), faults.jumpy)
+        };
+        if hangs {
+            std::future::pending::<()>().await;
+        }
+        if jumpy {
+            return;
+        }
         tokio::time::timeout(patience, self.until_not_running(key)).await.ok();
     }
 
@@ -247,12 +272,12 @@ impl Runtime for Engine {
     }
 
     async fn list(&self) -> Result<Vec<(AttemptKey, Observation)>> {
-        self.answering()?;
+        self.seeing()?;
         Ok(self.state.lock().attempts.iter().map(|(key, it)| (*key, it.clone())).collect())
     }
 
     async fn hints(&self) -> Result<BoxStream<'static, Hint>> {
-        self.answering()?;
+        self.seeing()?;
         let hints = self.hints.lock().subscribe();
         let stream = tokio_stream::wrappers::BroadcastStream::new(hints);
         Ok(stream.map(|hint| hint.unwrap_or(Hint::Everything)).boxed())

@@ -100,27 +100,31 @@ pub(crate) fn world<T: Future<Output = ()>>(slots: usize, test: impl FnOnce(Worl
         let engine = Engine::new();
         let budget = Budget { attempts_max: slots, ..Budget::default() };
         let (ears, books, files) = (Arc::default(), Arc::default(), Arc::default());
-        let fleet = start(&engine, budget, &ears, &books, &files);
+        let fleet = Fleet::start(options(&engine, budget, &ears, &books, &files), None);
         test(World { engine, fleet, budget, ears, books, files }).await;
     });
 }
 
-fn start(
+/// What a fleet over `engine` alone is made of; nobody listens to it.
+pub(crate) fn quiet(engine: &Arc<Engine>) -> Options {
+    options(engine, Budget::default(), &Arc::default(), &Arc::default(), &Arc::default())
+}
+
+fn options(
     engine: &Arc<Engine>,
     budget: Budget,
     ears: &Arc<Ears>,
     books: &Arc<Books>,
     files: &Arc<Files>,
-) -> FleetHandle {
-    let options = Options {
+) -> Options {
+    Options {
         runtimes: vec![Arc::clone(engine) as _],
         budget,
         reports: Arc::clone(ears) as _,
         ledger: Arc::clone(books) as _,
         logs: Arc::clone(files) as _,
         clock: Arc::new(TokioClock::starting_at(Timestamp::from_millis(1_800_000_000_000))),
-    };
-    Fleet::start(options, None)
+    }
 }
 
 pub(crate) fn key(job: u8) -> AttemptKey {
@@ -156,7 +160,8 @@ impl World {
         self.fleet.shutdown();
         while view.changed().await.is_ok() {}
         self.forget_reports();
-        self.fleet = start(&self.engine, self.budget, &self.ears, &self.books, &self.files);
+        self.fleet =
+            Fleet::start(options(&self.engine, self.budget, &self.ears, &self.books, &self.files), None);
     }
 
     pub(crate) fn start(&self, key: AttemptKey) {
@@ -215,7 +220,9 @@ impl World {
         let began = Instant::now();
         while !condition(self) {
             assert!(began.elapsed() < PATIENCE, "never came to pass: {what}; {:?}", self.fleet.snapshot());
-            self.pass(Duration::from_millis(5)).await;
+            // Fine steps at first, for what is measured; coarse ones later, so that a failure comes quickly.
+            let fine = began.elapsed() < Duration::from_secs(60);
+            self.pass(Duration::from_millis(if fine { 5 } else { 1_000 })).await;
         }
     }
 

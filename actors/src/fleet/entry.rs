@@ -1,0 +1,166 @@
+//! What belongs to one attempt beside its line in the roster: the orders for its driver, the task that drives
+//! it or speaks for it, and the saver of its log.
+//!
+//! Invariant: one task at a time. Before the end it is the driver; before that and after it, a voice that
+//! repeats what the job must hear. Starting another replaces it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use super::driver::Driver;
+use super::mailbox::{Input, Mailbox};
+use super::orders::{Orders, StopOrder};
+use super::saver::{LogSinks, Saver};
+use super::task::Task;
+use super::teller::Teller;
+use super::{Drive, Report, Reports};
+use crate::id::AttemptKey;
+use crate::limits;
+use crate::runtime::{Plan, Runtime};
+
+/// One attempt.
+pub(super) struct Entry {
+    key: AttemptKey,
+    orders: watch::Sender<Orders>,
+    drive: Option<Driven>,
+    task: Option<Task>,
+    saver: Option<Saver>,
+    /// The terminal report, once there is one.
+    end: Option<Report>,
+    crashes: u32,
+}
+
+/// What a driver is started with.
+#[derive(Clone)]
+struct Driven {
+    plan: Arc<Plan>,
+    runtime: String,
+    /// What a driver that takes over may assume.
+    phase: Drive,
+}
+
+impl Entry {
+    /// An attempt of which nothing is known.
+    pub(super) fn new(key: AttemptKey) -> Self {
+        let orders = watch::Sender::new(Orders::default());
+        Self { key, orders, drive: None, task: None, saver: None, end: None, crashes: 0 }
+    }
+
+    /// The runtime that it is driven on.
+    pub(super) fn runtime(&self) -> Option<&str> {
+        self.drive.as_ref().map(|drive| drive.runtime.as_str())
+    }
+
+    /// Until when an order to stop is kept for an attempt that nobody drives.
+    pub(super) fn stop_kept_to(&self) -> Option<Instant> {
+        self.orders.borrow().stop.map(|stop| stop.by + limits::EARLY_STOP_KEPT)
+    }
+
+    /// Has its driver end it.
+    pub(super) fn stop(&self, order: StopOrder) {
+        self.orders.send_modify(|orders| orders.stop(order));
+    }
+
+    /// Has its driver look at once.
+    pub(super) fn look(&self) {
+        self.orders.send_modify(|orders| orders.looks += 1);
+    }
+
+    /// Has its task say again what it knows.
+    pub(super) fn tell_again(&self) {
+        self.orders.send_modify(|orders| orders.tells += 1);
+    }
+
+    /// It was given to the fleet.
+    pub(super) fn drive(&mut self, plan: Arc<Plan>, runtime: String, phase: Drive) {
+        self.drive = Some(Driven { plan, runtime, phase });
+    }
+
+    /// It was seen running: from now on its absence means that it vanished.
+    pub(super) const fn runs(&mut self) {
+        if let Some(drive) = &mut self.drive {
+            drive.phase = Drive::Attach;
+        }
+    }
+
+    /// Its end was observed.
+    pub(super) fn ended(&mut self, report: Report) {
+        self.end = Some(report);
+        if let Some(saver) = &self.saver {
+            saver.attempt_is_over();
+        }
+    }
+
+    /// Begins to save its log, unless its runtime or somebody else does.
+    pub(super) fn save_log(&mut self, runtime: &Arc<dyn Runtime>, sinks: &Arc<dyn LogSinks>) {
+        if self.saver.is_none() && !runtime.keeps_logs() {
+            self.saver = Some(Saver::spawn(Arc::clone(runtime), self.key, Arc::clone(sinks)));
+        }
+    }
+
+    /// What is needed to remove it; cancels its task.
+    pub(super) fn into_saver(self) -> Option<Saver> {
+        self.saver
+    }
+
+    /// The pause before a task that panicked is started again; grows with each time.
+    pub(super) fn crashed(&mut self) -> Duration {
+        let pause = Backoff::RETRY.pause(self.crashes, self.key);
+        self.crashes = self.crashes.saturating_add(1);
+        pause
+    }
+
+    /// Starts the task after `pause`: the voice after the end, else the driver. Without the `runtime` nothing
+    /// can be found out: the attempt may well run there, and its job hears just that.
+    pub(super) fn launch(
+        &mut self,
+        pause: Duration,
+        runtime: Option<&Arc<dyn Runtime>>,
+        reports: &Arc<dyn Reports>,
+        mailbox: &Mailbox,
+    ) {
+        if let Some(end) = self.end.clone() {
+            return self.speak(end, pause, reports, mailbox);
+        }
+        let Some(Driven { plan, runtime: name, phase }) = self.drive.clone() else { return };
+        let Some(runtime) = runtime else {
+            let message =
+                format!("the runtime `{name}` is not configured here; configure it and restart dogwatch");
+            return self.speak(Report::Trouble { message }, pause, reports, mailbox);
+        };
+        let (runtime, mailbox) = (Arc::clone(runtime), mailbox.clone());
+        let teller = Teller::new(self.key, Arc::clone(reports));
+        let driver = Driver::new(plan, runtime, phase, self.orders.subscribe(), mailbox.clone(), teller);
+        let work = async move {
+            tokio::time::sleep(pause).await;
+            driver.run().await;
+        };
+        self.put(work, mailbox);
+    }
+
+    /// Starts a voice that repeats `report`, from after `pause`.
+    pub(super) fn speak(
+        &mut self,
+        report: Report,
+        pause: Duration,
+        reports: &Arc<dyn Reports>,
+        mailbox: &Mailbox,
+    ) {
+        let mut orders = self.orders.subscribe();
+        let teller = Teller::new(self.key, Arc::clone(reports));
+        let work = async move {
+            tokio::time::sleep(pause).await;
+            teller.repeat(report, &mut orders).await;
+        };
+        self.put(work, mailbox.clone());
+    }
+
+    fn put(&mut self, work: impl Future<Output = ()> + Send + 'static, mailbox: Mailbox) {
+        let key = self.key;
+        self.task = Some(Task::spawn(work, move |cause| mailbox.post(Input::Crashed { key, cause })));
+    }
+}
