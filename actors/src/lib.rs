@@ -4,6 +4,7 @@ pub mod handle;
 pub mod id;
 pub mod job;
 pub mod limits;
+pub mod outbound;
 pub mod runtime;
 pub mod secret;
 pub mod store;

@@ -49,3 +49,31 @@ pub const CALLBACK_GRACE: Duration = Duration::from_secs(5);
 
 /// How often everything the runtimes know is compared with what should be, hints or not (FACTS docker 6).
 pub const RECONCILE_EVERY: Duration = Duration::from_secs(30);
+
+/// The longest URL of a webhook in characters: what proxies and servers in between commonly take.
+pub const WEBHOOK_URL_CHARS_MAX: usize = 2048;
+
+/// How long one delivery of a webhook may take in all (Standard Webhooks: 15 to 30 s).
+pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a delivery may wait for its connection, TLS included.
+pub const WEBHOOK_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of a receiver's answer that are read, and thrown away, before the connection is closed.
+pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a service may take to accept a connection: it is on this host or its bridge.
+pub const SERVICE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a service may take to answer the start call: it may set up before it answers, but the work itself
+/// belongs behind the answer.
+pub const SERVICE_START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a service may take to answer a poll; the next one waits for it.
+pub const SERVICE_POLL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest answer of a service in bytes: an answer may count as a callback, so the same as for those.
+pub const SERVICE_ANSWER_BYTES_MAX: usize = CALLBACK_BODY_BYTES_MAX;
+
+/// Characters that an error quotes from a peer or a library: enough to understand, too few to flood a record.
+pub const QUOTE_CHARS_MAX: usize = 200;
