@@ -102,6 +102,7 @@ pub const EVENTS_KEPT_MAX: u64 = 1_000_000;
 
 /// How long a shutdown waits for requests that are being committed.
 pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How often a follower of a log looks for more: quick for a reader's eye, cheap with hundreds of followers.
 pub const LOG_FOLLOW_EVERY: Duration = Duration::from_millis(100);
 
@@ -127,6 +128,7 @@ pub const PROCESS_FILES_SOFT_MAX: u64 = 1024;
 
 /// The longest record of an attempt's directory in bytes; a plan holds at most a spec and some variables.
 pub const PROCESS_RECORD_BYTES_MAX: u64 = 2 * 1024 * 1024;
+
 /// Attempts that run at the same time unless configured otherwise: more than that on one machine mostly
 /// makes all of them slow.
 pub const ATTEMPTS_AT_ONCE_MAX: usize = 64;
@@ -194,6 +196,7 @@ pub const REMOVALS_AT_ONCE_MAX: usize = 4;
 
 /// How long a stop is remembered for an attempt that nobody drives (yet) after its grace is over.
 pub const EARLY_STOP_KEPT: Duration = Duration::from_secs(300);
+
 /// Problems named in one refusal: enough to mend a spec in one go, few enough to read.
 pub const FIELD_ERRORS_MAX: usize = 32;
 
@@ -224,7 +227,7 @@ pub const PATH_BYTES_MAX: usize = 4096;
 /// The longest image reference in characters: a registry takes 255 for the repository, 128 for the tag.
 pub const IMAGE_CHARS_MAX: usize = 512;
 
-/// The longest URL in characters.
+/// The longest URL in characters: what proxies and servers in between commonly take.
 pub const URL_CHARS_MAX: usize = 2048;
 
 /// Registry logins of a job.
@@ -256,6 +259,7 @@ pub const CONTAINER_MEMORY_BYTES_MIN: u64 = 6 * 1024 * 1024;
 
 /// The most processes of an attempt: the kernel's own limit of process ids.
 pub const PIDS_MAX: u32 = 4_194_304;
+
 /// How long connecting to the container engine and agreeing on a version of its API may take.
 pub const ENGINE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -326,3 +330,28 @@ pub const OOM_EVENT_DELAY: Duration = Duration::from_millis(250);
 
 /// The longest grace that the fleet counts with, whatever it is told: beyond it sums of times could overflow.
 pub const STOP_ORDER_GRACE_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+/// How long one delivery of a webhook may take in all (Standard Webhooks: 15 to 30 s).
+pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a delivery may wait for its connection, TLS included.
+pub const WEBHOOK_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of a receiver's answer that are read, and thrown away, before the connection is closed.
+pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a service may take to accept a connection: it is on this host or its bridge.
+pub const SERVICE_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a service may take to answer the start call: it may set up before it answers, but the work itself
+/// belongs behind the answer.
+pub const SERVICE_START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a service may take to answer a poll; the next one waits for it.
+pub const SERVICE_POLL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest answer of a service in bytes: an answer may count as a callback, so the same as for those.
+pub const SERVICE_ANSWER_BYTES_MAX: usize = CALLBACK_BODY_BYTES_MAX;
+
+/// Characters that an error quotes from a peer or a library: enough to understand, too few to flood a record.
+pub const QUOTE_CHARS_MAX: usize = 200;

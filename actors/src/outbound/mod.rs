@@ -1,66 +1,27 @@
+//! Every HTTP request that dogwatch itself makes: webhooks to the world, and calls to the service jobs that
+//! it started.
+//!
+//! Responsible for: one request, made safely and once, and what its answer means. Not responsible for when a
+//! request is made, how often it is repeated and what is remembered of it: that is durable state and belongs
+//! to the machines.
+//!
+//! Invariants:
+//! - a webhook connects only to addresses that the [`guard`] has judged, those very addresses and no others;
+//! - a service call connects only to the socket address that it was given;
+//! - no redirect is followed, no proxy is used, no request is repeated behind the caller's back;
+//! - every wait and every body has a limit;
+//! - no error and no log line holds a secret, nor the path or query of a webhook's URL, which often are one.
+//!
+//! `cidr`, `cloudevent`, `guard` and `sign` are pure.
+
+pub mod cidr;
+mod client;
 pub mod cloudevent;
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct Error;
-pub struct Clients {
-    pub webhooks: webhook::WebhookSender,
-    pub services: service::ServiceCaller,
-}
-impl Clients {
-    pub fn new(_: guard::Guard) -> Result<Self, Error> {
-        Ok(Self { webhooks: webhook::WebhookSender, services: service::ServiceCaller })
-    }
-}
-pub mod guard {
-    #[derive(Debug, Clone, Default)]
-    pub struct Guard {
-        pub allow_private: bool,
-    }
-}
-pub mod webhook {
-    use crate::{clock::Timestamp, secret::Secret};
-    pub struct Request {
-        pub url: String,
-        pub id: String,
-        pub timestamp: Timestamp,
-        pub body: bytes::Bytes,
-        pub secret: Option<Secret>,
-    }
-    #[derive(Debug, Clone)]
-    pub struct WebhookSender;
-    #[derive(Debug, thiserror::Error)]
-    #[error("x")]
-    pub struct SendError;
-    impl SendError {
-        pub fn is_permanent(&self) -> bool {
-            false
-        }
-    }
-    impl WebhookSender {
-        pub async fn post(&self, _: Request) -> Result<u16, SendError> {
-            Err(SendError)
-        }
-    }
-}
-pub mod service {
-    #[derive(Debug, Clone)]
-    pub struct ServiceCaller;
-    pub struct CallError {
-        pub message: String,
-        pub refused: bool,
-    }
-    impl ServiceCaller {
-        pub async fn start(
-            &self,
-            _: std::net::SocketAddr,
-            _: &str,
-            _: &serde_json::Value,
-            _: String,
-        ) -> Result<serde_json::Value, CallError> {
-            Err(CallError { message: "x".into(), refused: true })
-        }
-        pub async fn poll(&self, _: std::net::SocketAddr, _: &str) -> Result<serde_json::Value, CallError> {
-            Err(CallError { message: "x".into(), refused: true })
-        }
-    }
-}
+mod fault;
+pub mod guard;
+pub mod resolver;
+pub mod service;
+pub mod sign;
+pub mod webhook;
+
+pub use client::{BuildError, Roots};

@@ -7,6 +7,7 @@ mod docker;
 mod fake;
 mod fleet;
 mod logs;
+mod outbound;
 mod process;
 mod store;
 mod supervisor;
