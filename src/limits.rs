@@ -15,6 +15,9 @@ pub const CLIENT_ANSWER_BYTES_MAX: usize = 160 * 1024 * 1024;
 /// The longest single server-sent event: a callback's body and its frame.
 pub const CLIENT_EVENT_BYTES_MAX: usize = 1024 * 1024;
 
+/// The entries of a history that a client asks for at once: the most that the server gives.
+pub const CLIENT_HISTORY_PAGE: usize = 1_000;
+
 /// How long one request of a client waits for the end of a job, well below what proxies cut.
 pub const CLIENT_WAIT_STEP: Duration = Duration::from_secs(20);
 

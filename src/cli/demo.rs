@@ -103,8 +103,8 @@ impl Stage {
         let after = self.watch(&client, id, |job| job.state.is_terminal()).await?;
         check(&before, &after, &ledger)?;
         self.say("5. Attached again, not restarted, and completed by its callback. Its history:")?;
-        for entry in client.history(id, 0).await?.value.entries() {
-            output::data(&format!("   {}", events::line(entry, None)))?;
+        for entry in client.history(id, 0).await?.value.entries {
+            output::data(&format!("   {}", events::line(&entry, None)))?;
         }
         self.stop_server().await
     }

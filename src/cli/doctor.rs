@@ -202,10 +202,11 @@ async fn server(context: &Context) -> Check {
         Err(error) => return Check::fail(NAME, error.to_string(), "check --url and DOGWATCH_API_KEY"),
     };
     match client.readiness().await {
-        Ok(reasons) if reasons.is_empty() => {
-            Check::ok(NAME, format!("version {version} answers at {}", client.url()))
+        Ok(found) if found.ready => Check::ok(NAME, format!("version {version} answers at {}", client.url())),
+        Ok(found) => {
+            let reasons = found.reasons.join("; ");
+            Check::fail(NAME, format!("it takes no work: {reasons}"), "see the server's log")
         }
-        Ok(reasons) => Check::fail(NAME, format!("it takes no work: {reasons}"), "see the server's log"),
         Err(error) => Check::fail(NAME, error.to_string(), "see the server's log"),
     }
 }

@@ -47,18 +47,12 @@ async fn history(context: &Context, client: &Client, id: JobId, mut after: u64) 
         if context.json {
             output::data(&page.raw)?;
         }
-        let entries = page.value.entries();
-        let Some(last) = entries.last() else { return Ok(Exit::OK) };
-        for entry in entries.iter().filter(|_| !context.json) {
+        for entry in page.value.entries.iter().filter(|_| !context.json) {
             output::data(&line(entry, None))?;
         }
-        // A page that does not lead on would be asked for for ever.
-        if last.seq <= after {
-            return Ok(Exit::OK);
-        }
-        after = last.seq;
-        if context.json && entries.len() < 2 {
-            return Ok(Exit::OK);
+        match page.value.next_after {
+            Some(next) => after = next,
+            None => return Ok(Exit::OK),
         }
     }
 }

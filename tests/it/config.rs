@@ -1,4 +1,5 @@
 //! The configuration: which layer wins, what is refused, what is shown.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,1 +1,7 @@
+//! The integration tests of the package: one binary, a file per subject.
+
+mod cli_args;
+mod cli_binary;
+mod cli_client;
+mod cli_fake;
 mod config;
