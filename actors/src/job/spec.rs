@@ -299,7 +299,7 @@ pub struct RetryRule {
 
 /// An exit code or a range of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected an exit code or a range such as \"64-78\"")]
 pub enum ExitCodes {
     /// One code.
     One(i32),

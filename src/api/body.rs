@@ -1,0 +1,83 @@
+//! Reading request bodies: bounded in size and in time, plain JSON only.
+//!
+//! Works on the raw payload, so that no configuration of an embedding application changes a limit or an
+//! answer.
+
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use actix_web::{HttpMessage as _, HttpRequest, web};
+use bytes::BytesMut;
+use dogwatch_actors::json;
+use futures_util::StreamExt as _;
+use serde_json::Value;
+
+use super::problem::{Code, Problem};
+use crate::limits::REQUEST_BODY_TIMEOUT;
+
+/// The body as JSON; `None` when there is no body.
+pub(crate) async fn read(
+    req: &HttpRequest,
+    body: web::Payload,
+    limit: usize,
+) -> Result<Option<Value>, Problem> {
+    if req.headers().contains_key(CONTENT_ENCODING) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "send the body without a Content-Encoding"));
+    }
+    let announced =
+        req.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    let bytes = tokio::time::timeout(REQUEST_BODY_TIMEOUT, collect(body, limit)).await.map_err(|_| {
+        let seconds = REQUEST_BODY_TIMEOUT.as_secs();
+        Problem::new(Code::BodyTimeout, format!("send the whole body within {seconds} seconds"))
+    })??;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if !req.content_type().eq_ignore_ascii_case("application/json") {
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            "say what the body is: send the header `Content-Type: application/json`",
+        ));
+    }
+    Ok(json::read(&bytes).map(Some)?)
+}
+
+/// The body as JSON, which must be there.
+pub(crate) async fn required(
+    req: &HttpRequest,
+    body: web::Payload,
+    limit: usize,
+    what: &str,
+) -> Result<Value, Problem> {
+    let missing = || Problem::new(Code::MalformedJson, format!("the body is empty; send {what}"));
+    read(req, body, limit).await?.ok_or_else(missing)
+}
+
+/// No body, or an empty object: of routes that take no input.
+pub(crate) async fn nothing(req: &HttpRequest, body: web::Payload) -> Result<(), Problem> {
+    match read(req, body, 1024).await? {
+        None => Ok(()),
+        Some(Value::Object(members)) if members.is_empty() => Ok(()),
+        Some(_) => Err(Problem::invalid_request("this route takes no input; send no body")),
+    }
+}
+
+async fn collect(mut body: web::Payload, limit: usize) -> Result<BytesMut, Problem> {
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|_| Problem::invalid_request("the body ended before it was complete"))?;
+        if bytes.len() + chunk.len() > limit {
+            return Err(too_large(limit));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(
+        Code::BodyTooLarge,
+        format!("at most {limit} bytes are accepted; pass larger data by reference"),
+    )
+}

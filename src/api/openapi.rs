@@ -1,0 +1,115 @@
+//! `GET /openapi.json`: the contract as an OpenAPI 3.1 document, generated from the handlers.
+
+use actix_web::HttpRequest;
+use actix_web::web::Json;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder, Server, schema};
+use utoipa::{Modify, OpenApi as _};
+
+use super::problem::{self, Problem};
+use super::query::Query;
+use super::{events, jobs, links, metrics, probes};
+use crate::callbacks;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Dogwatch",
+        description = "A durable job supervisor: containers and processes, watched, restarted, called back, \
+                       never lost. Times are RFC 3339 in UTC, durations `1m30s` or seconds, sizes `256Mi` or \
+                       bytes. Every error is a problem document (RFC 9457) with a stable `code`.",
+    ),
+    paths(
+        jobs::submit::submit, jobs::list::list, jobs::show::show, jobs::purge::purge,
+        jobs::command::cancel, jobs::command::suspend, jobs::command::resume, jobs::command::restart,
+        jobs::command::retry, jobs::history::history, jobs::logs::logs, jobs::raise::raise,
+        events::follow, probes::livez, probes::readyz, metrics::metrics, show,
+        callbacks::handler::callback,
+    ),
+    components(schemas(problem::Document)),
+    security(("api_key" = [])),
+    modifiers(&Security, &Errors, &CallbackServer),
+    tags(
+        (name = "jobs", description = "Jobs and what one may ask of them"),
+        (name = "events", description = "What happens, as it happens"),
+        (name = "probes", description = "Whether it works"),
+        (name = "callbacks", description = "What attempts call; on a listener of its own"),
+    ),
+)]
+struct Contract;
+
+/// Show this document
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "probes", operation_id = "openapi",
+    responses((status = 200, description = "This document", body = Object)),
+)]
+pub(crate) async fn show(req: HttpRequest) -> Result<Json<OpenApi>, Problem> {
+    Query::none(&req)?;
+    let mut document = document();
+    let prefix = links::prefix(&req);
+    if !prefix.is_empty() {
+        document.servers = Some(vec![Server::new(prefix)]);
+    }
+    Ok(Json(document))
+}
+
+/// The whole document, for an API at the root of its host.
+pub fn document() -> OpenApi {
+    Contract::openapi()
+}
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut OpenApi) {
+        let scheme = |description: &str| {
+            let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+            SecurityScheme::Http(bearer.description(Some(description)).build())
+        };
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("api_key", scheme("One of the server's API keys"));
+        components.add_security_scheme("callback_token", scheme("The attempt's DOGWATCH_CALLBACK_TOKEN"));
+    }
+}
+
+/// Every operation may answer with a problem.
+struct Errors;
+
+impl Modify for Errors {
+    fn modify(&self, document: &mut OpenApi) {
+        let schema = Ref::from_schema_name("Problem");
+        let content = ContentBuilder::new()
+            .schema(Some(schema::Schema::from(schema::AllOfBuilder::new().item(schema))))
+            .build();
+        let response = ResponseBuilder::new()
+            .description("A problem document")
+            .content(problem::MEDIA_TYPE, content)
+            .build();
+        for operation in document.paths.paths.values_mut().flat_map(operations) {
+            operation.responses.responses.insert("default".to_owned(), response.clone().into());
+        }
+    }
+}
+
+/// The callback route is on another listener.
+struct CallbackServer;
+
+impl Modify for CallbackServer {
+    fn modify(&self, document: &mut OpenApi) {
+        let Some(item) = document.paths.paths.get_mut(callbacks::PATTERN) else { return };
+        let mut server = Server::new("http://127.0.0.1:7071");
+        server.description = Some(
+            "The callback listener, which serves nothing else; an attempt finds the whole URL in \
+             DOGWATCH_CALLBACK_URL"
+                .to_owned(),
+        );
+        item.servers = Some(vec![server]);
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete]
+        .into_iter()
+        .filter_map(Option::as_mut)
+}

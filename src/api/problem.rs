@@ -1,0 +1,371 @@
+//! Every error that leaves over HTTP, and the one place where errors of the engine become one.
+//!
+//! A problem document (RFC 9457) with a stable `code`. What the engine or the disk said stays in the log,
+//! under the `request_id` that the answer carries; no secret and no internal detail is ever in the answer.
+
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use dogwatch_actors::handle::{Error, FieldError};
+use dogwatch_actors::id::{Ids as _, RandomIds};
+use dogwatch_actors::job::cause::Cause;
+use dogwatch_actors::job::view::JobState;
+use dogwatch_actors::json;
+use dogwatch_actors::limits::FIELD_ERRORS_MAX;
+use dogwatch_actors::store;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The media type of a problem document.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// What went wrong, for programs. The names never change; new ones may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// 400: the body is no JSON.
+    MalformedJson,
+    /// 400: a query parameter, a header or a name in the path is not valid.
+    InvalidRequest,
+    /// 401: no key, or a wrong one.
+    Unauthorized,
+    /// 403: the callback token is missing or not that of this attempt.
+    BadToken,
+    /// 404: there is no such route.
+    RouteNotFound,
+    /// 404: there is no such job.
+    JobNotFound,
+    /// 404: the job has no such attempt.
+    AttemptNotFound,
+    /// 405: the route has other methods.
+    MethodNotAllowed,
+    /// 408: the body did not come in time.
+    BodyTimeout,
+    /// 409: the job's state does not allow it.
+    JobConflict,
+    /// 410: a callback of an attempt that is over.
+    StaleAttempt,
+    /// 413: the body is too long.
+    BodyTooLarge,
+    /// 415: the body is not `application/json`, or is compressed.
+    UnsupportedMediaType,
+    /// 422: the JSON is not what is expected here; `errors` says where.
+    InvalidSpec,
+    /// 422: the idempotency key was used for another body.
+    IdempotencyMismatch,
+    /// 429: too much is going on; nothing was done.
+    Overloaded,
+    /// 500: a fault of dogwatch.
+    Internal,
+    /// 503: the answer was lost; safe to repeat with the same idempotency key.
+    Interrupted,
+    /// 503: the data directory cannot be written.
+    StoreUnavailable,
+    /// 503: dogwatch shuts down.
+    ShuttingDown,
+}
+
+impl Code {
+    const fn status_and_title(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::MalformedJson => (StatusCode::BAD_REQUEST, "the body is not JSON"),
+            Self::InvalidRequest => (StatusCode::BAD_REQUEST, "the request is not valid"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "a valid API key is needed"),
+            Self::BadToken => (StatusCode::FORBIDDEN, "the callback token is not valid"),
+            Self::RouteNotFound => (StatusCode::NOT_FOUND, "there is no such route"),
+            Self::JobNotFound => (StatusCode::NOT_FOUND, "there is no such job"),
+            Self::AttemptNotFound => (StatusCode::NOT_FOUND, "there is no such attempt"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "the route has other methods"),
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
+            Self::JobConflict => (StatusCode::CONFLICT, "the state of the job does not allow it"),
+            Self::StaleAttempt => (StatusCode::GONE, "the attempt is over"),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too long"),
+            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be plain JSON"),
+            Self::InvalidSpec => (StatusCode::UNPROCESSABLE_ENTITY, "the document is not valid"),
+            Self::IdempotencyMismatch => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "the idempotency key was used for another body")
+            }
+            Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "too much is going on"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "a fault of dogwatch"),
+            Self::Interrupted => (StatusCode::SERVICE_UNAVAILABLE, "the answer was lost"),
+            Self::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "the data cannot be written"),
+            Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "dogwatch is shutting down"),
+        }
+    }
+
+    /// The name in JSON.
+    fn name(self) -> String {
+        serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+}
+
+/// A problem document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Document {
+    /// A name of the kind of problem: `urn:dogwatch:problem:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind of problem in words, the same for every problem of this code.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong this time and what to do.
+    pub detail: String,
+    /// The kind of problem for programs.
+    pub code: Code,
+    /// The places in the body, when it is the body that is wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// The state of the job, when that is the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<JobState>,
+    /// How the job ended, for a callback that comes after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// The newest attempt, for a callback of an older one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// Seconds after which the request may be repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+    /// What to look for in the log of dogwatch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// An error on its way out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    document: Box<Document>,
+    allow: Option<String>,
+}
+
+impl Problem {
+    /// A problem of this kind; `detail` says what is wrong this time and what to do.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let (status, title) = code.status_and_title();
+        let document = Document {
+            kind: format!("urn:dogwatch:problem:{}", code.name()),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            code,
+            errors: Vec::new(),
+            state: None,
+            cause: None,
+            attempt: None,
+            retry_after: None,
+            request_id: None,
+        };
+        Self { document: Box::new(document), allow: None }
+    }
+
+    /// Something in the request that is not the body.
+    pub fn invalid_request(detail: impl Into<String>) -> Self {
+        Self::new(Code::InvalidRequest, detail)
+    }
+
+    /// The body has the wrong shape, or a spec cannot be accepted.
+    pub fn invalid_fields(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [one] if one.pointer.is_empty() => format!("the document {}", one.message),
+            [one] => format!("{}: {}", one.pointer, one.message),
+            many if many.len() >= FIELD_ERRORS_MAX => {
+                "there are many problems; the first are in `errors`".to_owned()
+            }
+            many => format!("there are {} problems; see `errors`", many.len()),
+        };
+        let mut problem = Self::new(Code::InvalidSpec, detail);
+        problem.document.errors = errors;
+        problem
+    }
+
+    /// The route exists, but not with this method.
+    pub fn method_not_allowed(allow: &str) -> Self {
+        let mut problem = Self::new(Code::MethodNotAllowed, format!("use {allow} here"));
+        problem.allow = Some(allow.to_owned());
+        problem
+    }
+
+    /// No route.
+    pub fn route_not_found() -> Self {
+        Self::new(Code::RouteNotFound, "there is nothing here; the routes are listed at /openapi.json")
+    }
+
+    /// A fault whose details are for the log only.
+    pub fn internal(internal: &dyn fmt::Display) -> Self {
+        let detail = "something went wrong inside dogwatch; its log has the details under this request_id";
+        Self::new(Code::Internal, detail).logged(internal)
+    }
+
+    /// The same with how the job ended.
+    #[must_use]
+    pub fn with_cause(mut self, cause: Option<Cause>) -> Self {
+        self.document.cause = cause;
+        self
+    }
+
+    /// What is sent.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    fn retry_after(mut self, pause: Duration) -> Self {
+        // A pause of less than a second is rounded up: 0 would ask for a busy loop.
+        self.document.retry_after = Some(pause.as_millis().div_ceil(1_000).clamp(1, 86_400) as u64);
+        self
+    }
+
+    fn logged(mut self, internal: &dyn fmt::Display) -> Self {
+        let mut bytes = [0u8; 8];
+        RandomIds.random(&mut bytes);
+        let request_id = format!("{:016x}", u64::from_be_bytes(bytes));
+        tracing::error!(request_id, code = self.document.code.name(), error = %internal, "request failed");
+        self.document.request_id = Some(request_id);
+        self
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error {
+            Error::NotFound(_) => Self::new(Code::JobNotFound, text),
+            Error::NoAttempt(_) => Self::new(Code::AttemptNotFound, text),
+            Error::InvalidSpec(errors) => Self::invalid_fields(errors),
+            Error::IdempotencyMismatch(_) => Self::new(Code::IdempotencyMismatch, text),
+            Error::Conflict { state, .. } => {
+                let mut problem = Self::new(Code::JobConflict, text);
+                problem.document.state = Some(state);
+                problem
+            }
+            Error::BadToken => Self::new(Code::BadToken, text),
+            Error::StaleAttempt { current, .. } => {
+                let mut problem = Self::new(Code::StaleAttempt, text);
+                problem.document.attempt = Some(current);
+                problem
+            }
+            Error::Overloaded { retry_after, .. } => {
+                Self::new(Code::Overloaded, text).retry_after(retry_after)
+            }
+            Error::Interrupted => Self::new(Code::Interrupted, text).retry_after(Duration::from_secs(1)),
+            Error::ShuttingDown => Self::new(Code::ShuttingDown, text).retry_after(Duration::from_secs(5)),
+            Error::Store(error) => of_store(&error),
+            other => Self::internal(&other),
+        }
+    }
+}
+
+fn of_store(error: &store::Error) -> Problem {
+    match error {
+        store::Error::Busy => {
+            Problem::new(Code::Overloaded, error.to_string()).retry_after(Duration::from_secs(1))
+        }
+        store::Error::Closed => Problem::from(Error::ShuttingDown),
+        store::Error::Full(_) | store::Error::Failed(_) => {
+            let detail = "the data directory cannot be written, so that nothing can be accepted; whether this \
+                          request was recorded is not known: repeat it with the same idempotency key";
+            Problem::new(Code::StoreUnavailable, detail).retry_after(Duration::from_secs(30)).logged(error)
+        }
+        other => Problem::internal(other),
+    }
+}
+
+impl From<json::Error> for Problem {
+    fn from(error: json::Error) -> Self {
+        Self::new(Code::MalformedJson, error.to_string())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.document.status, self.document.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.document.code.status_and_title().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((CONTENT_TYPE, MEDIA_TYPE));
+        if let Some(seconds) = self.document.retry_after {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
+        if let Some(allow) = &self.allow {
+            response.insert_header((ALLOW, allow.as_str()));
+        }
+        if self.document.code == Code::Unauthorized {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer realm=\"dogwatch\""));
+        }
+        response.body(serde_json::to_string(&self.document).expect("a problem has only texts and numbers"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dogwatch_actors::clock::Timestamp;
+    use dogwatch_actors::id::AttemptKey;
+
+    use super::*;
+
+    #[test]
+    fn every_error_of_the_engine_has_its_status_and_code() {
+        let job = RandomIds.job_id(Timestamp::from_millis(1));
+        let secs = Duration::from_secs;
+        let overloaded =
+            Error::Overloaded { message: "full".into(), retry_after: Duration::from_millis(1_500) };
+        let conflict = Error::Conflict { state: JobState::Failed, message: "the job is failed".into() };
+        let store = |error: store::Error| Error::Store(error);
+        let table = [
+            (Error::NotFound(job), 404, Code::JobNotFound, None),
+            (Error::NoAttempt(AttemptKey::new(job, 2)), 404, Code::AttemptNotFound, None),
+            (Error::InvalidSpec(Vec::new()), 422, Code::InvalidSpec, None),
+            (Error::IdempotencyMismatch(job), 422, Code::IdempotencyMismatch, None),
+            (conflict, 409, Code::JobConflict, None),
+            (Error::BadToken, 403, Code::BadToken, None),
+            (Error::StaleAttempt { attempt: 1, current: 2 }, 410, Code::StaleAttempt, None),
+            (overloaded, 429, Code::Overloaded, Some(secs(2))),
+            (Error::Interrupted, 503, Code::Interrupted, Some(secs(1))),
+            (Error::ShuttingDown, 503, Code::ShuttingDown, Some(secs(5))),
+            (store(store::Error::Busy), 429, Code::Overloaded, Some(secs(1))),
+            (store(store::Error::Closed), 503, Code::ShuttingDown, Some(secs(5))),
+            (store(store::Error::Full("hunter2".into())), 503, Code::StoreUnavailable, Some(secs(30))),
+            (store(store::Error::Failed("hunter2".into())), 503, Code::StoreUnavailable, Some(secs(30))),
+            (store(store::Error::Corrupt("hunter2".into())), 500, Code::Internal, None),
+            (store(store::Error::Locked { path: "hunter2".into() }), 500, Code::Internal, None),
+        ];
+        for (error, status, code, retry_after) in table {
+            let shown = format!("{error:?}");
+            let problem = Problem::from(error);
+            let document = problem.document();
+            assert_eq!((document.status, document.code), (status, code), "{shown}");
+            assert_eq!(document.retry_after, retry_after.map(|pause| pause.as_secs()), "{shown}");
+            assert!(!serde_json::to_string(document).unwrap().contains("hunter2"), "{shown}");
+            assert_eq!(document.request_id.is_some(), shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_conflict_carries_the_state_and_the_answer_its_headers() {
+        let conflict = Error::Conflict { state: JobState::Succeeded, message: "over".into() };
+        assert_eq!(Problem::from(conflict).document().state, Some(JobState::Succeeded));
+        let response = Problem::from(Error::ShuttingDown).error_response();
+        assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "5");
+        assert_eq!(response.headers().get(CONTENT_TYPE).unwrap(), MEDIA_TYPE);
+        let response = Problem::new(Code::Unauthorized, "no key").error_response();
+        assert_eq!(response.headers().get(WWW_AUTHENTICATE).unwrap(), "Bearer realm=\"dogwatch\"");
+        assert_eq!(
+            Problem::method_not_allowed("GET, POST").error_response().headers().get(ALLOW).unwrap(),
+            "GET, POST"
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! The table of routes: which there are, who may use them, who answers.
+//!
+//! Everything about routing is derived from [`TABLE`]: what is registered, which methods a 405 offers, where
+//! a key is needed. A route that is not in it does not exist.
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::{DefaultHeaders, Next, from_fn};
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{HttpResponse, Resource, ResponseError as _, Route};
+use futures_util::future::LocalBoxFuture;
+
+use super::auth::Auth;
+use super::problem::Problem;
+use super::state::Api;
+use super::{events, jobs, metrics, openapi, probes};
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Public,
+    /// Who has a key.
+    Key,
+}
+
+/// One route.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its method.
+    pub method: Method,
+    /// Its path, with `{parameters}` of one segment each.
+    pub pattern: &'static str,
+    /// Who may use it.
+    pub access: Access,
+    route: fn() -> Route,
+}
+
+const fn entry(method: Method, pattern: &'static str, access: Access, route: fn() -> Route) -> Entry {
+    Entry { method, pattern, access, route }
+}
+
+/// Every route of the API. Those of one path stand together.
+pub const TABLE: &[Entry] = &[
+    entry(Method::GET, "/livez", Access::Public, || web::to(probes::livez)),
+    entry(Method::GET, "/readyz", Access::Public, || web::to(probes::readyz)),
+    entry(Method::GET, "/metrics", Access::Key, || web::to(metrics::metrics)),
+    entry(Method::GET, "/openapi.json", Access::Key, || web::to(openapi::show)),
+    entry(Method::GET, "/v1/events", Access::Key, || web::to(events::follow)),
+    entry(Method::POST, "/v1/jobs", Access::Key, || web::to(jobs::submit::submit)),
+    entry(Method::GET, "/v1/jobs", Access::Key, || web::to(jobs::list::list)),
+    entry(Method::GET, "/v1/jobs/{id}", Access::Key, || web::to(jobs::show::show)),
+    entry(Method::DELETE, "/v1/jobs/{id}", Access::Key, || web::to(jobs::purge::purge)),
+    entry(Method::POST, "/v1/jobs/{id}/cancel", Access::Key, || web::to(jobs::command::cancel)),
+    entry(Method::POST, "/v1/jobs/{id}/suspend", Access::Key, || web::to(jobs::command::suspend)),
+    entry(Method::POST, "/v1/jobs/{id}/resume", Access::Key, || web::to(jobs::command::resume)),
+    entry(Method::POST, "/v1/jobs/{id}/restart", Access::Key, || web::to(jobs::command::restart)),
+    entry(Method::POST, "/v1/jobs/{id}/retry", Access::Key, || web::to(jobs::command::retry)),
+    entry(Method::GET, "/v1/jobs/{id}/history", Access::Key, || web::to(jobs::history::history)),
+    entry(Method::GET, "/v1/jobs/{id}/logs", Access::Key, || web::to(jobs::logs::logs)),
+    entry(Method::POST, "/v1/jobs/{id}/events/{name}", Access::Key, || web::to(jobs::raise::raise)),
+];
+
+/// Registers every route. What is under `/v1` but no route needs a key too; what is elsewhere is a 404.
+pub(super) fn register(config: &mut ServiceConfig, api: &Data<Api>, auth: &Auth) {
+    let mut versioned = web::scope("/v1");
+    for group in TABLE.chunk_by(|left, right| left.pattern == right.pattern) {
+        let access = group[0].access;
+        match group[0].pattern.strip_prefix("/v1") {
+            Some(pattern) => versioned = versioned.service(resource(pattern, group)),
+            None => {
+                let guard = if access == Access::Public { Auth::none() } else { auth.clone() };
+                let single = resource(group[0].pattern, group).app_data(api.clone());
+                config.service(single.wrap(from_fn(letting_in(guard))).wrap(headers()));
+            }
+        }
+    }
+    let versioned = versioned.app_data(api.clone()).default_service(web::to(not_found));
+    config.service(versioned.wrap(from_fn(letting_in(auth.clone()))).wrap(headers()));
+    config.default_service(web::to(not_found));
+}
+
+/// The answer where there is no route.
+pub(crate) async fn not_found() -> HttpResponse {
+    Problem::route_not_found().error_response()
+}
+
+fn resource(pattern: &str, group: &[Entry]) -> Resource {
+    let allow = group.iter().map(|entry| entry.method.as_str()).collect::<Vec<_>>().join(", ");
+    let mut resource = web::resource(pattern);
+    for entry in group {
+        resource = resource.route((entry.route)().method(entry.method.clone()));
+    }
+    resource.default_service(web::to(move || {
+        let answer = Problem::method_not_allowed(&allow).error_response();
+        async move { answer }
+    }))
+}
+
+/// A middleware that asks `auth` about every request.
+fn letting_in(
+    auth: Auth,
+) -> impl Fn(ServiceRequest, Next<BoxBody>) -> LocalBoxFuture<'static, Result<ServiceResponse, actix_web::Error>>
+{
+    move |req, next| match auth.check(req.headers()) {
+        Ok(()) => Box::pin(next.call(req)),
+        Err(problem) => {
+            // A response and not an error, so that the headers of every answer are put on this one too.
+            let answer = req.into_response(problem.error_response());
+            Box::pin(async move { Ok(answer) })
+        }
+    }
+}
+
+/// On every answer: it is what it says it is, and no cache keeps it.
+fn headers() -> DefaultHeaders {
+    DefaultHeaders::new().add((X_CONTENT_TYPE_OPTIONS, "nosniff")).add((CACHE_CONTROL, "no-store"))
+}
