@@ -1,4 +1,4 @@
-//! Every limit of the HTTP listeners, in one place: name, unit last, and why it is what it is.
+//! Every limit of the listeners, the server and the client, in one place: name, unit last, and why it is what it is.
 
 use std::time::Duration;
 
@@ -61,9 +61,6 @@ pub const API_KEY_BYTES_MIN: usize = 32;
 
 /// How often a free port is looked for that all of several addresses can have.
 pub const PORT_TRIES_MAX: usize = 16;
-//! Every limit of the server's and the client's own, in one place: name, unit last, and why.
-
-use std::time::Duration;
 
 /// How long a client waits for a connection: the server is on this machine or behind a near proxy.
 pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,7 +76,7 @@ pub const CLIENT_ANSWER_BYTES_MAX: usize = 160 * 1024 * 1024;
 pub const CLIENT_EVENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The entries of a history that a client asks for at once: the most that the server gives.
-pub const CLIENT_HISTORY_PAGE: usize = 1_000;
+pub const CLIENT_HISTORY_PAGE: usize = HISTORY_PAGE_MAX;
 
 /// How long one request of a client waits for the end of a job, well below what proxies cut.
 pub const CLIENT_WAIT_STEP: Duration = Duration::from_secs(20);
@@ -129,3 +126,6 @@ pub const DEMO_STEPS: u32 = 20;
 
 /// How long the demonstration's job goes on trying to tell that it is done.
 pub const DEMO_CALLBACK_MAX: Duration = Duration::from_secs(30);
+
+/// How long an engine is waited for at the start and by `doctor`: one that is restarted answers later.
+pub const ENGINE_START_MAX: Duration = Duration::from_secs(10);

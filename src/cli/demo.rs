@@ -5,6 +5,7 @@
 //! callback. Everything is removed at the end.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -110,7 +111,7 @@ impl Stage {
     }
 
     async fn start_server(&mut self) -> Result<Client, Error> {
-        std::fs::DirBuilder::new().recursive(true).create(&self.dir)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("server.log"))?;
         let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DOGWATCH_"));
         let mut command = Command::new(&self.program);

@@ -13,8 +13,8 @@ use super::output::{Colour, escape};
 use super::{Error, human, output};
 use crate::limits::{DISK_FREE_WARN_BYTES, FILES_OPEN_WARN};
 use crate::serve::addresses::Addresses;
-use crate::serve::assemble::{self, RuntimeHealth};
 use crate::serve::lock::{self, DirLock};
+use crate::serve::runtimes::{self, RuntimeHealth};
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -60,10 +60,10 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Error> {
         checks.extend([disk(dir), lock(dir)]);
     }
     checks.extend([clock(context.now(), newest(dir)), server(context).await, open_files(), cgroup()]);
-    let runtimes = assemble::runtimes_health(&context.loaded.config).await;
+    let found = runtimes::healths(&context.loaded.config, context.shim.clone()).await;
     // One runtime that works is enough to work.
-    let any_works = runtimes.iter().any(|runtime| runtime.health.is_ok());
-    checks.extend(runtimes.into_iter().map(|found| runtime(found, any_works)));
+    let any_works = found.iter().any(|runtime| runtime.health.is_ok());
+    checks.extend(found.into_iter().map(|found| runtime(found, any_works)));
     checks.extend(callback(context).await);
     let is_well = checks.iter().all(|check| check.verdict != Verdict::Fail);
     if context.json {
@@ -246,12 +246,12 @@ fn runtime(found: RuntimeHealth, any_works: bool) -> Check {
 async fn callback(context: &Context) -> Option<Check> {
     const NAME: &str = "callback";
     let url = Addresses::read(context.loaded.data_dir())?.callback;
-    match assemble::probe_container_callback(&context.loaded.config, &url).await {
-        None => None,
-        Some(Ok(())) => Some(Check::ok(NAME, "containers reach the callback listener")),
-        Some(Err(message)) => Some(Check::warn(
+    let port = url.rsplit(':').next()?.parse().ok()?;
+    match runtimes::probe_container_callback(&context.loaded.config, port).await? {
+        Ok(message) => Some(Check::ok(NAME, message)),
+        Err(message) => Some(Check::warn(
             NAME,
-            format!("containers do not reach the callback listener: {message}"),
+            message,
             "let the firewall pass the bridge network, or set callback.docker_url",
         )),
     }

@@ -15,6 +15,7 @@ pub mod embedded;
 mod files;
 pub mod lock;
 pub mod notify;
+pub mod runtimes;
 pub mod signals;
 
 use std::io;
