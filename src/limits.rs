@@ -129,3 +129,6 @@ pub const DEMO_CALLBACK_MAX: Duration = Duration::from_secs(30);
 
 /// How long an engine is waited for at the start and by `doctor`: one that is restarted answers later.
 pub const ENGINE_START_MAX: Duration = Duration::from_secs(10);
+
+/// The most characters of an event's payload that are shown on its line.
+pub const EVENT_DATA_CHARS_MAX: usize = 80;

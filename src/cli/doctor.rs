@@ -59,7 +59,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Error> {
     if dir.is_dir() {
         checks.extend([disk(dir), lock(dir)]);
     }
-    checks.extend([clock(context.now(), newest(dir)), server(context).await, open_files(), cgroup()]);
+    checks.extend([clock(context.now(), newest(dir)), server(context).await, open_files()]);
     let found = runtimes::healths(&context.loaded.config, context.shim.clone()).await;
     // One runtime that works is enough to work.
     let any_works = found.iter().any(|runtime| runtime.health.is_ok());
@@ -220,16 +220,6 @@ fn open_files() -> Check {
         }
         Some(limit) => Check::ok(NAME, format!("at most {limit}")),
         None => Check::ok(NAME, "no limit"),
-    }
-}
-
-fn cgroup() -> Check {
-    const NAME: &str = "cgroup";
-    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        Check::ok(NAME, "version 2")
-    } else {
-        let hint = "limits of processes may not be enforced; containers are limited by their engine";
-        Check::warn(NAME, "version 2 is not mounted at /sys/fs/cgroup", hint)
     }
 }
 

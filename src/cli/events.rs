@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::output::escape;
 use super::{Error, output};
 use crate::client::{Client, EventItem};
-use crate::limits::{CLIENT_RECONNECT_EVERY, EVENTS_IDLE};
+use crate::limits::{CLIENT_RECONNECT_EVERY, EVENT_DATA_CHARS_MAX, EVENTS_IDLE};
 
 /// The arguments of `events`.
 #[derive(Debug, Args)]
@@ -127,6 +127,10 @@ pub(super) fn line(entry: &HistoryEntry, who: Option<&str>) -> String {
     }
     if let Some(message) = &entry.message {
         out.push_str(&format!("  {}", escape(message)));
+    } else if !entry.data.is_null() {
+        // What an event is about beyond its kind; long payloads are for `--json`.
+        let data: String = entry.data.to_string().chars().take(EVENT_DATA_CHARS_MAX).collect();
+        out.push_str(&format!("  {}", escape(&data)));
     }
     out.trim_end().to_owned()
 }

@@ -35,7 +35,8 @@ impl Addresses {
 
     /// Replaces the file atomically.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(self).expect("three plain fields are JSON");
+        let mut text = serde_json::to_vec_pretty(self).expect("three plain fields are JSON");
+        text.push(b'\n');
         files::replace(&dir.join(FILE), &text)
     }
 

@@ -7,7 +7,7 @@
 //! listens, and what they are told at their start must be the port that is really ours.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
@@ -73,7 +73,7 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
     let auth = Auth::keys([&root_key]).map_err(|error| part("the API", &error))?;
     let runtimes = Runtimes::open(config, dir, installation, shim)?;
     let gateway = runtimes.gateway(config, dir.path()).await;
-    let (sockets, callback) = open_callback_sockets(&callback, gateway)?;
+    let callback = CallbackSockets::open(&callback, gateway)?;
 
     let store = open_store(config.store.engine, dir).await?;
     let mut builder = Supervisor::builder()
@@ -87,18 +87,15 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
     if let Some(threads) = config.server.threads {
         builder = builder.threads(threads);
     }
-    let container_url = match (&config.callback.docker_url, sockets.iter().nth(1)) {
-        (Some(url), _) => Some(url.clone()),
-        (None, Some(socket)) => socket.local_addr().ok().map(base_url),
-        (None, None) => None,
-    };
-    builder = runtimes.register(builder, &base_url(callback), container_url);
+    let container_url = config.callback.docker_url.clone().or(callback.containers.map(base_url));
+    builder = runtimes.register(builder, &base_url(callback.local), container_url);
     let supervisor = builder.start().await.map_err(start_error)?;
 
     let (told, ended) = mpsc::channel(2);
-    let mut assembled = Assembled { api: listen, callback, supervisor, listeners: Vec::new(), ended };
+    let mut assembled =
+        Assembled { api: listen, callback: callback.local, supervisor, listeners: Vec::new(), ended };
     match assembled.listen(
-        sockets,
+        callback.sockets,
         ServerOptions {
             address: listen,
             handle: assembled.supervisor.handle(),
@@ -158,44 +155,63 @@ impl Assembled {
     }
 }
 
-/// Opens the socket for attempts on this machine and, where there is one, that for containers; one port. The
-/// first candidate that works wins.
-fn open_callback_sockets(
-    candidates: &[SocketAddr],
-    gateway: Option<std::net::IpAddr>,
-) -> Result<(Vec<TcpListener>, SocketAddr), Error> {
-    let mut last = None;
-    for candidate in candidates {
-        let wanted: Vec<SocketAddr> = std::iter::once(*candidate)
-            // An address that stands for all of them has the gateway in it.
-            .chain(
-                gateway
-                    .filter(|ip| !candidate.ip().is_unspecified() && *ip != candidate.ip())
-                    .map(|ip| SocketAddr::new(ip, candidate.port())),
-            )
-            .collect();
-        let opened = callbacks::server::open_all(&wanted).or_else(|error| {
-            let alone = callbacks::server::open_all(&wanted[..1]);
-            if alone.is_ok() && wanted.len() > 1 {
-                tracing::warn!(%error, "containers cannot make callbacks: set callback.docker_url, or free the address");
-            }
-            alone
-        });
-        match opened {
-            Ok(sockets) => {
-                let own = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(*candidate);
-                if last.is_some() {
-                    tracing::warn!(
-                        port = own.port(),
-                        "the callback port of the last start is taken: attempts that run since then cannot make callbacks"
-                    );
+/// The open sockets of the callback listener, all on one port.
+struct CallbackSockets {
+    sockets: Vec<TcpListener>,
+    /// Where attempts on this machine call.
+    local: SocketAddr,
+    /// Where containers call, when there is such a place.
+    containers: Option<SocketAddr>,
+}
+
+impl CallbackSockets {
+    /// Opens the first candidate that works, and on the same port the address by which containers reach us.
+    fn open(candidates: &[SocketAddr], gateway: Option<IpAddr>) -> Result<Self, Error> {
+        let mut refused = None;
+        for candidate in candidates {
+            match Self::try_open(*candidate, gateway) {
+                Ok(opened) => {
+                    if refused.is_some() {
+                        tracing::warn!(
+                            port = opened.local.port(),
+                            "the callback port of the last start is taken: attempts that run since then cannot make callbacks"
+                        );
+                    }
+                    return Ok(opened);
                 }
-                return Ok((sockets, own));
+                Err(error) => refused = Some(error),
             }
-            Err(error) => last = Some(error),
         }
+        Err(bind_error("callbacks", refused.unwrap_or(BindError::NoAddress)))
     }
-    Err(bind_error("callbacks", last.unwrap_or(BindError::NoAddress)))
+
+    fn try_open(candidate: SocketAddr, gateway: Option<IpAddr>) -> Result<Self, BindError> {
+        // An address that stands for all of them has the gateway in it.
+        let extra = gateway.filter(|ip| !candidate.ip().is_unspecified() && *ip != candidate.ip());
+        if let Some(ip) = extra {
+            match callbacks::server::open_all(&[candidate, SocketAddr::new(ip, candidate.port())]) {
+                Ok(sockets) => return Self::new(candidate, sockets, gateway),
+                // Attempts on this machine matter too much to be lost to a fault on the bridge.
+                Err(error) => tracing::warn!(
+                    %error,
+                    "containers may be unable to make callbacks; free the address or set callback.docker_url"
+                ),
+            }
+        }
+        let sockets = callbacks::server::open_all(&[candidate])?;
+        Self::new(candidate, sockets, gateway.filter(|_| extra.is_none()))
+    }
+
+    fn new(
+        wanted: SocketAddr,
+        sockets: Vec<TcpListener>,
+        gateway: Option<IpAddr>,
+    ) -> Result<Self, BindError> {
+        let first = sockets.first().ok_or(BindError::NoAddress)?;
+        let local = first.local_addr().map_err(|source| BindError::Io { address: wanted, source })?;
+        let containers = gateway.map(|ip| SocketAddr::new(ip, local.port()));
+        Ok(Self { sockets, local, containers })
+    }
 }
 
 async fn open_store(engine: store::Kind, dir: &DataDir) -> Result<Arc<dyn Store>, Error> {
@@ -230,5 +246,41 @@ fn bind_error(purpose: &'static str, error: BindError) -> Error {
         BindError::Remote { address } => Error::RemoteRefused(address),
         BindError::Io { address, source } => Error::Listen { address, purpose, source },
         error => part(purpose, &error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn containers_call_the_gateway_on_the_same_port() {
+        let gateway: Option<IpAddr> = Some("127.0.0.2".parse().unwrap());
+        for (candidate, gateway, sockets, containers) in [
+            ("127.0.0.1:0", None, 1, None),
+            ("127.0.0.1:0", gateway, 2, gateway),
+            ("127.0.0.2:0", gateway, 1, gateway),
+            ("0.0.0.0:0", gateway, 1, gateway),
+            // No interface of this machine has it: attempts on this machine are served all the same.
+            ("127.0.0.1:0", Some("192.0.2.1".parse().unwrap()), 1, None),
+        ] {
+            let opened = CallbackSockets::open(&[at(candidate)], gateway).unwrap();
+            assert_eq!(opened.sockets.len(), sockets, "{candidate} {gateway:?}");
+            assert_eq!(opened.containers, containers.map(|ip| SocketAddr::new(ip, opened.local.port())));
+        }
+    }
+
+    #[test]
+    fn a_taken_port_leads_to_the_next_candidate_or_says_so() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap();
+        let opened = CallbackSockets::open(&[port, at("127.0.0.1:0")], None).unwrap();
+        assert_ne!(opened.local, port);
+        let Err(error) = CallbackSockets::open(&[port], None) else { panic!("opened twice") };
+        assert!(error.to_string().contains("port 0 picks a free port"), "{error}");
     }
 }

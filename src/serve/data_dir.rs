@@ -119,15 +119,24 @@ impl DataDir {
         }
         // Attempts are given paths in it, so they must not depend on where we stand.
         let path = std::fs::canonicalize(path).map_err(fail)?;
-        let probe = path.join("probe");
-        files::replace(&probe, b"written to see whether it can be").map_err(fail)?;
-        std::fs::remove_file(&probe).map_err(fail)?;
+        // Only asked here: nothing may be written before the lock is ours.
+        let can_write = rustix::fs::access(&path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+        can_write.map_err(|errno| fail(errno.into()))?;
         Ok(Self { path })
     }
 
     /// Where it is, absolute.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Writes something, to be told here and clearly when the disk is full. To be called under the lock.
+    pub fn probe(&self) -> Result<(), Error> {
+        let probe = self.path.join("probe");
+        let written = files::replace(&probe, b"written to see whether it can be");
+        written
+            .and_then(|()| std::fs::remove_file(&probe))
+            .map_err(|source| Error::from_io(&self.path, source))
     }
 
     /// The root key of the API, and whether it was made just now.
@@ -217,6 +226,7 @@ mod tests {
         let path = base.path().join("a/b");
         let dir = DataDir::prepare(&path).unwrap();
         assert_eq!(mode(&path), 0o700);
+        dir.probe().unwrap();
         let (key, is_new) = dir.root_key(&RandomIds).unwrap();
         assert!(is_new && key.expose().starts_with("dwk_") && key.expose().len() == 47);
         let installation = dir.installation(&RandomIds).unwrap();

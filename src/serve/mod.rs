@@ -132,6 +132,7 @@ impl Server {
         }
         let dir = DataDir::prepare(loaded.data_dir())?;
         let lock = DirLock::take(dir.path()).await?;
+        dir.probe()?;
         let (root_key, is_new) = dir.root_key(&RandomIds)?;
         let new_root_key = is_new.then(|| dir.root_key_path());
         let callback = callback_candidates(loaded.config.callback.listen, role, dir.path());

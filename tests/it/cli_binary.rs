@@ -18,7 +18,7 @@ use crate::cli_client::entry;
 use crate::cli_fake::{FakeApi, ID, KEY, Play, attempt, job};
 
 /// The program on an empty data directory, with nothing of this machine's in its environment.
-fn program(dir: &Path) -> Command {
+pub(crate) fn program(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dogwatch"));
     command.env_clear().env("DOGWATCH_DATA_DIR", dir).env("HOME", dir);
     command
@@ -28,7 +28,7 @@ fn against(server: &FakeApi, dir: &Path, args: &[&str]) -> Output {
     program(dir).args(args).env("DOGWATCH_URL", server.url()).env("DOGWATCH_API_KEY", KEY).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
@@ -259,8 +259,19 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// A child that does not outlive its test.
+pub(crate) struct Guarded(pub(crate) Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // It may have ended already, which is as well.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 /// The lines that a child prints, as they come.
-fn reader(source: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
+pub(crate) fn reader(source: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
     let (send, receive) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(source).lines() {
@@ -272,9 +283,9 @@ fn reader(source: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String>
     receive
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-fn signal(child: &Child, signal: rustix::process::Signal) {
+pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
 }
 
@@ -285,17 +296,17 @@ fn an_interrupted_run_says_how_to_find_the_job() {
     play.job.attempt = 1;
     play.logs = vec![(lines(&["started"]), vec![])];
     let server = FakeApi::start(play);
-    let mut child = program(dir.path())
+    let child = program(dir.path())
         .args(["run", "--", "sleep", "1000"])
         .env("DOGWATCH_URL", server.url())
         .env("DOGWATCH_API_KEY", KEY)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let Guarded(child) = &mut Guarded(child.unwrap());
     let shown = reader(child.stdout.take().unwrap());
     assert_eq!(shown.recv_timeout(PATIENCE).unwrap(), "started");
-    signal(&child, rustix::process::Signal::INT);
+    signal(child, rustix::process::Signal::INT);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let mut error = String::new();
     child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
@@ -317,8 +328,8 @@ fn run_goes_on_at_the_next_server_and_prints_no_line_twice() {
     };
     let first = FakeApi::start(play.clone());
     announce(&first);
-    let mut child =
-        program(dir.path()).args(["run", "-q", "--", "x"]).stdout(Stdio::piped()).spawn().unwrap();
+    let child = program(dir.path()).args(["run", "-q", "--", "x"]).stdout(Stdio::piped()).spawn();
+    let Guarded(child) = &mut Guarded(child.unwrap());
     let shown = reader(child.stdout.take().unwrap());
     let next = || shown.recv_timeout(PATIENCE).unwrap();
     assert_eq!([next(), next()], ["one", "two"]);

@@ -4,4 +4,5 @@ mod cli_args;
 mod cli_binary;
 mod cli_client;
 mod cli_fake;
+mod cli_run;
 mod config;
