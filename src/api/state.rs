@@ -57,3 +57,55 @@ pub(crate) fn job_id(req: &HttpRequest) -> Result<JobId, Problem> {
         Problem::new(Code::JobNotFound, error.to_string())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn work_is_done_when_nobody_waits_for_it_any_more() {
+        let (go, gate) = tokio::sync::oneshot::channel::<()>();
+        let (tell, done) = tokio::sync::oneshot::channel::<()>();
+        let started = Rc::new(Cell::new(false));
+        let work = {
+            let started = Rc::clone(&started);
+            async move {
+                started.set(true);
+                gate.await.expect("the test opens the gate");
+                tell.send(()).expect("the test listens");
+                Ok(())
+            }
+        };
+        let mut request = Box::pin(detached(work));
+        while !started.get() {
+            assert!(futures_util::poll!(&mut request).is_pending());
+            tokio::task::yield_now().await;
+        }
+        drop(request);
+        go.send(()).unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(5), done).await.expect("in time").unwrap();
+    }
+
+    #[actix_web::test]
+    async fn work_that_dies_is_an_interruption() {
+        let problem = detached::<()>(async { panic!("a fault") }).await.unwrap_err();
+        assert_eq!(problem.document().code, Code::Interrupted);
+    }
+
+    #[test]
+    fn seats_are_bounded_and_given_back() {
+        let api = Api { handle: stub(), followers: Arc::new(Semaphore::new(1)) };
+        let seat = api.seat().unwrap();
+        let problem = api.seat().unwrap_err();
+        assert_eq!((problem.document().code, problem.document().retry_after), (Code::Overloaded, Some(5)));
+        drop(seat);
+        assert!(api.seat().is_ok());
+    }
+
+    fn stub() -> Handle {
+        Handle {}
+    }
+}

@@ -1,1 +1,8 @@
-
+//! End-to-end tests: one binary, a file per promise or feature.
+mod api_auth;
+mod api_bad_input;
+mod api_callbacks;
+mod api_mount;
+mod api_openapi;
+mod api_server;
+mod api_support;
