@@ -1,1 +1,11 @@
-fn main() {}
+//! The program `dogwatch`. Everything is in the library; here is only the order of the first two steps.
+
+use std::process::ExitCode;
+
+use dogwatch::serve::assemble::Shim;
+
+fn main() -> ExitCode {
+    // First of all: a process that was started as the shim of an attempt must not read any command line.
+    let shim = Shim::enter();
+    dogwatch::cli::main(shim)
+}

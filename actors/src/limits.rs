@@ -26,6 +26,16 @@ pub const COMMIT_GROUP_MAX: usize = 1024;
 /// Commits that may wait for the disk; more is refused with [`crate::store::Error::Busy`].
 pub const COMMITS_QUEUED_MAX: usize = 65_536;
 
+/// Bytes in one group commit: what one sync makes durable stays a fraction of a second of any disk.
+pub const COMMIT_GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of batches that may wait for the disk: the number of commits alone would not keep memory flat.
+pub const COMMITS_QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The longest key of the store in bytes: room for a client's key in UTF-8, and small enough that a node of
+/// sled's tree stays a node.
+pub const STORE_KEY_BYTES_MAX: usize = 1_100;
+
 /// Bytes of page cache for sled, whose own default of 1 GiB would defeat a flat memory (FACTS sled 8).
 pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -50,6 +60,140 @@ pub const CALLBACK_GRACE: Duration = Duration::from_secs(5);
 /// How often everything the runtimes know is compared with what should be, hints or not (FACTS docker 6).
 pub const RECONCILE_EVERY: Duration = Duration::from_secs(30);
 
+/// Deliveries from outside (commands, callbacks, submissions) that may be under way at once; more is refused
+/// with 429. At some kilobytes each this bounds their memory to some tens of megabytes.
+pub const DELIVERIES_IN_FLIGHT_MAX: usize = 16_384;
+
+/// Ticks under way at once: enough to fill several groups of commits, small against memory.
+pub const TICKS_IN_FLIGHT_MAX: usize = 4_096;
+
+/// Messages between machines under way at once.
+pub const MESSAGES_IN_FLIGHT_MAX: usize = 1_024;
+
+/// How long an actor stays in memory without being sent anything. Hydrating one again costs microseconds.
+pub const ACTOR_IDLE_MAX: Duration = Duration::from_secs(10);
+
+/// Callbacks and raised events that one job may receive in its life; each leaves a mark of 16 bytes that makes
+/// a repetition one, so their number must be bounded.
+pub const EVENTS_RECEIVED_MAX: u32 = 100_000;
+
+/// How long an attempt that called back may take to end by itself before it is told to stop: a script that
+/// posts its result and exits should not find a signal in its way.
+pub const CALLBACK_LINGER: Duration = Duration::from_secs(2);
+
+/// The pause between two calls to a service that is not ready yet.
+pub const SERVICE_RETRY_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a service may fail every poll before it counts as unhealthy.
+pub const SERVICE_SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// The longest output that is repeated in a webhook; receivers want thin messages (Standard Webhooks: 20 KB).
+pub const WEBHOOK_OUTPUT_BYTES_MAX: usize = 16 * 1024;
+
+/// Jobs that may wait for a slot; more submissions are refused with 429. Each costs the fleet some 200 bytes.
+pub const JOBS_QUEUED_MAX: usize = 100_000;
+
+/// Rows of an index that one listing may read: with a filter that matches little the page comes back short,
+/// with a cursor to go on, instead of holding a thread.
+pub const LIST_ROWS_READ_MAX: usize = 20_000;
+
+/// Rows of the events log that are kept: what a follower that was away may catch up with.
+pub const EVENTS_KEPT_MAX: u64 = 1_000_000;
+
+/// How long a shutdown waits for requests that are being committed.
+pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+/// How often a follower of a log looks for more: quick for a reader's eye, cheap with hundreds of followers.
+pub const LOG_FOLLOW_EVERY: Duration = Duration::from_millis(100);
+
+/// Bytes that a log is read or searched by at once: one block bounds the memory of a reader.
+pub const LOG_BLOCK_BYTES: usize = 64 * 1024;
+
+/// How long the start of a process may take until its shim has reported; loading a program from a cold and
+/// busy disk takes seconds.
+pub const PROCESS_START_MAX: Duration = Duration::from_secs(30);
+
+/// How long after a kill a process may still be there: it dies when it next leaves the kernel, which a sick
+/// disk can delay.
+pub const PROCESS_KILL_MAX: Duration = Duration::from_secs(5);
+
+/// How long output is read after the end of a process, when something that cannot be killed holds its pipes.
+pub const PROCESS_DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// How long a shim tries again to spawn while the host is short of processes or the file is being written.
+pub const PROCESS_SPAWN_RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// File descriptors of a process before it raises its own limit: the kernel's default, which `select` needs.
+pub const PROCESS_FILES_SOFT_MAX: u64 = 1024;
+
+/// The longest record of an attempt's directory in bytes; a plan holds at most a spec and some variables.
+pub const PROCESS_RECORD_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// Attempts that run at the same time unless configured otherwise: more than that on one machine mostly
+/// makes all of them slow.
+pub const ATTEMPTS_AT_ONCE_MAX: usize = 64;
+
+/// What an attempt that names no CPU is counted with, in thousandths of a core: about what an idle process
+/// costs. Such attempts are held back by their number rather than by this.
+pub const ATTEMPT_CPU_DEFAULT_MILLIS: u64 = 10;
+
+/// What an attempt that names no memory is counted with, for the same reason.
+pub const ATTEMPT_MEMORY_DEFAULT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How long one observation may take: one sick container can hang an inspect for ever (FACTS docker 11).
+pub const OBSERVE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long creating an attempt may take, the pull of a large image over a slow line included.
+pub const CREATE_DEADLINE: Duration = Duration::from_secs(1_800);
+
+/// How long a start may take: an engine under load starts four containers in a second (FACTS docker 14).
+pub const START_DEADLINE: Duration = Duration::from_secs(120);
+
+/// How much longer than its grace a stop may take: the kill and the engine's own cleaning up.
+pub const STOP_SLACK: Duration = Duration::from_secs(30);
+
+/// How long removing an attempt may take; the removal of a large file system is slow.
+pub const REMOVE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long listing all attempts of a runtime may take.
+pub const LIST_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long subscribing to hints or to a log may take.
+pub const SUBSCRIBE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The shortest pause between two lists of one runtime, whatever asks for them.
+pub const LIST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The first pause before a failed call to a runtime is repeated; doubles from there.
+pub const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(250);
+
+/// The longest such pause: how late at most the return of a runtime is noticed.
+pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a running attempt is waited for before it is looked at without a hint.
+pub const WATCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The first pause between two looks at a running attempt when hints come without a change; doubles.
+pub const OBSERVE_PAUSE_FIRST: Duration = Duration::from_millis(50);
+
+/// The longest such pause.
+pub const OBSERVE_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How often the same trouble of an attempt is reported again.
+pub const TROUBLE_REPEAT: Duration = Duration::from_secs(30);
+
+/// The first pause before a report that nobody acted on is repeated; doubles.
+pub const REPORT_PAUSE_FIRST: Duration = Duration::from_secs(2);
+
+/// The longest such pause: how much a lost report can delay a job.
+pub const REPORT_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long the end of a log is waited for before the container goes, and its log with it.
+pub const LOG_DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// Removals at the same time on one runtime: enough to keep up, few enough to leave the engine to starts.
+pub const REMOVALS_AT_ONCE_MAX: usize = 4;
+
+/// How long a stop is remembered for an attempt that nobody drives (yet) after its grace is over.
+pub const EARLY_STOP_KEPT: Duration = Duration::from_secs(300);
 /// Problems named in one refusal: enough to mend a spec in one go, few enough to read.
 pub const FIELD_ERRORS_MAX: usize = 32;
 
@@ -112,3 +256,70 @@ pub const CONTAINER_MEMORY_BYTES_MIN: u64 = 6 * 1024 * 1024;
 
 /// The most processes of an attempt: the kernel's own limit of process ids.
 pub const PIDS_MAX: u32 = 4_194_304;
+/// How long connecting to the container engine and agreeing on a version of its API may take.
+pub const ENGINE_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the engine may take to tell something: one sick container can hang an inspect (FACTS docker 11).
+pub const ENGINE_QUERY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long the engine may take to list containers: longer, since a list waits for the sickest of them.
+pub const ENGINE_LIST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the engine may take to create, start or remove a container. On a loaded disk these take tens of
+/// seconds, and giving up early leaves a result that nobody knows.
+pub const ENGINE_CHANGE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long the engine may take to send a signal: it waits up to 12 s for a killed container itself.
+pub const ENGINE_KILL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long after SIGKILL a container may still run before it counts as stuck.
+pub const CONTAINER_KILL_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a pull may show no progress: unpacking a large layer is silent for minutes on a slow disk.
+pub const PULL_STALL_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How long a pull may take in all.
+pub const PULL_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// How long a wait, a log or a stream of events may stay silent before its headers count as lost.
+pub const ENGINE_STREAM_TIMEOUT: Duration = Duration::from_secs(86_400);
+
+/// The pause before a wait that could not be made says so, so that its caller does not spin.
+pub const ENGINE_RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Containers that are inspected at once for a list; more only queue up in the engine.
+pub const ENGINE_INSPECTS_MAX: usize = 8;
+
+/// How long a followed log may be silent before the container is looked at: an engine can lose the end.
+pub const LOG_SILENCE_CHECK: Duration = Duration::from_secs(30);
+
+/// Commands that were found in an image and need not be looked for again.
+pub const COMMANDS_FOUND_MAX: usize = 1_024;
+
+/// Directories of a `PATH` that are searched for a command before it is left to the container to find it.
+pub const COMMAND_DIRECTORIES_MAX: usize = 16;
+
+/// CPU cores of a container whose spec names none.
+pub const CONTAINER_CPU_CORES_DEFAULT: f64 = 1.0;
+
+/// Memory of a container whose spec names none, in bytes.
+pub const CONTAINER_MEMORY_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
+
+/// Processes and threads of a container whose spec names no number: enough for a web server with a thread
+/// pool, far too few for a fork bomb.
+pub const CONTAINER_PIDS_DEFAULT: u32 = 512;
+
+/// Bytes of the memory file system on /tmp of a container with a read-only root.
+pub const CONTAINER_TMPFS_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How long a container that probes the callback address may take for its one request.
+pub const CALLBACK_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a container whose name is taken may stay invisible: its creation may still be under way.
+pub const CLAIM_SETTLE_WAIT: Duration = Duration::from_secs(10);
+
+/// The pause between looks for it.
+pub const CLAIM_SETTLE_POLL: Duration = Duration::from_millis(50);
+
+/// How long after an end the engine may still report that memory ran out: it learns of the two apart.
+pub const OOM_EVENT_DELAY: Duration = Duration::from_millis(250);

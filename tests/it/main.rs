@@ -6,3 +6,4 @@ mod api_mount;
 mod api_openapi;
 mod api_server;
 mod api_support;
+mod config;

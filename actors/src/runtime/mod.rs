@@ -11,6 +11,9 @@
 //! - the exit of an attempt survives the death of this process;
 //! - stop, remove and start are idempotent; what is not there is no error.
 
+#[cfg(feature = "docker")]
+pub mod docker;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;

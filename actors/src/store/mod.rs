@@ -7,14 +7,37 @@
 //! - a batch is applied whole or not at all, also across a crash at any moment;
 //! - the future of [`Store::commit`] resolves `Ok` only after the batch is on stable storage;
 //! - batches take effect in the order in which `commit` was *called*; preconditions see all earlier ones;
-//! - the numbers that [`Op::Append`] assigns rise without repeats, also across restarts;
+//! - the numbers that [`Op::Append`] assigns rise without gaps or repeats, also across restarts;
 //! - a failed sync is fatal: from then on every commit is refused, and nothing is retried.
+//!
+//! How it is built: `committer.rs` is the one thread that writes; `sequence.rs` decides what a batch changes;
+//! `sled.rs` and `redb.rs` keep the rows; `mark.rs` notices when a database lost some.
+
+mod backend;
+pub mod codec;
+mod committer;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+mod files;
+mod mark;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
+mod redb;
+mod sequence;
+mod sled;
 
 use std::fmt;
+use std::ops::Bound;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+use self::backend::Backend;
+use self::committer::GroupCommitStore;
+use self::mark::Mark;
 
 /// A key: bytes that sort as they compare.
 pub type Key = Vec<u8>;
@@ -155,6 +178,16 @@ impl KeyRange {
         Self { from, to }
     }
 
+    /// All rows of a log.
+    pub fn log(log: Log) -> Self {
+        Self::prefix([log.prefix().as_bytes(), b"/"].concat())
+    }
+
+    /// Whether `key` is in it.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.from.as_slice() <= key && self.to.as_deref().is_none_or(|to| key < to)
+    }
+
     /// The same range without the keys up to and including `key`.
     pub fn after(mut self, key: &[u8]) -> Self {
         let mut next = key.to_vec();
@@ -171,6 +204,17 @@ impl KeyRange {
             self.to = Some(key.to_vec());
         }
         self
+    }
+
+    /// Whether no key can be in it.
+    pub fn is_empty(&self) -> bool {
+        self.to.as_ref().is_some_and(|to| *to <= self.from)
+    }
+
+    /// The range in the form that the maps of the standard library take, which panic on an inverted one.
+    fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        let to = self.to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        (Bound::Included(&self.from), to)
     }
 }
 
@@ -194,6 +238,23 @@ pub enum Error {
         key: Key,
         /// The value that stands there, when there is one.
         existing: Option<Vec<u8>>,
+    },
+    /// The batch names a key that cannot be: nothing was changed.
+    #[error(
+        "the key {} cannot be written: it is empty, too long, begins with a zero byte, or is a row of a log that was never appended",
+        .key.escape_ascii()
+    )]
+    InvalidKey {
+        /// The key, cut off at the longest length.
+        key: Key,
+    },
+    /// The data directory was made with another kind of store.
+    #[error("{path} holds a {found} store; configure that kind, or choose another --data-dir")]
+    OtherKind {
+        /// The directory.
+        path: String,
+        /// What is in it.
+        found: Kind,
     },
     /// Another process has the store open.
     #[error(
@@ -232,6 +293,59 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Rows of a scan.
 pub type Rows = Vec<(Key, Vec<u8>)>;
+
+/// Which database keeps the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// sled 0.34: the faster one.
+    #[default]
+    Sled,
+    /// redb 4: checks every page that it reads.
+    Redb,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Sled, Self::Redb];
+
+    /// The name in the configuration, and of the database in the store's directory.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sled => "sled",
+            Self::Redb => "redb",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Opens the store in `dir`, creating what is missing. Blocking.
+pub fn open(dir: &Path, kind: Kind) -> Result<Arc<dyn Store>> {
+    files::create_dir_durably(dir)?;
+    if let Some(found) = Kind::ALL.into_iter().find(|other| *other != kind && dir.join(other.name()).exists())
+    {
+        return Err(Error::OtherKind { path: dir.display().to_string(), found });
+    }
+    let path = dir.join(kind.name());
+    match kind {
+        Kind::Sled => start(dir, sled::Sled::open(&path)?),
+        Kind::Redb => start(dir, redb::Redb::open(&path)?),
+    }
+}
+
+/// The database is open, and with it the lock: nobody else touches the mark.
+fn start(dir: &Path, backend: impl Backend) -> Result<Arc<dyn Store>> {
+    let mark = Mark::open(&dir.join("mark"))?;
+    let store = GroupCommitStore::start(backend, mark)?;
+    // Neither database syncs the names of the files that it creates.
+    files::sync_tree(dir)?;
+    Ok(Arc::new(store))
+}
 
 /// An ordered key-value store with durable, atomic, conditional batches. One process owns it.
 ///

@@ -1,0 +1,118 @@
+//! One transition as one atomic batch of the store. Pure.
+//!
+//! Not responsible for purging, which needs to look at what there is (see `shell.rs`).
+
+use super::{Machine, MachineId, Message, keys};
+use crate::limits::HISTORY_EVENTS_MAX;
+use crate::store::codec;
+use crate::store::{Batch, Key, Log, Precondition};
+
+/// What else belongs into the batch of one delivery.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// Claim this key for this value: the batch is refused when the key is taken.
+    pub claim: Option<(Key, Vec<u8>)>,
+    /// Remember the event under this digest: the same one is not applied again.
+    pub digest: Option<Vec<u8>>,
+    /// The outbox row that carried the event: it goes when the event is applied, and the event is not
+    /// applied when it is gone.
+    pub consume: Option<Key>,
+}
+
+impl Terms {
+    /// Whether there is anything to commit even when the state does not change.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.claim.is_none() && self.digest.is_none() && self.consume.is_none()
+    }
+
+    pub(super) fn write<M: Machine>(&self, id: M::Id, batch: &mut Batch) {
+        if let Some((key, value)) = &self.claim {
+            batch.require(Precondition::Absent(key.clone())).put(key.clone(), value.clone());
+        }
+        if let Some(digest) = &self.digest {
+            batch.put(keys::digest::<M>(id, digest), Vec::new());
+        }
+        if let Some(row) = &self.consume {
+            batch.require(Precondition::Present(row.clone())).delete(row.clone());
+        }
+    }
+}
+
+/// Writes the transition from `old` to `new`.
+pub(super) fn transition<M: Machine>(
+    id: M::Id,
+    old: Option<&M>,
+    new: &M,
+    record: Option<&M::Record>,
+    batch: &mut Batch,
+) {
+    batch.put(keys::snapshot::<M>(id), codec::encode(M::VERSION, new));
+    if let Some(record) = record {
+        history::<M>(id, new.revision(), record, batch);
+    }
+
+    let (was_live, is_live) = (old.is_some_and(is_live), is_live(new));
+    if is_live && !was_live {
+        batch.put(keys::live::<M>(id), Vec::new());
+    } else if was_live && !is_live {
+        batch.delete(keys::live::<M>(id));
+    }
+
+    let (was_due, is_due) = (old.and_then(Machine::deadline), new.deadline());
+    if was_due != is_due {
+        if let Some(due) = was_due {
+            batch.delete(keys::timer::<M>(due, id));
+        }
+        if let Some(due) = is_due {
+            batch.put(keys::timer::<M>(due, id), Vec::new());
+        }
+    }
+
+    let (was_listed, is_listed) = (old.map(Machine::index).unwrap_or_default(), new.index());
+    for text in was_listed.iter().filter(|text| !is_listed.contains(text)) {
+        batch.delete(keys::index::<M>(text, id));
+    }
+    for text in is_listed.iter().filter(|text| !was_listed.contains(text)) {
+        batch.put(keys::index::<M>(text, id), Vec::new());
+    }
+}
+
+fn history<M: Machine>(id: M::Id, revision: u64, record: &M::Record, batch: &mut Batch) {
+    batch.put(keys::history_entry::<M>(id, revision), codec::encode(M::VERSION, record));
+    if let Some(oldest) = revision.checked_sub(HISTORY_EVENTS_MAX).filter(|oldest| *oldest > 0) {
+        batch.delete(keys::history_entry::<M>(id, oldest));
+    }
+    batch.append(Log::Events, event_pointer::<M>(id, revision));
+}
+
+fn is_live<M: Machine>(machine: &M) -> bool {
+    machine.liveness() == super::Liveness::Live
+}
+
+/// Writes the messages to other machines.
+pub(super) fn outbox(messages: &[Message], batch: &mut Batch) {
+    for message in messages {
+        batch.append(Log::Outbox, encode_message(message));
+    }
+}
+
+/// The version of a stored message.
+pub(super) const MESSAGE_VERSION: u8 = 1;
+
+fn encode_message(message: &Message) -> Vec<u8> {
+    codec::encode(MESSAGE_VERSION, &(message.kind, &message.id, &message.event))
+}
+
+/// A row of the events log: which machine, which entry of its history.
+fn event_pointer<M: Machine>(id: M::Id, revision: u64) -> Vec<u8> {
+    [M::KIND.as_bytes(), b"/", &id.to_key(), &revision.to_be_bytes()].concat()
+}
+
+/// Reads a row of the events log: kind, id, revision.
+pub fn read_event_pointer(row: &[u8]) -> Option<(&str, &[u8], u64)> {
+    let slash = row.iter().position(|byte| *byte == b'/')?;
+    let kind = std::str::from_utf8(&row[..slash]).ok()?;
+    let rest = &row[slash + 1..];
+    let (id, revision) = rest.split_at_checked(rest.len().checked_sub(8)?)?;
+    Some((kind, id, u64::from_be_bytes(revision.try_into().ok()?)))
+}

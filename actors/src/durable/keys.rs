@@ -1,0 +1,108 @@
+//! The layout of the store, in one place.
+//!
+//! | key | value |
+//! |---|---|
+//! | `m/<kind>/<id>` | the machine's snapshot |
+//! | `h/<kind>/<id>/<revision>` | one history entry |
+//! | `l/<kind>/<id>` | empty: the machine must be hydrated at a start |
+//! | `t/<due>/<kind>/<id>` | empty: the machine's one armed deadline |
+//! | `x/<kind>/<text>/<id>` | empty: the machine is listed under this text |
+//! | `d/<kind>/<id>/<digest>` | empty: an event with this digest was applied |
+//! | `e/<seq>`, `o/<seq>` | the logs of events and of messages between machines |
+//!
+//! Numbers are big-endian, so that keys sort as they do. Kinds contain no `/`.
+
+use crate::clock::Timestamp;
+use crate::durable::{Machine, MachineId};
+use crate::store::Key;
+
+fn join(parts: &[&[u8]]) -> Key {
+    parts.join(&b'/')
+}
+
+/// All snapshots of a kind.
+pub fn snapshots(kind: &str) -> Key {
+    join(&[b"m", kind.as_bytes(), b""])
+}
+
+/// The snapshot of a machine.
+pub fn snapshot<M: Machine>(id: M::Id) -> Key {
+    join(&[b"m", M::KIND.as_bytes(), &id.to_key()])
+}
+
+/// All history entries of a machine.
+pub fn history<M: Machine>(id: M::Id) -> Key {
+    join(&[b"h", M::KIND.as_bytes(), &id.to_key(), b""])
+}
+
+/// One history entry.
+pub fn history_entry<M: Machine>(id: M::Id, revision: u64) -> Key {
+    join(&[b"h", M::KIND.as_bytes(), &id.to_key(), &revision.to_be_bytes()])
+}
+
+/// All machines of a kind that must be hydrated at a start.
+pub fn all_live(kind: &str) -> Key {
+    join(&[b"l", kind.as_bytes(), b""])
+}
+
+/// The mark that a machine must be hydrated at a start.
+pub fn live<M: Machine>(id: M::Id) -> Key {
+    join(&[b"l", M::KIND.as_bytes(), &id.to_key()])
+}
+
+/// All armed deadlines.
+pub fn timers() -> Key {
+    b"t/".to_vec()
+}
+
+fn due_bytes(due: Timestamp) -> [u8; 8] {
+    // A time before 1970 is due at once.
+    u64::try_from(due.as_millis()).unwrap_or(0).to_be_bytes()
+}
+
+/// The first key behind all deadlines at or before `due`.
+pub fn timers_after(due: Timestamp) -> Key {
+    let next = u64::from_be_bytes(due_bytes(due)).saturating_add(1);
+    join(&[b"t", &next.to_be_bytes()])
+}
+
+/// The armed deadline of a machine.
+pub fn timer<M: Machine>(due: Timestamp, id: M::Id) -> Key {
+    join(&[b"t", &due_bytes(due), M::KIND.as_bytes(), &id.to_key()])
+}
+
+/// Reads a key made by [`timer`]: when, which kind, which id.
+pub fn read_timer(key: &[u8]) -> Option<(Timestamp, &str, &[u8])> {
+    let rest = key.strip_prefix(b"t/")?;
+    let (due, rest) = rest.split_at_checked(8)?;
+    let due = u64::from_be_bytes(due.try_into().ok()?);
+    let rest = rest.strip_prefix(b"/")?;
+    let slash = rest.iter().position(|byte| *byte == b'/')?;
+    let kind = std::str::from_utf8(&rest[..slash]).ok()?;
+    Some((Timestamp::from_millis(i64::try_from(due).ok()?), kind, &rest[slash + 1..]))
+}
+
+/// All machines of a kind that are listed under `text`.
+pub fn listed(kind: &str, text: &[u8]) -> Key {
+    join(&[b"x", kind.as_bytes(), text, b""])
+}
+
+/// The index row of a machine under `text`.
+pub fn index<M: Machine>(text: &[u8], id: M::Id) -> Key {
+    join(&[b"x", M::KIND.as_bytes(), text, &id.to_key()])
+}
+
+/// All digests of events applied to a machine.
+pub fn digests<M: Machine>(id: M::Id) -> Key {
+    join(&[b"d", M::KIND.as_bytes(), &id.to_key(), b""])
+}
+
+/// The mark that an event with this digest was applied to a machine.
+pub fn digest<M: Machine>(id: M::Id, digest: &[u8]) -> Key {
+    join(&[b"d", M::KIND.as_bytes(), &id.to_key(), digest])
+}
+
+/// The claim of a client's idempotency key.
+pub fn claim(digest: &[u8]) -> Key {
+    join(&[b"i", digest])
+}

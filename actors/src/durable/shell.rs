@@ -1,0 +1,363 @@
+//! The actor that hosts one machine.
+//!
+//! Its mailbox receives deliveries: timer ticks, reports of the fleet, completion events, commands. Each is
+//! applied, committed, answered and performed before the next one is looked at.
+//!
+//! Not responsible for: finding, starting and ending actors (`host.rs`), any rule (the machine).
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::batch::{self, Terms};
+use super::host::{Idle, Shard, Shared};
+use super::{Change, Liveness, Machine, Step, keys, published};
+use crate::store::{self, Batch, KeyRange, Order};
+
+/// Keys read at once when a machine is purged.
+const PURGE_PAGE: usize = 1024;
+
+/// What became of a delivery.
+#[derive(Debug, Clone)]
+pub struct Receipt<M: Machine> {
+    /// The machine's durable state afterwards; `None` when it was purged.
+    pub state: Option<Arc<M>>,
+    /// The same event had been applied before, and was not applied again.
+    pub duplicate: bool,
+}
+
+/// Why an event was not applied.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error<R: std::error::Error> {
+    /// There is no such machine, and the event does not create one.
+    #[error("there is no such machine")]
+    Missing,
+    /// The machine does not accept the event in its state.
+    #[error(transparent)]
+    Rejected(R),
+    /// The claimed key is taken; this is its value.
+    #[error("the claimed key is taken")]
+    Claimed(Vec<u8>),
+    /// The store refused.
+    #[error(transparent)]
+    Store(store::Error),
+    /// The machine's actor panicked too often and is not started again before the next start of the process.
+    #[error("parked after repeated panics: {0}")]
+    Parked(String),
+    /// The actor died over the event. It may or may not have been applied.
+    #[error("the actor was lost over the event")]
+    Lost,
+    /// Too many deliveries are waiting.
+    #[error("too many requests are waiting")]
+    Overloaded,
+}
+
+/// The answer to a delivery.
+pub type Answer<M> = Result<Receipt<M>, Error<<M as Machine>::Rejection>>;
+
+/// One event for one machine.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Delivery<M: Machine> {
+    pub(super) event: M::Event,
+    pub(super) terms: Terms,
+    pub(super) reply: Option<oneshot::Sender<Answer<M>>>,
+    /// Held until the delivery is settled: what bounds the mailboxes.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl<M: Machine> Delivery<M> {
+    fn settle(self, answer: Answer<M>) {
+        if let Some(reply) = self.reply {
+            // Whoever asked may be gone; the event is applied all the same.
+            drop(reply.send(answer));
+        }
+        drop(self.permit);
+    }
+}
+
+/// How far an actor is with what it was sent. Its shard lets go of it only when it took everything and is not
+/// busy with any of it; a panic over a delivery ends that delivery too.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) taken: Cell<u64>,
+    pub(super) busy: Cell<bool>,
+}
+
+/// What the actor holds of its machine.
+enum Held<M: Machine> {
+    /// Not read yet.
+    Unread,
+    /// Its last durable state; `None` when there is no such machine.
+    State(Option<Arc<M>>),
+    /// It cannot be read.
+    Broken(store::Error),
+}
+
+/// The actor.
+pub(super) struct Shell<M: Machine> {
+    id: M::Id,
+    held: Held<M>,
+    shared: Arc<Shared<M>>,
+    shard: Addr<Shard<M>>,
+    /// What the shard looks at before it lets go.
+    progress: Rc<Progress>,
+    /// Set for an actor that is started only to be quarantined: it must not repeat the effects that killed it.
+    skip_resume: bool,
+}
+
+impl<M: Machine> Shell<M> {
+    pub(super) fn new(
+        id: M::Id,
+        shared: Arc<Shared<M>>,
+        shard: Addr<Shard<M>>,
+        progress: Rc<Progress>,
+        skip_resume: bool,
+    ) -> Self {
+        Self { id, held: Held::Unread, shared, shard, progress, skip_resume }
+    }
+
+    fn hydrate(&mut self) {
+        self.held = match published::load::<M>(self.shared.store.as_ref(), self.id) {
+            Ok(machine) => Held::State(machine.map(Arc::new)),
+            Err(error) => {
+                tracing::error!(kind = M::KIND, id = %self.id, %error, "a stored machine cannot be read");
+                Held::Broken(error)
+            }
+        };
+        let Held::State(state) = &self.held else { return };
+        self.shared.published.show(self.id, state.clone());
+        if let Some(state) = state.clone()
+            && !self.skip_resume
+        {
+            self.perform(&state, state.resume());
+        }
+    }
+
+    fn perform(&self, state: &M, effects: Vec<M::Effect>) {
+        for effect in effects {
+            tracing::debug!(kind = M::KIND, id = %self.id, ?effect, "performing");
+            self.shared.performer.perform(self.id, state, effect);
+        }
+    }
+
+    /// A delivery is settled: tells the shard when nothing keeps the actor in memory.
+    fn finish(&self) {
+        self.progress.busy.set(false);
+        let rests = match &self.held {
+            Held::State(Some(state)) => state.liveness() != Liveness::Live,
+            _ => true,
+        };
+        if rests {
+            self.shared.tell_shard(&self.shard, Idle(self.id));
+        }
+    }
+
+    /// Applies an event to what is held.
+    fn decide(&self, state: Option<&M>, delivery: &Delivery<M>) -> Result<Step<M>, Answer<M>> {
+        if let Some(digest) = &delivery.terms.digest {
+            match self.shared.store.get(&keys::digest::<M>(self.id, digest)) {
+                Ok(None) => {}
+                Ok(Some(_)) => {
+                    let state = self.current();
+                    return Err(Ok(Receipt { state, duplicate: true }));
+                }
+                Err(error) => return Err(Err(Error::Store(error))),
+            }
+        }
+        let now = self.shared.clock.now();
+        let outcome = match state {
+            Some(machine) => machine.apply(&delivery.event, now),
+            None => M::create(self.id, &delivery.event, now).ok_or(Err(Error::Missing))?,
+        };
+        outcome.map_err(|rejection| Err(Error::Rejected(rejection)))
+    }
+
+    fn current(&self) -> Option<Arc<M>> {
+        match &self.held {
+            Held::State(state) => state.clone(),
+            _ => None,
+        }
+    }
+
+    fn batch(&self, old: Option<&M>, step: &Step<M>, terms: &Terms) -> store::Result<Batch> {
+        let mut batch = Batch::new();
+        terms.write::<M>(self.id, &mut batch);
+        match &step.change {
+            Change::None => {}
+            Change::Next(new, record) => {
+                batch::transition(self.id, old, new.as_ref(), record.as_ref(), &mut batch)
+            }
+            Change::Purge => self.purge_batch(old, &mut batch)?,
+        }
+        batch::outbox(&step.outbox, &mut batch);
+        Ok(batch)
+    }
+
+    fn purge_batch(&self, old: Option<&M>, batch: &mut Batch) -> store::Result<()> {
+        let Some(old) = old else { return Ok(()) };
+        batch.delete(keys::snapshot::<M>(self.id)).delete(keys::live::<M>(self.id));
+        if let Some(due) = old.deadline() {
+            batch.delete(keys::timer::<M>(due, self.id));
+        }
+        for text in old.index() {
+            batch.delete(keys::index::<M>(&text, self.id));
+        }
+        for key in old.owned_keys() {
+            batch.delete(key);
+        }
+        for prefix in [keys::history::<M>(self.id), keys::digests::<M>(self.id)] {
+            let mut range = KeyRange::prefix(prefix);
+            loop {
+                let rows = self.shared.store.scan(range.clone(), Order::Ascending, PURGE_PAGE)?;
+                let Some((last, _)) = rows.last() else { break };
+                range = range.after(last);
+                for (key, _) in rows {
+                    batch.delete(key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, delivery: Delivery<M>, ctx: &mut Context<Self>) {
+        self.progress.taken.set(self.progress.taken.get() + 1);
+        self.progress.busy.set(true);
+        let old = match &self.held {
+            Held::State(state) => state.clone(),
+            Held::Broken(error) => return self.answer(delivery, Err(Error::Store(error.clone()))),
+            Held::Unread => return self.answer(delivery, Err(Error::Lost)),
+        };
+        let step = match self.decide(old.as_deref(), &delivery) {
+            Ok(step) => step,
+            Err(answer) => return self.refuse(delivery, answer, ctx),
+        };
+        if matches!(step.change, Change::None) && step.outbox.is_empty() && delivery.terms.is_empty() {
+            return self.conclude(delivery, old, step.effects);
+        }
+        let batch = match self.batch(old.as_deref(), &step, &delivery.terms) {
+            Ok(batch) => batch,
+            Err(error) => return self.answer(delivery, Err(Error::Store(error))),
+        };
+        let (has_outbox, effects) = (!step.outbox.is_empty(), step.effects);
+        let (new, purged) = match step.change {
+            Change::None => (old, false),
+            Change::Next(new, _) => (Some(Arc::from(new)), false),
+            Change::Purge => (None, true),
+        };
+        let commit = self.shared.store.commit(batch).into_actor(self);
+        ctx.wait(commit.map(move |outcome, this, _| match outcome {
+            Ok(_) => this.committed(delivery, new, effects, Committed { has_outbox, purged }),
+            Err(error) => this.answer(delivery, this.refused_commit(error)),
+        }));
+    }
+
+    fn refused_commit(&self, error: store::Error) -> Answer<M> {
+        match error {
+            store::Error::Precondition { existing: Some(value), .. } => Err(Error::Claimed(value)),
+            // The outbox row is gone: the message was applied before.
+            store::Error::Precondition { existing: None, .. } => {
+                Ok(Receipt { state: self.current(), duplicate: true })
+            }
+            error => Err(Error::Store(error)),
+        }
+    }
+
+    fn committed(
+        &mut self,
+        delivery: Delivery<M>,
+        new: Option<Arc<M>>,
+        effects: Vec<M::Effect>,
+        how: Committed,
+    ) {
+        self.held = Held::State(new.clone());
+        self.shared.published.show(self.id, new.clone());
+        if let Some(due) = new.as_ref().and_then(|state| state.deadline()) {
+            self.shared.timers.arm(due);
+        }
+        if how.has_outbox {
+            self.shared.outbox.nudge();
+        }
+        self.conclude(delivery, new, effects);
+        if how.purged {
+            self.shared.performer.purged(self.id);
+        }
+    }
+
+    /// Replies, then performs: a fault in an effect must not swallow the answer to what is durable.
+    fn conclude(&mut self, delivery: Delivery<M>, state: Option<Arc<M>>, effects: Vec<M::Effect>) {
+        delivery.settle(Ok(Receipt { state: state.clone(), duplicate: false }));
+        if let Some(state) = state {
+            self.perform(&state, effects);
+        }
+        self.finish();
+    }
+
+    /// Answers without a change. A message from another machine is consumed even when it is refused: it would
+    /// be refused for ever.
+    fn refuse(&mut self, delivery: Delivery<M>, answer: Answer<M>, ctx: &mut Context<Self>) {
+        let Some(row) = delivery.terms.consume.clone().filter(|_| !matches!(answer, Err(Error::Store(_))))
+        else {
+            return self.answer(delivery, answer);
+        };
+        let mut batch = Batch::new();
+        batch.delete(row);
+        let commit = self.shared.store.commit(batch).into_actor(self);
+        ctx.wait(commit.map(move |outcome, this, _| {
+            let answer = outcome.map_err(Error::Store).and(answer);
+            this.answer(delivery, answer);
+        }));
+    }
+
+    fn answer(&mut self, delivery: Delivery<M>, answer: Answer<M>) {
+        delivery.settle(answer);
+        self.finish();
+    }
+}
+
+struct Committed {
+    has_outbox: bool,
+    purged: bool,
+}
+
+impl<M: Machine> Actor for Shell<M> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        self.hydrate();
+    }
+}
+
+impl<M: Machine> Supervised for Shell<M> {
+    /// After a panic nothing in memory is trusted: `started` reads the last durable state.
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.held = Held::Unread;
+        self.progress.busy.set(false);
+    }
+}
+
+impl<M: Machine> Handler<Delivery<M>> for Shell<M> {
+    type Result = ();
+
+    fn handle(&mut self, delivery: Delivery<M>, ctx: &mut Self::Context) {
+        self.receive(delivery, ctx);
+    }
+}
+
+/// Answered once the actor has started, and so has resumed its machine.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Rouse(pub(super) oneshot::Sender<()>);
+
+impl<M: Machine> Handler<Rouse> for Shell<M> {
+    type Result = ();
+
+    fn handle(&mut self, Rouse(roused): Rouse, _: &mut Self::Context) {
+        // That nobody is waiting any more changes nothing.
+        let _unheard: Result<(), ()> = roused.send(());
+    }
+}

@@ -1,0 +1,261 @@
+//! The life of one attempt on its runtime: observe, decide (`watch.rs`), act, and again, until its end was
+//! observed. One code path for an attempt that is fresh, re-attached after a restart, or troubled.
+//!
+//! Not responsible for: slots, logs, removal, and what an end means.
+//!
+//! Invariants:
+//! - every step is preceded by an observation, and every call has a deadline;
+//! - a failed call is followed by a pause and another look, for as long as it takes: unknown is not an end;
+//! - a stop interrupts whatever is only being waited for: the creation, a pause, a longer grace.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use super::call::within;
+use super::mailbox::{Input, Mailbox};
+use super::orders::{Orders, StopOrder, changed, until};
+use super::roster::Seen;
+use super::teller::Teller;
+use super::watch::{Belief, Next, Step, decide, judge};
+use super::{Drive, Report};
+use crate::id::AttemptKey;
+use crate::limits;
+use crate::runtime::{Error, Observation, Plan, Result, Runtime};
+
+/// Drives one attempt.
+#[derive(Debug)]
+pub(super) struct Driver {
+    key: AttemptKey,
+    plan: Arc<Plan>,
+    runtime: Arc<dyn Runtime>,
+    orders: watch::Receiver<Orders>,
+    mailbox: Mailbox,
+    teller: Teller,
+    belief: Belief,
+    /// What the fleet's books say of it.
+    seen: Seen,
+    /// Failures since something last went well.
+    failures: u32,
+    /// Waits in a row that ended at once.
+    quick: u32,
+    /// The step that the runtime last said was done.
+    done: Option<Step>,
+    /// The number of the last request to say again what is known.
+    tells: u64,
+}
+
+impl Driver {
+    /// A driver that has not looked yet.
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        runtime: Arc<dyn Runtime>,
+        phase: Drive,
+        orders: watch::Receiver<Orders>,
+        mailbox: Mailbox,
+        teller: Teller,
+    ) -> Self {
+        let belief = match phase {
+            Drive::Start => Belief::Fresh,
+            Drive::Attach => Belief::Ran,
+        };
+        let tells = orders.borrow().tells;
+        Self {
+            key: plan.key,
+            plan,
+            runtime,
+            orders,
+            mailbox,
+            teller,
+            belief,
+            seen: Seen::Starting,
+            failures: 0,
+            quick: 0,
+            done: None,
+            tells,
+        }
+    }
+
+    /// Drives the attempt to its end and reports that until the task is cancelled.
+    pub(super) async fn run(mut self) {
+        let report = loop {
+            if let Some(end) = self.turn().await {
+                break end;
+            }
+        };
+        // First the slot, then the news: whoever is next in the queue waits for nobody.
+        self.mailbox.post(Input::Ended { key: self.key, report: report.clone() });
+        self.teller.repeat(report, &mut self.orders).await;
+    }
+
+    /// One look and what follows from it. Answers the end when there is one.
+    async fn turn(&mut self) -> Option<Report> {
+        let orders = *self.orders.borrow_and_update();
+        if orders.tells != self.tells {
+            self.tells = orders.tells;
+            self.teller.again();
+        }
+        let stopping = orders.stop.is_some();
+        let observed =
+            within(&*self.runtime, "observe", limits::OBSERVE_DEADLINE, self.runtime.observe(self.key)).await;
+        let next = match observed {
+            Ok(observation) => {
+                self.note(&observation);
+                let next = decide(self.belief, stopping, observation.clone());
+                self.belief = self.belief.with(&observation);
+                next
+            }
+            Err(error) => self.failed(Step::Observe, stopping, &error),
+        };
+        match next {
+            Next::End(report) => return Some(report),
+            Next::Retry => self.pause().await,
+            Next::Watch => self.watch().await,
+            Next::Take(step) => return self.take(step, orders.stop).await,
+        }
+        None
+    }
+
+    /// Takes a step. Answers the end when the step's failure is one.
+    async fn take(&mut self, step: Step, stop: Option<StopOrder>) -> Option<Report> {
+        if self.done == Some(step) {
+            self.lost(format!("`{}` was done, but the attempt does not show it; trying again", step.name()));
+            self.pause().await;
+            if self.orders.borrow().stop != stop {
+                return None;
+            }
+        }
+        match self.perform(step, stop).await {
+            None => None,
+            Some(Ok(())) => {
+                if step == Step::Create {
+                    self.belief = self.belief.max(Belief::Created);
+                }
+                if self.done != Some(step) {
+                    self.failures = 0;
+                }
+                self.done = Some(step);
+                None
+            }
+            Some(Err(error)) => {
+                self.done = None;
+                match self.failed(step, stop.is_some(), &error) {
+                    Next::End(report) => Some(report),
+                    _ => {
+                        self.pause().await;
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes the call of a step; `None` when a stop made it pointless.
+    async fn perform(&mut self, step: Step, stop: Option<StopOrder>) -> Option<Result<()>> {
+        let (runtime, key) = (Arc::clone(&self.runtime), self.key);
+        match step {
+            Step::Observe => Some(Ok(())),
+            Step::Create => {
+                let create = within(&*runtime, "create", limits::CREATE_DEADLINE, runtime.create(&self.plan));
+                tokio::select! {
+                    biased;
+                    () = until(&mut self.orders, |orders| orders.stop.is_some()) => None,
+                    created = create => Some(created),
+                }
+            }
+            Step::Start => {
+                self.belief = self.belief.max(Belief::Asked);
+                Some(within(&*runtime, "start", limits::START_DEADLINE, runtime.start(key)).await)
+            }
+            Step::Stop => {
+                let order = stop.expect("an attempt is stopped only when a stop was ordered");
+                let grace = order.by.saturating_duration_since(Instant::now());
+                let call = runtime.stop(key, order.signal, grace);
+                let ended = within(&*runtime, "stop", grace + limits::STOP_SLACK, call);
+                tokio::select! {
+                    biased;
+                    () = until(&mut self.orders, |orders| orders.stop != Some(order)) => None,
+                    ended = ended => Some(ended),
+                }
+            }
+            Step::Undo => {
+                Some(within(&*runtime, "remove", limits::REMOVE_DEADLINE, runtime.remove(key)).await)
+            }
+        }
+    }
+
+    /// Waits until the attempt may have changed. Hints that change nothing are answered ever more slowly.
+    async fn watch(&mut self) {
+        self.failures = 0;
+        self.done = None;
+        let began = Instant::now();
+        tokio::select! {
+            biased;
+            () = changed(&mut self.orders) => {}
+            () = self.runtime.wait(self.key, limits::WATCH_PATIENCE) => {}
+            // A wait that ignores its own patience must not blind the watch.
+            () = tokio::time::sleep(limits::WATCH_PATIENCE + limits::OBSERVE_DEADLINE) => {}
+        }
+        self.quick = if began.elapsed() < limits::OBSERVE_PAUSE_FIRST { self.quick + 1 } else { 0 };
+        if let Some(extra) = self.quick.checked_sub(2) {
+            let stop = self.orders.borrow().stop;
+            tokio::select! {
+                biased;
+                () = until(&mut self.orders, |orders| orders.stop != stop) => {}
+                () = tokio::time::sleep(Backoff::LOOK.pause(extra, self.key)) => {}
+            }
+        }
+    }
+
+    /// Pauses after a failure. A new stop ends it; a reason to look ends all but the shortest pause.
+    async fn pause(&mut self) {
+        let length = Backoff::RETRY.pause(self.failures, self.key);
+        self.failures = self.failures.saturating_add(1);
+        let stop = self.orders.borrow().stop;
+        let mut stops = self.orders.clone();
+        let kicked = async {
+            tokio::time::sleep(limits::RETRY_PAUSE_FIRST).await;
+            changed(&mut self.orders).await;
+        };
+        tokio::select! {
+            biased;
+            () = until(&mut stops, |orders| orders.stop != stop) => {}
+            () = kicked => {}
+            () = tokio::time::sleep(length) => {}
+        }
+    }
+
+    /// Tells the books and the job what an observation changed.
+    fn note(&mut self, observation: &Observation) {
+        match observation {
+            Observation::Running(running) => {
+                self.see(Seen::Running);
+                self.teller.started(running);
+            }
+            Observation::Absent | Observation::Created => self.see(Seen::Starting),
+            Observation::Exited(_) => {}
+        }
+    }
+
+    fn failed(&mut self, step: Step, stopping: bool, error: &Error) -> Next {
+        let next = judge(self.belief, stopping, step, error);
+        if next == Next::Retry {
+            self.lost(error.to_string());
+        }
+        next
+    }
+
+    fn lost(&mut self, message: String) {
+        self.see(Seen::Unknown);
+        self.teller.trouble(message);
+    }
+
+    fn see(&mut self, seen: Seen) {
+        if self.seen != seen {
+            self.seen = seen;
+            self.mailbox.post(Input::Seen { key: self.key, seen });
+        }
+    }
+}

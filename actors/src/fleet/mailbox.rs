@@ -1,0 +1,79 @@
+//! The one way into the fleet's actor, for its handle and for its own tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Addr, Message};
+
+use super::actor::FleetActor;
+use super::reconcile::Listed;
+use super::roster::Seen;
+use super::{Drive, Report, Request};
+use crate::id::AttemptKey;
+use crate::job::spec::StopSignal;
+use crate::runtime::Plan;
+
+/// What the fleet's actor is told.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// A job asks for a slot.
+    Request(Request),
+    /// A job gives up its request or its slot.
+    Withdraw(AttemptKey),
+    /// A job has its attempt started or watched.
+    Drive { plan: Arc<Plan>, runtime: String, phase: Drive },
+    /// A job has its attempt ended.
+    Stop { key: AttemptKey, signal: StopSignal, grace: Duration },
+    /// A job has recorded the end of its attempt.
+    Discard(AttemptKey),
+    /// The supervisor shuts down.
+    Halt,
+    /// A driver saw something new.
+    Seen { key: AttemptKey, seen: Seen },
+    /// A driver saw the end.
+    Ended { key: AttemptKey, report: Report },
+    /// A driver panicked.
+    Crashed { key: AttemptKey, cause: String },
+    /// A runtime hinted at a change.
+    Hinted(AttemptKey),
+    /// A runtime listed what it knows.
+    Listed { runtime: String, listed: Vec<Listed> },
+    /// A runtime cannot be asked.
+    Unreachable { runtime: String, message: String },
+    /// A lookout panicked.
+    Blind { runtime: String },
+    /// Nothing is left of an attempt.
+    Removed(AttemptKey),
+}
+
+impl Message for Input {
+    type Result = ();
+}
+
+/// Where inputs go.
+#[derive(Debug, Clone)]
+pub(super) struct Mailbox(Addr<FleetActor>);
+
+impl Mailbox {
+    /// Into this actor's mailbox.
+    pub(super) const fn new(addr: Addr<FleetActor>) -> Self {
+        Self(addr)
+    }
+
+    /// Hands over one input; never waits. After the actor's end it goes nowhere, as it should.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounded elsewhere: jobs send a few inputs per step and are bounded by admission, drivers and \
+                  removals one per change they see"
+    )]
+    pub(super) fn post(&self, input: Input) {
+        self.0.do_send(input);
+    }
+
+    /// Hands over one input and waits until it was handled: for senders whose pace is somebody else's.
+    pub(super) async fn deliver(&self, input: Input) {
+        if self.0.send(input).await.is_err() {
+            tracing::debug!("the fleet went away or was restarted while it was told something");
+        }
+    }
+}

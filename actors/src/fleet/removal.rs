@@ -1,0 +1,75 @@
+//! The end of an attempt's remains: its log is completed, then what is left on the runtime is removed, again
+//! and again until it is gone. Off every critical path; nobody waits for it.
+//!
+//! Not responsible for: whether it may go. Whoever calls has the job's word for that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::backoff::Backoff;
+use super::call::within;
+use super::saver::{LogSinks, Saver};
+use crate::id::AttemptKey;
+use crate::job::spec::StopSignal;
+use crate::limits;
+use crate::runtime::{Error, Observation, Result, Runtime};
+
+/// One attempt to be removed.
+pub(super) struct Removal {
+    pub(super) key: AttemptKey,
+    pub(super) runtime: Arc<dyn Runtime>,
+    pub(super) sinks: Arc<dyn LogSinks>,
+    /// The one that saved its log so far, if any did.
+    pub(super) saver: Option<Saver>,
+    /// Shared by all removals on the runtime.
+    pub(super) permits: Arc<Semaphore>,
+}
+
+impl Removal {
+    /// Returns when nothing is left.
+    pub(super) async fn run(mut self) {
+        let mut drained = self.runtime.keeps_logs();
+        for failures in 0.. {
+            match self.turn(&mut drained).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(attempt = %self.key, %error, "an attempt could not be removed yet");
+                    tokio::time::sleep(Backoff::RETRY.pause(failures, self.key)).await;
+                }
+            }
+        }
+    }
+
+    /// One look and one step; `true` when nothing of ours is left.
+    async fn turn(&mut self, drained: &mut bool) -> Result<bool> {
+        let (runtime, key) = (Arc::clone(&self.runtime), self.key);
+        let observed = within(&*runtime, "observe", limits::OBSERVE_DEADLINE, runtime.observe(key)).await;
+        match observed {
+            Ok(Observation::Absent) | Err(Error::Foreign { .. }) => Ok(true),
+            Ok(Observation::Running(_)) => {
+                let stop = runtime.stop(key, StopSignal::Sigkill, Duration::ZERO);
+                within(&*runtime, "stop", limits::STOP_SLACK, stop).await?;
+                Ok(false)
+            }
+            Ok(Observation::Exited(_)) if !*drained => {
+                let (runtime, sinks) = (Arc::clone(&runtime), Arc::clone(&self.sinks));
+                let saver = self.saver.take().unwrap_or_else(|| Saver::spawn(runtime, key, sinks));
+                saver.drain(key, limits::LOG_DRAIN_MAX).await;
+                *drained = true;
+                Ok(false)
+            }
+            Ok(Observation::Created | Observation::Exited(_)) => {
+                let permit = self.permits.acquire().await.expect("the permits are never closed");
+                within(&*runtime, "remove", limits::REMOVE_DEADLINE, runtime.remove(key)).await?;
+                drop(permit);
+                // Another look makes sure, after a pause for engines that remove behind their answer.
+                tokio::time::sleep(limits::OBSERVE_PAUSE_FIRST).await;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The logs of a job: of one attempt, or of all from one on for as long as it lives.
+
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use super::{Error, Handle, LogQuery, Result};
+use crate::id::{AttemptKey, JobId};
+use crate::job::state::Job;
+use crate::job::view::AttemptState;
+use crate::logs::Start;
+use crate::runtime::LogLine;
+
+type Lines = BoxStream<'static, Result<LogLine>>;
+
+impl Handle {
+    /// The log of a job. Without `follow`: what there is of one attempt. With it: what comes, until that
+    /// attempt is over, or, where none was named, the job.
+    pub fn logs(&self, id: JobId, query: LogQuery) -> Result<Lines> {
+        let job = self.state(id)?;
+        if let Some(number) = query.attempt
+            && (number == 0 || number > job.attempt)
+        {
+            return Err(Error::NoAttempt(AttemptKey::new(id, number)));
+        }
+        let first = query.attempt.unwrap_or(job.attempt.max(1));
+        if !query.follow {
+            let reader = self.reader(AttemptKey::new(id, first), query);
+            return Ok(reader.lines().map_err(Error::from).boxed());
+        }
+        if query.attempt.is_some() {
+            return Ok(self.follow(AttemptKey::new(id, first), query));
+        }
+        let later = LogQuery { tail: None, ..query };
+        let state = (self.clone(), Some(first), query);
+        let attempts = stream::unfold(state, move |(handle, number, query)| async move {
+            let key = AttemptKey::new(id, number?);
+            let next = handle.begun(key).await.then_some(key.number + 1);
+            let lines = match next {
+                Some(_) => handle.follow(key, query),
+                None => stream::empty().boxed(),
+            };
+            Some((lines, (handle, next, later)))
+        });
+        Ok(attempts.flatten().boxed())
+    }
+
+    fn reader(&self, key: AttemptKey, query: LogQuery) -> crate::logs::LogReader {
+        let start = query.tail.map_or(Start::Beginning, Start::Last);
+        self.inner().logs.reader(key).from(start).only(query.stream)
+    }
+
+    fn follow(&self, key: AttemptKey, query: LogQuery) -> Lines {
+        let handle = self.clone();
+        let over = async move { handle.until(key.job, |job| is_over(job, key.number)).await };
+        self.reader(key, query).follow(over).map_err(Error::from).boxed()
+    }
+
+    /// Waits until the attempt exists; `false` when the job ends without it.
+    async fn begun(&self, key: AttemptKey) -> bool {
+        self.until(key.job, |job| job.attempt >= key.number || job.state().is_terminal()).await;
+        self.state(key.job).is_ok_and(|job| job.attempt >= key.number)
+    }
+
+    /// Waits until `holds` does, or the job is gone.
+    async fn until(&self, id: JobId, holds: impl Fn(&Job) -> bool) {
+        let mut changes = self.inner().jobs.published().watch(id);
+        while self.state(id).is_ok_and(|job| !holds(&job)) {
+            changes.changed().await;
+        }
+    }
+}
+
+fn is_over(job: &Job, number: u32) -> bool {
+    let record = job.view().attempts.into_iter().find(|attempt| attempt.number == number);
+    job.attempt > number
+        || job.state().is_terminal()
+        || record.is_some_and(|record| record.state == AttemptState::Exited)
+}

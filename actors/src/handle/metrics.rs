@@ -1,0 +1,108 @@
+//! The supervisor in numbers, as Prometheus text. No label has an unbounded number of values.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Handle;
+
+/// A number that only rises.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub(super) fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the handle counts.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub(super) submitted: Counter,
+    pub(super) callbacks: Counter,
+}
+
+struct Text(String);
+
+impl Text {
+    fn metric(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
+        self.head(name, kind, help);
+        writeln!(self.0, "dogwatch_{name} {value}").expect("a string takes every write");
+    }
+
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        writeln!(self.0, "# HELP dogwatch_{name} {help}\n# TYPE dogwatch_{name} {kind}")
+            .expect("a string takes every write");
+    }
+}
+
+impl Handle {
+    /// Prometheus text format 0.0.4.
+    pub fn metrics(&self) -> String {
+        let inner = self.inner();
+        let fleet = inner.fleet.snapshot();
+        let mut text = Text(String::with_capacity(4096));
+        text.metric(
+            "jobs_submitted_total",
+            "counter",
+            "Jobs accepted since the start.",
+            inner.counters.submitted.get(),
+        );
+        text.metric(
+            "callbacks_total",
+            "counter",
+            "Callbacks answered 2xx since the start.",
+            inner.counters.callbacks.get(),
+        );
+        text.metric(
+            "events_total",
+            "counter",
+            "Sequence number of the newest durable event.",
+            *inner.store.appended().borrow(),
+        );
+        text.metric(
+            "requests_in_flight",
+            "gauge",
+            "Commands, callbacks and submissions being committed.",
+            inner.jobs.in_flight(),
+        );
+        text.metric(
+            "jobs_in_memory",
+            "gauge",
+            "Jobs whose actor is in memory.",
+            inner.jobs.published().in_memory(),
+        );
+        text.metric("attempt_slots", "gauge", "Attempts that may hold a slot.", fleet.slots);
+        text.metric("attempt_slots_held", "gauge", "Attempts that hold a slot.", fleet.slots_held);
+        text.head("attempts", "gauge", "Attempts by what the fleet knows of them.");
+        let states = [
+            ("waiting", fleet.waiting),
+            ("granted", fleet.granted),
+            ("starting", fleet.starting),
+            ("running", fleet.running),
+            ("unknown", fleet.unknown),
+            ("ended", fleet.ended),
+            ("removing", fleet.removing),
+        ];
+        for (state, count) in states {
+            writeln!(text.0, "dogwatch_attempts{{state=\"{state}\"}} {count}")
+                .expect("a string takes every write");
+        }
+        text.head("runtime_up", "gauge", "Whether the runtime answered when it was last asked.");
+        for (name, runtime) in &fleet.runtimes {
+            let up = u8::from(runtime.reachable);
+            writeln!(text.0, "dogwatch_runtime_up{{runtime=\"{name}\"}} {up}")
+                .expect("a string takes every write");
+        }
+        if let Some(bytes) = inner.store.size_on_disk() {
+            text.metric("store_bytes", "gauge", "Bytes of the store on disk.", bytes);
+        }
+        text.metric("ready", "gauge", "Whether work is accepted.", u8::from(self.unready().is_empty()));
+        text.0
+    }
+}

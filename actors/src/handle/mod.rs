@@ -1,0 +1,347 @@
+//! What one may ask of a running supervisor: the whole API without HTTP.
+//!
+//! A [`Handle`] is cheap to clone and goes everywhere. Commands are on their way when the call is made and
+//! resolve when they are durable; dropping the future does not recall them. Reads show durable states only.
+
+mod error;
+mod events;
+mod listing;
+mod logs;
+mod metrics;
+mod types;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+
+pub use self::error::{Error, FieldError, Result};
+pub use self::metrics::Counters;
+pub use self::types::{Callback, CallbackReceipt, Command, Filter, LogQuery, Page, Submission, Submitted};
+
+use crate::clock::Clock;
+use crate::durable::batch::Terms;
+use crate::durable::host::Host;
+use crate::durable::keys;
+use crate::durable::shell;
+use crate::fleet::FleetHandle;
+use crate::id::{AttemptKey, Ids, JobId};
+use crate::job::event::{Event, Submitted as SubmittedEvent};
+use crate::job::spec::Spec;
+use crate::job::state::Job;
+use crate::job::validate::{Policy, validate};
+use crate::job::view::{HistoryEntry, JobState, JobView};
+use crate::limits::{CLIENT_KEY_CHARS_MAX, JOBS_QUEUED_MAX, WAIT_MAX};
+use crate::logs::LogStore;
+use crate::secret::Keyring;
+use crate::store::{self, KeyRange, Order, Store, codec};
+use crate::supervisor::Background;
+use crate::webhook::{self, Delivery, WebhookId, WebhookView};
+
+/// What a handle is made of.
+pub(crate) struct Inner {
+    pub(crate) jobs: Host<Job>,
+    pub(crate) webhooks: Host<Delivery>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) fleet: FleetHandle,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    pub(crate) keyring: Keyring,
+    pub(crate) policy: Policy,
+    pub(crate) logs: LogStore,
+    pub(crate) counters: Counters,
+    pub(crate) closing: AtomicBool,
+    /// Set while the jobs that were live before are brought back.
+    pub(crate) recovered: watch::Receiver<bool>,
+    /// What ends with the last handle.
+    pub(crate) background: Mutex<Option<Background>>,
+}
+
+/// A supervisor. Every clone is the same supervisor.
+#[derive(Clone)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("jobs", &self.inner.jobs).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    /// Validates, commits and queues a job. Resolves when it is durable.
+    pub async fn submit(&self, submission: impl Into<Submission>) -> Result<Submitted> {
+        let Submission { mut spec, idempotency } = submission.into();
+        self.admit()?;
+        let faults = validate(&spec, &self.inner.policy);
+        if !faults.is_empty() {
+            return Err(Error::InvalidSpec(faults));
+        }
+        let id = self.inner.ids.job_id(self.inner.clock.now());
+        let claim = idempotency.map(|(key, body)| self.claim(id, &key, &body)).transpose()?;
+        let secrets = spec.take_secrets();
+        let vault =
+            (!secrets.is_empty()).then(|| self.inner.keyring.seal(id, &secrets, self.inner.ids.as_ref()));
+        let event = Event::Submitted(Box::new(SubmittedEvent {
+            spec,
+            vault,
+            claim: claim.as_ref().map(|claim| claim.digest.clone()),
+        }));
+        let terms = Terms { claim: claim.as_ref().map(Claim::row), ..Terms::default() };
+        match self.inner.jobs.deliver(id, event, terms).await {
+            Ok(receipt) => {
+                self.inner.counters.submitted.count();
+                Ok(Submitted { job: view(receipt, id)?, replayed: false })
+            }
+            Err(shell::Error::Claimed(row)) => self.replay(claim.as_ref(), &row).await,
+            Err(error) => Err(Error::of_job(id, error)),
+        }
+    }
+
+    fn admit(&self) -> Result<()> {
+        self.inner.open()?;
+        if self.inner.fleet.snapshot().waiting >= JOBS_QUEUED_MAX {
+            return Err(Error::overloaded(format!("{JOBS_QUEUED_MAX} jobs are queued already")));
+        }
+        Ok(())
+    }
+
+    fn claim(&self, id: JobId, key: &str, body: &Value) -> Result<Claim> {
+        if key.is_empty() || key.chars().count() > CLIENT_KEY_CHARS_MAX {
+            let message = format!("an idempotency key has 1 to {CLIENT_KEY_CHARS_MAX} characters");
+            return Err(Error::InvalidSpec(vec![FieldError { pointer: String::new(), message }]));
+        }
+        let digest = hex(&self.inner.keyring.digest("idempotency-key", key.as_bytes()));
+        // The body may hold secrets, so only a keyed hash of it is stored. serde_json sorts an object's keys.
+        let fingerprint = self.inner.keyring.digest("submission", body.to_string().as_bytes());
+        Ok(Claim { id, digest, fingerprint })
+    }
+
+    /// The key was used before: the same job when the body is the same.
+    async fn replay(&self, claim: Option<&Claim>, row: &[u8]) -> Result<Submitted> {
+        let (id, fingerprint) = row.split_at_checked(16).ok_or(Error::Interrupted)?;
+        let id = JobId::from_bytes(id.try_into().map_err(|_| Error::Interrupted)?);
+        if claim.is_none_or(|claim| claim.fingerprint != *fingerprint) {
+            return Err(Error::IdempotencyMismatch(id));
+        }
+        let mut changes = self.inner.jobs.published().watch(id);
+        loop {
+            match self.job(id) {
+                // The claim is durable a moment before the job is shown.
+                Err(Error::NotFound(_)) => {}
+                job => return Ok(Submitted { job: job?, replayed: true }),
+            }
+            if tokio::time::timeout(REPLAY_PATIENCE, changes.changed()).await.is_err() {
+                return Err(Error::Interrupted);
+            }
+        }
+    }
+
+    /// One job.
+    pub fn job(&self, id: JobId) -> Result<JobView> {
+        Ok(self.state(id)?.view())
+    }
+
+    fn state(&self, id: JobId) -> Result<Arc<Job>> {
+        self.inner.jobs.published().read(id)?.ok_or(Error::NotFound(id))
+    }
+
+    /// The job when it is over, or as it is after `patience` (at most [`WAIT_MAX`]).
+    pub async fn wait(&self, id: JobId, patience: Duration) -> Result<JobView> {
+        let deadline = tokio::time::Instant::now() + patience.min(WAIT_MAX);
+        let mut changes = self.inner.jobs.published().watch(id);
+        loop {
+            let job = self.state(id)?;
+            if job.state().is_terminal() || self.inner.closing.load(Ordering::SeqCst) {
+                return Ok(job.view());
+            }
+            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
+                return self.job(id);
+            }
+        }
+    }
+
+    /// Commits a command to a job. Resolves when it is durable.
+    pub async fn command(&self, id: JobId, command: Command) -> Result<JobView> {
+        let event = match command {
+            Command::Cancel => Event::CancelRequested,
+            Command::Suspend => Event::SuspendRequested,
+            Command::Resume => Event::ResumeRequested,
+            Command::Restart => Event::RestartRequested,
+            Command::Retry => Event::RetryRequested,
+        };
+        view(self.deliver(id, event, Terms::default()).await?, id)
+    }
+
+    async fn deliver(&self, id: JobId, event: Event, terms: Terms) -> Result<shell::Receipt<Job>> {
+        self.inner.open()?;
+        let answer = self.inner.jobs.deliver(id, event, terms).await;
+        answer.map_err(|error| Error::of_job(id, error))
+    }
+
+    /// The entries of a job's history with a number greater than `after`, at most `limit`.
+    pub fn history(&self, id: JobId, after: u64, limit: usize) -> Result<Vec<HistoryEntry>> {
+        let durable = self.state(id)?.revision;
+        let range = KeyRange::prefix(keys::history::<Job>(id))
+            .after(&keys::history_entry::<Job>(id, after))
+            .before(&keys::history_entry::<Job>(id, durable + 1));
+        let rows = self.inner.store.scan(range, Order::Ascending, limit)?;
+        rows.iter().map(|(key, row)| Ok(codec::decode(key, row)?.parse(key)?)).collect()
+    }
+
+    /// Raises an event to a job from outside: recorded in its history. `completed`, `failed` and `progress`
+    /// mean what they mean in a callback of its newest attempt. With an `id` a repetition is applied once.
+    pub async fn raise(&self, id: JobId, event: Callback) -> Result<CallbackReceipt> {
+        let digest = event.id.as_ref().map(|own| digest(&["raised", own]));
+        let event = Event::EventRaised { name: event.event, data: event.data };
+        let receipt = self.deliver(id, event, Terms { digest, ..Terms::default() }).await?;
+        receipt_of(receipt, id)
+    }
+
+    /// Applies a callback of an attempt. Resolves when it is durable.
+    ///
+    /// The same one again (the same `id`; without one the same event and data) is answered the same and
+    /// changes nothing, for the life of the job.
+    pub async fn callback(
+        &self,
+        key: AttemptKey,
+        token: &str,
+        callback: Callback,
+    ) -> Result<CallbackReceipt> {
+        if !self.inner.keyring.is_callback_token(key, token) {
+            return Err(Error::BadToken);
+        }
+        let attempt = key.number.to_string();
+        let digest = match &callback.id {
+            Some(own) => digest(&["id", &attempt, own]),
+            None => digest(&["body", &attempt, &callback.event, &callback.data.to_string()]),
+        };
+        let event =
+            Event::CallbackReceived { attempt: key.number, name: callback.event, data: callback.data };
+        let receipt =
+            self.deliver(key.job, event, Terms { digest: Some(digest), ..Terms::default() }).await?;
+        self.inner.counters.callbacks.count();
+        receipt_of(receipt, key.job)
+    }
+
+    /// Deletes a job that is over, with all that was kept of it.
+    pub async fn purge(&self, id: JobId) -> Result<()> {
+        self.deliver(id, Event::PurgeRequested, Terms::default()).await.map(drop)
+    }
+
+    /// The deliveries of a job's webhooks.
+    pub fn webhooks(&self, id: JobId) -> Result<Vec<WebhookView>> {
+        let job = self.state(id)?;
+        let targets = 0..u16::try_from(job.spec.on_complete.len()).unwrap_or(u16::MAX);
+        let mut views = Vec::new();
+        for target in targets {
+            let delivery = self.inner.webhooks.published().read(WebhookId { job: id, target })?;
+            views.extend(delivery.map(|delivery| delivery.view()));
+        }
+        Ok(views)
+    }
+
+    /// Tries a parked webhook again.
+    pub async fn replay_webhook(&self, id: JobId, target: u16) -> Result<()> {
+        self.inner.open()?;
+        let delivery = WebhookId { job: id, target };
+        let answer =
+            self.inner.webhooks.deliver(delivery, webhook::Event::ReplayRequested, Terms::default()).await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(shell::Error::Missing) => Err(Error::NotFound(id)),
+            Err(shell::Error::Rejected(rejected)) => {
+                Err(Error::Conflict { state: self.state(id)?.state(), message: rejected.to_string() })
+            }
+            Err(shell::Error::Store(error)) => Err(Error::Store(error)),
+            Err(_) => Err(Error::Interrupted),
+        }
+    }
+
+    /// Why the supervisor is not ready to take work; empty when it is.
+    pub fn unready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.inner.closing.load(Ordering::SeqCst) {
+            reasons.push("shutting down".to_owned());
+        }
+        if !*self.inner.recovered.borrow() {
+            reasons.push("bringing back the jobs that were running".to_owned());
+        }
+        if let Err(error) = self.inner.store.health() {
+            reasons.push(error.to_string());
+        }
+        reasons
+    }
+
+    /// Resolves when the jobs that were live before the start are back.
+    pub async fn recovered(&self) {
+        // The sender is dropped only after it has sent.
+        let mut recovered = self.inner.recovered.clone();
+        let _seen = recovered.wait_for(|done| *done).await;
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+}
+
+impl Inner {
+    fn open(&self) -> Result<()> {
+        if self.closing.load(Ordering::SeqCst) { Err(Error::ShuttingDown) } else { Ok(()) }
+    }
+}
+
+/// How long a repeated submission waits for the first one to be shown.
+const REPLAY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A client's idempotency key, as it is stored.
+struct Claim {
+    id: JobId,
+    digest: String,
+    fingerprint: [u8; 32],
+}
+
+impl Claim {
+    fn row(&self) -> (store::Key, Vec<u8>) {
+        (keys::claim(self.digest.as_bytes()), [&self.id.as_bytes()[..], &self.fingerprint].concat())
+    }
+}
+
+fn view(receipt: shell::Receipt<Job>, id: JobId) -> Result<JobView> {
+    receipt.state.map(|job| job.view()).ok_or(Error::NotFound(id))
+}
+
+fn receipt_of(receipt: shell::Receipt<Job>, id: JobId) -> Result<CallbackReceipt> {
+    let state: JobState = receipt.state.as_ref().ok_or(Error::NotFound(id))?.state();
+    Ok(CallbackReceipt { state, duplicate: receipt.duplicate })
+}
+
+/// 16 bytes that stand for these parts, unambiguously.
+fn digest(parts: &[&str]) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize()[..16].to_vec()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl From<Spec> for Submission {
+    fn from(spec: Spec) -> Self {
+        Self { spec, idempotency: None }
+    }
+}

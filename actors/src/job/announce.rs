@@ -1,0 +1,41 @@
+//! What a finished job tells its webhooks. Pure.
+
+use serde_json::{Value, json};
+
+use super::state::Job;
+use crate::durable::Message;
+use crate::limits::WEBHOOK_OUTPUT_BYTES_MAX;
+use crate::webhook::{Announcement, Delivery, Event, WebhookId};
+
+/// One message to each webhook of a job that has just finished.
+pub(super) fn messages(job: &Job) -> Vec<Message> {
+    let Some(outcome) = job.outcome() else { return vec![] };
+    let kind = format!("dev.dogwatch.job.{}", outcome.state.name());
+    let targets = job.spec.on_complete.iter().enumerate();
+    targets
+        .filter_map(|(index, target)| {
+            let id = WebhookId { job: job.id, target: u16::try_from(index).ok()? };
+            let announcement = Announcement {
+                url: target.url.clone(),
+                vault: job.vault.clone(),
+                // The next history entry is this end: its number makes the message's id unique and repeatable.
+                message: format!("{}.{}.{index}", job.id, job.revision + 1),
+                kind: kind.clone(),
+                at: outcome.at,
+                data: summary(job),
+            };
+            Some(Message::to::<Delivery>(id, &Event::Announced(Box::new(announcement))))
+        })
+        .collect()
+}
+
+fn summary(job: &Job) -> Value {
+    let view = job.view();
+    let output = view.output.filter(|output| output.to_string().len() <= WEBHOOK_OUTPUT_BYTES_MAX);
+    json!({
+        "id": view.id, "name": view.name, "state": view.state, "cause": view.cause, "message": view.message,
+        "attempt": view.attempt, "exit_code": view.attempts.last().and_then(|attempt| attempt.exit_code),
+        "output": output, "labels": view.labels, "created_at": view.created_at, "started_at": view.started_at,
+        "finished_at": view.finished_at,
+    })
+}

@@ -1,0 +1,59 @@
+//! What a job asks of the world: imperative, keyed by the attempt, idempotent.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::spec::StopSignal;
+use crate::clock::Timestamp;
+
+/// A request to the world. Performing it twice is the same as once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Ask the fleet for room for this attempt.
+    RequestSlot {
+        /// Which attempt.
+        attempt: u32,
+        /// Since when it waits: the fleet serves in this order.
+        since: Timestamp,
+    },
+    /// Tell the fleet that the attempt will not be driven.
+    Withdraw {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// See to it that the attempt is created, started once and watched.
+    Drive {
+        /// Which attempt.
+        attempt: u32,
+        /// It was seen running: should it be absent, it has vanished, and is not to be created.
+        seen_running: bool,
+    },
+    /// Stop the attempt: signal, grace, kill.
+    Stop {
+        /// Which attempt.
+        attempt: u32,
+        /// The signal.
+        signal: StopSignal,
+        /// The time between signal and kill.
+        grace: Duration,
+    },
+    /// The attempt's end is recorded: forget and remove it.
+    Discard {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// Make the call that starts the service's work.
+    StartService {
+        /// Which attempt.
+        attempt: u32,
+        /// Where its port is.
+        address: SocketAddr,
+    },
+    /// Poll the service for progress.
+    PollService {
+        /// Which attempt.
+        attempt: u32,
+        /// Where its port is.
+        address: SocketAddr,
+    },
+}

@@ -1,0 +1,157 @@
+//! Performs a job's effects: passes them to the fleet and calls its service; translates reports into events.
+//!
+//! No business rules: every effect is one call, every report one event.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use super::effect::Effect;
+use super::event::Event;
+use super::planner::Planner;
+use super::state::Job;
+use crate::durable::Perform;
+use crate::durable::host::Host;
+use crate::durable::published::Published;
+use crate::fleet::{Drive, FleetHandle, Ledger, Report, Reports, Request, Standing};
+use crate::id::{AttemptKey, JobId};
+use crate::outbound::service::ServiceCaller;
+use crate::runtime::StartFault;
+use crate::store;
+
+/// The way back into the jobs' mailboxes; open once the host has started.
+#[derive(Debug, Default)]
+pub struct JobMail {
+    host: OnceLock<Host<Job>>,
+}
+
+impl JobMail {
+    /// Opens the way. Later calls change nothing.
+    pub fn open(&self, host: Host<Job>) {
+        drop(self.host.set(host));
+    }
+
+    fn tell(&self, job: JobId, event: Event) {
+        // Before the host has started nothing is driven, so there is nothing to report.
+        if let Some(host) = self.host.get() {
+            host.tell(job, event);
+        }
+    }
+}
+
+impl Reports for JobMail {
+    fn report(&self, key: AttemptKey, report: Report) {
+        let attempt = key.number;
+        let event = match report {
+            Report::Granted => Event::SlotGranted { attempt },
+            Report::Started(running) => Event::AttemptStarted { attempt, running },
+            Report::Exited(exit) => Event::AttemptExited { attempt, exit },
+            Report::StartFailed { fault, message } => Event::AttemptStartFailed { attempt, fault, message },
+            Report::NeverStarted => Event::AttemptNeverStarted { attempt },
+            Report::Vanished => Event::AttemptVanished { attempt },
+            Report::Trouble { message } => Event::TroubleSeen { attempt, message },
+        };
+        self.tell(key.job, event);
+    }
+}
+
+/// What the jobs say of an attempt, from their durable states.
+#[derive(Debug)]
+pub struct JobLedger(pub Arc<Published<Job>>);
+
+impl Ledger for JobLedger {
+    fn standing(&self, key: AttemptKey) -> store::Result<Standing> {
+        let job = self.0.read(key.job)?;
+        let active = job.is_some_and(|job| job.has_attempt() && job.attempt == key.number);
+        Ok(if active { Standing::Active } else { Standing::Over })
+    }
+}
+
+/// The performer.
+#[derive(Debug)]
+pub struct JobPerformer {
+    /// Who runs attempts.
+    pub fleet: FleetHandle,
+    /// Who makes their plans.
+    pub planner: Planner,
+    /// Who calls services.
+    pub caller: ServiceCaller,
+    /// Where results go.
+    pub mail: Arc<JobMail>,
+}
+
+impl Perform<Job> for JobPerformer {
+    fn perform(&self, id: JobId, job: &Job, effect: Effect) {
+        match effect {
+            Effect::RequestSlot { attempt, since } => self.fleet.request(Request {
+                key: AttemptKey::new(id, attempt),
+                runtime: job.spec.runtime_name().to_owned(),
+                resources: job.spec.resources.clone(),
+                since,
+            }),
+            Effect::Withdraw { attempt } => self.fleet.withdraw(AttemptKey::new(id, attempt)),
+            Effect::Drive { seen_running, .. } => self.drive(job, seen_running),
+            Effect::Stop { attempt, signal, grace } => {
+                self.fleet.stop(AttemptKey::new(id, attempt), signal, grace)
+            }
+            Effect::Discard { attempt } => self.fleet.discard(AttemptKey::new(id, attempt)),
+            Effect::StartService { attempt, address } => self.start_service(job, attempt, address),
+            Effect::PollService { attempt, address } => self.poll_service(job, attempt, address),
+        }
+    }
+
+    fn purged(&self, id: JobId) {
+        let logs = self.planner.logs.clone();
+        // Removing files may take a while, and nobody waits for it.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = logs.remove(id) {
+                tracing::warn!(job = %id, %error, "the logs of a purged job cannot be removed");
+            }
+        });
+    }
+}
+
+impl JobPerformer {
+    fn drive(&self, job: &Job, seen_running: bool) {
+        let phase = if seen_running { Drive::Attach } else { Drive::Start };
+        match self.planner.plan(job) {
+            Ok(plan) => self.fleet.drive(Arc::new(plan), job.spec.runtime_name().to_owned(), phase),
+            Err(error) => self.mail.tell(
+                job.id,
+                Event::AttemptStartFailed {
+                    attempt: job.attempt,
+                    fault: StartFault::Rejected,
+                    message: error.to_string(),
+                },
+            ),
+        }
+    }
+
+    fn start_service(&self, job: &Job, attempt: u32, address: SocketAddr) {
+        let Some(start) = job.spec.service.as_ref().and_then(|service| service.start.clone()) else { return };
+        let (caller, mail, id) = (self.caller.clone(), Arc::clone(&self.mail), job.id);
+        tokio::spawn(async move {
+            let key = AttemptKey::new(id, attempt).to_string();
+            let event = match caller.start(address, &start.path, &start.body, key).await {
+                Ok(answer) => Event::ServiceStarted { attempt, answer },
+                Err(error) => {
+                    Event::ServiceStartFailed { attempt, message: error.message, refused: error.refused }
+                }
+            };
+            mail.tell(id, event);
+        });
+    }
+
+    fn poll_service(&self, job: &Job, attempt: u32, address: SocketAddr) {
+        let Some(status) = job.spec.service.as_ref().and_then(|service| service.status.clone()) else {
+            return;
+        };
+        let (caller, mail, id) = (self.caller.clone(), Arc::clone(&self.mail), job.id);
+        tokio::spawn(async move {
+            let event = match caller.poll(address, &status.path).await {
+                Ok(answer) => Event::ServicePolled { attempt, answer },
+                Err(error) => Event::ServicePollFailed { attempt, message: error.message },
+            };
+            mail.tell(id, event);
+        });
+    }
+}

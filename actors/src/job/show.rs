@@ -1,0 +1,60 @@
+//! A job as its users see it. Pure.
+
+use std::collections::BTreeMap;
+
+use super::state::{Attempt, Job, Phase};
+use super::view::{AttemptView, JobView};
+use crate::durable::Machine;
+
+impl Job {
+    /// The job in the shape of the public contract.
+    pub fn view(&self) -> JobView {
+        let ending = match &self.phase {
+            Phase::Finished(outcome) => Some(&outcome.ending),
+            _ => self.attempts.iter().rev().find_map(|attempt| attempt.ending.as_ref()),
+        };
+        let trouble = self.trouble.as_ref().map(|trouble| trouble.message.clone());
+        let waiting =
+            matches!(self.phase, Phase::Queued { .. }).then(|| "waiting for a free slot".to_owned());
+        JobView {
+            id: self.id,
+            name: self.spec.name.clone(),
+            state: self.state(),
+            cause: ending.map(|ending| ending.cause),
+            message: trouble.or_else(|| ending.map(|ending| ending.message.clone())).or(waiting),
+            attempt: self.attempt,
+            attempts: self.attempts.iter().map(|attempt| self.view_attempt(attempt)).collect(),
+            progress: self.progress.clone(),
+            output: self.output.clone(),
+            labels: self.spec.labels.clone(),
+            created_at: self.created_at,
+            started_at: self.started_at,
+            finished_at: self.outcome().map(|outcome| outcome.at),
+            next_at: self.deadline(),
+            spec: self.spec.clone(),
+            links: self.links(),
+        }
+    }
+
+    fn view_attempt(&self, attempt: &Attempt) -> AttemptView {
+        AttemptView {
+            number: attempt.number,
+            runtime_id: attempt.runtime_id.clone(),
+            state: self.attempt_state(attempt),
+            exit_code: attempt.exit_code,
+            cause: attempt.ending.as_ref().map(|ending| ending.cause),
+            message: attempt.ending.as_ref().map(|ending| ending.message.clone()),
+            started_at: attempt.started_at,
+            finished_at: attempt.finished_at,
+        }
+    }
+
+    fn links(&self) -> BTreeMap<String, String> {
+        let own = format!("/v1/jobs/{}", self.id);
+        let actions = ["history", "logs", "cancel", "suspend", "resume", "restart", "retry"];
+        let mut links: BTreeMap<String, String> =
+            actions.iter().map(|action| ((*action).to_owned(), format!("{own}/{action}"))).collect();
+        links.insert("self".to_owned(), own);
+        links
+    }
+}

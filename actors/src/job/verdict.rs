@@ -1,0 +1,135 @@
+//! What the facts of an exit mean: a cause, a sentence and a hint. Pure.
+
+use super::cause::Cause;
+use super::state::Ending;
+use crate::runtime::{Exit, StartFault, Unseen};
+use crate::units::Span;
+
+/// The exit code as it is recorded: 128 + n for signal n, as shells and engines have it.
+pub(super) fn exit_code(exit: &Exit) -> Option<i32> {
+    exit.code.or(exit.signal.map(|signal| 128 + signal))
+}
+
+/// What an exit that nobody asked for means.
+pub(super) fn of_exit(exit: &Exit) -> Ending {
+    match exit.unseen {
+        Some(Unseen::HostRestart) => {
+            return Ending::new(
+                Cause::HostRestart,
+                "the host restarted while the attempt ran; it is tried again",
+            );
+        }
+        Some(Unseen::WatcherLost) => {
+            let message = "the process that watched the attempt was killed, so its exit is not known; it is tried again";
+            return Ending::new(Cause::Lost, message);
+        }
+        None => {}
+    }
+    let Some(code) = exit_code(exit) else {
+        return Ending::new(
+            Cause::Lost,
+            "the runtime does not know how the attempt ended; it is tried again",
+        );
+    };
+    if code == 0 {
+        return Ending::new(Cause::Success, "exited with code 0");
+    }
+    if exit.oom_killed {
+        let message = format!("killed for want of memory (exit code {code}); raise resources.memory");
+        return Ending::new(Cause::Oom, message);
+    }
+    let signal = exit.signal.or_else(|| (129..=192).contains(&code).then_some(code - 128));
+    match signal {
+        Some(9) => Ending::new(
+            Cause::Signal,
+            "killed by signal 9 (SIGKILL) from outside; often a want of memory: see the host's log, or raise resources.memory",
+        ),
+        Some(number) => {
+            let message = format!("ended by signal {number}{}; see its logs", signal_name(number));
+            Ending::new(Cause::Signal, message)
+        }
+        None => {
+            Ending::new(Cause::ExitCode, format!("exited with code {code}{}; see its logs", code_hint(code)))
+        }
+    }
+}
+
+fn code_hint(code: i32) -> &'static str {
+    match code {
+        126 => " (a command was not executable)",
+        127 => " (a command was not found)",
+        _ => "",
+    }
+}
+
+fn signal_name(number: i32) -> &'static str {
+    match number {
+        1 => " (SIGHUP)",
+        2 => " (SIGINT)",
+        3 => " (SIGQUIT)",
+        4 => " (SIGILL)",
+        6 => " (SIGABRT)",
+        7 => " (SIGBUS)",
+        8 => " (SIGFPE)",
+        11 => " (SIGSEGV)",
+        13 => " (SIGPIPE)",
+        15 => " (SIGTERM)",
+        _ => "",
+    }
+}
+
+/// What an attempt that cannot start means.
+pub(super) fn of_start_fault(fault: StartFault, message: &str) -> Ending {
+    let hint = match fault {
+        StartFault::ImageNotFound => "check the image's name and tag",
+        StartFault::ImageDenied => "give registry_credentials for its registry",
+        StartFault::CommandNotFound => "check entrypoint and args",
+        StartFault::CommandNotExecutable => "check its mode and architecture",
+        StartFault::WorkingDirectory => "check working_dir",
+        StartFault::Rejected => "check the spec",
+    };
+    // A runtime's own message may carry the hint already.
+    let sentence = if message.contains(';') { message.to_owned() } else { format!("{message}; {hint}") };
+    Ending::new(Cause::StartError, sentence)
+}
+
+/// An attempt that is gone without an exit.
+pub(super) fn vanished() -> Ending {
+    Ending::new(
+        Cause::Lost,
+        "the attempt was removed by somebody else, so its exit is not known; it is tried again",
+    )
+}
+
+/// A time limit that passed.
+pub(super) fn timed_out(field: &str, limit: Span) -> Ending {
+    Ending::new(
+        Cause::Timeout,
+        format!("{field} of {limit} passed; raise it, or see the logs for what it was doing"),
+    )
+}
+
+/// An exit without the callback that was to come.
+pub(super) fn without_callback(exit: &Exit) -> Ending {
+    let seen = of_exit(exit);
+    if seen.cause == Cause::Success {
+        let message = "exited with code 0 without a completed or failed callback, which `completion: callback` waits for";
+        Ending::new(Cause::CallbackFailed, message)
+    } else {
+        seen
+    }
+}
+
+/// A terminal callback.
+pub(super) fn of_callback(name: &str, data: &serde_json::Value) -> Ending {
+    if name == "completed" {
+        return Ending::new(Cause::Success, "completed by callback");
+    }
+    let said = ["message", "error", "reason"].iter().find_map(|field| data.get(field)?.as_str());
+    let said = said.or_else(|| data.as_str()).map(|text| text.chars().take(500).collect::<String>());
+    let message = match said {
+        Some(text) => format!("failed by callback: {text}"),
+        None => "failed by callback; see the job's output and logs".to_owned(),
+    };
+    Ending::new(Cause::CallbackFailed, message)
+}

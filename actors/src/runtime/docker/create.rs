@@ -1,0 +1,86 @@
+//! Creating the container of an attempt, or adopting the one that is there.
+//!
+//! Invariant: the name is the claim. Whatever a create brought — a conflict, a fault, silence — the name is
+//! looked up afterwards, and only what is found there decides (FACTS docker 2).
+
+use std::sync::Arc;
+
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::CreateContainerOptionsBuilder;
+use tokio::time::{Instant, sleep};
+
+use super::create_body::create_body;
+use super::engine::Engine;
+use super::errors::{Answer, of_start};
+use super::image_reference::Reference;
+use super::pull::{PullKey, is_present, pull};
+use super::single_flight::SingleFlight;
+use crate::id::AttemptKey;
+use crate::limits::{CLAIM_SETTLE_POLL, CLAIM_SETTLE_WAIT, ENGINE_CHANGE_TIMEOUT};
+use crate::runtime::{Error, Plan, Result, StartFault};
+
+/// Makes the attempt's container exist.
+pub(super) async fn create(engine: Arc<Engine>, pulls: Arc<SingleFlight<PullKey>>, plan: Plan) -> Result<()> {
+    if engine.find(plan.key).await?.is_some() {
+        return Ok(());
+    }
+    let rejected = |message: &str| Error::Start { fault: StartFault::Rejected, message: message.into() };
+    let image = plan.image.as_deref().ok_or_else(|| rejected("a docker job needs an image; name one"))?;
+    if plan.installation != engine.options.installation {
+        return Err(rejected("the attempt belongs to another installation than this runtime"));
+    }
+    let image = Reference::parse(image)?;
+    let body = create_body(&plan, &image, &engine.options.defaults, &engine.boot)?;
+    if !is_present(&engine, &image).await? {
+        fetch(&engine, &pulls, &image, &plan).await?;
+    }
+    match post(&engine, plan.key, body.clone()).await {
+        // The image was removed between the look and the create, or is here under another platform.
+        Err(fault) if fault.is_absent() && fault.to_string().contains("No such image") => {
+            fetch(&engine, &pulls, &image, &plan).await?;
+            settle(&engine, plan.key, post(&engine, plan.key, body).await).await
+        }
+        outcome => settle(&engine, plan.key, outcome).await,
+    }
+}
+
+async fn fetch(
+    engine: &Arc<Engine>,
+    pulls: &SingleFlight<PullKey>,
+    image: &Reference,
+    plan: &Plan,
+) -> Result<()> {
+    let login = image.login(&plan.registry_credentials).cloned();
+    let key = PullKey::new(image, login.as_ref());
+    let (engine, image) = (Arc::clone(engine), image.clone());
+    pulls.run(key, async move { pull(&engine, &image, login).await }).await
+}
+
+async fn post(engine: &Engine, key: AttemptKey, body: ContainerCreateBody) -> Answer<()> {
+    let options = CreateContainerOptionsBuilder::new().name(&engine.name(key)).build();
+    let ask = async |client: bollard::Docker| client.create_container(Some(options), body).await;
+    let created = engine.connection.call(ENGINE_CHANGE_TIMEOUT, ask).await?;
+    for warning in created.warnings {
+        tracing::debug!(attempt = %key, warning, "the engine warns about a new container");
+    }
+    Ok(())
+}
+
+/// What a create that did not simply succeed has left behind.
+async fn settle(engine: &Engine, key: AttemptKey, outcome: Answer<()>) -> Result<()> {
+    let Err(fault) = outcome else { return Ok(()) };
+    let deadline = Instant::now() + CLAIM_SETTLE_WAIT;
+    let mut found = engine.find(key).await;
+    // The engine reserves a name a moment before the container that has it can be found.
+    while fault.is_conflict() && matches!(found, Ok(None)) && Instant::now() < deadline {
+        sleep(CLAIM_SETTLE_POLL).await;
+        found = engine.find(key).await;
+    }
+    match found {
+        Ok(Some(_)) => Ok(()),
+        Err(foreign @ Error::Foreign { .. }) => Err(foreign),
+        // Nothing there, or not known: then the fault itself is what there is to say.
+        _ if fault.is_conflict() => Err(fault.not_done("claim the container's name")),
+        _ => Err(of_start(fault)),
+    }
+}

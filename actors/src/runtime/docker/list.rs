@@ -1,0 +1,57 @@
+//! Every attempt of this installation that the engine knows.
+//!
+//! Invariant: an attempt is never left out because it could not be looked at, since whoever reads the list
+//! takes what is missing for gone. One sick container must not hide the others either: what the list itself
+//! says of it is then enough, when it runs.
+
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::engine::Engine;
+use super::errors::Fault;
+use super::labels;
+use crate::clock::Timestamp;
+use crate::id::AttemptKey;
+use crate::limits::{ENGINE_INSPECTS_MAX, ENGINE_LIST_TIMEOUT};
+use crate::runtime::{Observation, Result, Running};
+
+/// The attempts, with what is known of each.
+pub(super) async fn list(engine: &Engine) -> Result<Vec<(AttemptKey, Observation)>> {
+    let installation = engine.options.installation;
+    let options =
+        ListContainersOptionsBuilder::new().all(true).filters(&labels::filter(installation)).build();
+    let ask = async |client: bollard::Docker| client.list_containers(Some(options)).await;
+    let summaries = engine.connection.call(ENGINE_LIST_TIMEOUT, ask).await.map_err(Fault::unknown)?;
+    let ours = summaries.into_iter().filter_map(|summary| {
+        let key = labels::attempt(summary.labels.as_ref(), installation)?;
+        // Labels can be copied; the name is the claim.
+        let name = format!("/{}", engine.name(key));
+        summary.names.as_ref()?.contains(&name).then_some((key, summary))
+    });
+    let looks: Vec<_> = ours.map(|(key, summary)| look(engine, key, summary)).collect();
+    let seen: Vec<Option<_>> =
+        stream::iter(looks).buffer_unordered(ENGINE_INSPECTS_MAX).try_collect().await?;
+    Ok(seen.into_iter().flatten().collect())
+}
+
+async fn look(
+    engine: &Engine,
+    key: AttemptKey,
+    summary: ContainerSummary,
+) -> Result<Option<(AttemptKey, Observation)>> {
+    match engine.observe(key).await {
+        // Removed since it was listed.
+        Ok(Observation::Absent) => Ok(None),
+        Ok(observation) => Ok(Some((key, observation))),
+        Err(error) => match (summary.state, summary.id, summary.created) {
+            (Some(ContainerSummaryStateEnum::RUNNING), Some(runtime_id), Some(created)) => {
+                tracing::warn!(attempt = %key, %error, "a running container cannot be looked at");
+                // The time of its creation stands in for that of its start, moments later.
+                let started_at = Timestamp::from_millis(created.saturating_mul(1_000));
+                Ok(Some((key, Observation::Running(Running { runtime_id, started_at, address: None }))))
+            }
+            _ => Err(error),
+        },
+    }
+}

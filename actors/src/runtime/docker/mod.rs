@@ -1,0 +1,218 @@
+//! Attempts as containers of a Docker engine (20.10 or newer), over its API.
+//!
+//! Responsible for: one container per attempt, hardened by construction (`create_body.rs`), created and
+//! started at most once (`create.rs`, `start.rs`), and an honest reading of what the engine says
+//! (`observe.rs`). Not responsible for: when any of that happens, for what an end means, and for images,
+//! networks or volumes of others.
+//!
+//! Invariants beside those of [`Runtime`]:
+//! - an engine that is down makes every call [`Error::Unavailable`](super::Error::Unavailable); when it is
+//!   back, the next call works;
+//! - nothing is touched whose name *and* labels are not ours;
+//! - every call has a deadline of its own (`limits.rs`).
+//!
+//! The client library logs whole requests and answers at `debug`, environment included: whoever installs a
+//! logger must keep the targets in [`SECRET_LOG_TARGETS`] at `info`.
+
+mod boot;
+mod bridge;
+mod command_check;
+mod connect;
+mod create;
+mod create_body;
+mod engine;
+mod errors;
+mod finish;
+mod hints;
+mod image_reference;
+mod labels;
+mod list;
+mod logs;
+mod observe;
+mod out_of_memory;
+mod pull;
+mod single_flight;
+mod start;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use super::{Health, Hint, LogLine, Observation, Plan, Result, Runtime};
+use crate::id::{AttemptKey, InstallationId};
+use crate::job::spec::StopSignal;
+use crate::limits::{
+    CONTAINER_CPU_CORES_DEFAULT, CONTAINER_MEMORY_BYTES_DEFAULT, CONTAINER_PIDS_DEFAULT, ENGINE_QUERY_TIMEOUT,
+};
+use boot::Boot;
+use connect::Connection;
+use engine::Engine;
+use errors::Fault;
+use pull::PullKey;
+use single_flight::SingleFlight;
+
+/// The name that specs use for this runtime.
+pub const NAME: &str = "docker";
+
+/// Log targets that show secrets below `info`: a subscriber must not let them through.
+pub const SECRET_LOG_TARGETS: &[&str] = &["bollard"];
+
+/// The limits of a container whose spec names none, and its way to this host.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Defaults {
+    /// CPU cores.
+    pub cpu_cores: f64,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Give containers the name `host.docker.internal` for this host: needed when the callback address uses
+    /// it and the engine does not provide it by itself.
+    pub host_gateway: bool,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            cpu_cores: CONTAINER_CPU_CORES_DEFAULT,
+            memory_bytes: CONTAINER_MEMORY_BYTES_DEFAULT,
+            pids: CONTAINER_PIDS_DEFAULT,
+            host_gateway: false,
+        }
+    }
+}
+
+/// How to use an engine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DockerOptions {
+    /// Whose containers these are.
+    pub installation: InstallationId,
+    /// The engine's address, `unix:///path` or `tcp://host:port`; default: `DOCKER_HOST`, else the default
+    /// socket.
+    pub host: Option<String>,
+    /// What the names of containers begin with.
+    pub name_prefix: String,
+    /// The limits of a container whose spec names none.
+    pub defaults: Defaults,
+}
+
+impl DockerOptions {
+    /// The default engine, for this installation.
+    pub fn new(installation: InstallationId) -> Self {
+        Self { installation, host: None, name_prefix: "dogwatch".into(), defaults: Defaults::default() }
+    }
+}
+
+/// What came of a request from inside a container to the callback address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallbackProbe {
+    /// It was answered.
+    Reached,
+    /// It was not; the text says what the container saw.
+    Unreachable(String),
+    /// It could not be tried; the text says why and what to do.
+    Untested(String),
+}
+
+/// Containers of a Docker engine.
+#[derive(Debug)]
+pub struct DockerRuntime {
+    engine: Arc<Engine>,
+    creates: SingleFlight<AttemptKey>,
+    starts: SingleFlight<AttemptKey>,
+    pulls: Arc<SingleFlight<PullKey>>,
+}
+
+impl DockerRuntime {
+    /// A runtime on the engine that `options` name. Connects when it is first used; an error means that the
+    /// address itself cannot be used.
+    pub fn connect(options: DockerOptions) -> Result<Self> {
+        let connection = Connection::new(options.host.clone()).map_err(Fault::unknown)?;
+        // The boots of another machine are unknown here.
+        let boot = if connection.is_local() { Boot::of_this_host() } else { Boot::default() };
+        let found_commands = command_check::FoundCommands::default();
+        let engine = Arc::new(Engine { options, connection, boot, found_commands });
+        Ok(Self {
+            engine,
+            creates: SingleFlight::default(),
+            starts: SingleFlight::default(),
+            pulls: Arc::default(),
+        })
+    }
+
+    /// The address by which containers on the default network reach this host.
+    pub async fn gateway(&self) -> Result<IpAddr> {
+        bridge::gateway(&self.engine).await
+    }
+
+    /// Tries from inside a short-lived container whether `url` answers. Pulls nothing: without an image that
+    /// has `wget` it cannot be tried.
+    pub async fn probe_callback(&self, url: &str) -> Result<CallbackProbe> {
+        bridge::probe(&self.engine, url).await
+    }
+}
+
+#[async_trait]
+impl Runtime for DockerRuntime {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    async fn create(&self, plan: &Plan) -> Result<()> {
+        let work = create::create(Arc::clone(&self.engine), Arc::clone(&self.pulls), plan.clone());
+        self.creates.run(plan.key, work).await
+    }
+
+    async fn start(&self, key: AttemptKey) -> Result<()> {
+        self.starts.run(key, start::start(Arc::clone(&self.engine), key)).await
+    }
+
+    async fn observe(&self, key: AttemptKey) -> Result<Observation> {
+        self.engine.observe(key).await
+    }
+
+    async fn wait(&self, key: AttemptKey, patience: Duration) {
+        finish::wait(&self.engine, key, patience).await;
+    }
+
+    async fn stop(&self, key: AttemptKey, signal: StopSignal, grace: Duration) -> Result<()> {
+        finish::stop(&self.engine, key, signal, grace).await
+    }
+
+    async fn remove(&self, key: AttemptKey) -> Result<()> {
+        finish::remove(&self.engine, key).await
+    }
+
+    async fn list(&self) -> Result<Vec<(AttemptKey, Observation)>> {
+        list::list(&self.engine).await
+    }
+
+    async fn hints(&self) -> Result<BoxStream<'static, Hint>> {
+        hints::hints(Arc::clone(&self.engine)).await
+    }
+
+    fn keeps_logs(&self) -> bool {
+        false
+    }
+
+    async fn logs(
+        &self,
+        key: AttemptKey,
+        after_nanos: Option<i128>,
+    ) -> Result<BoxStream<'static, Result<LogLine>>> {
+        logs::follow(Arc::clone(&self.engine), key, after_nanos).await
+    }
+
+    async fn health(&self) -> Result<Health> {
+        let ask = async |client: bollard::Docker| client.info().await;
+        let info = self.engine.connection.call(ENGINE_QUERY_TIMEOUT, ask).await.map_err(Fault::unknown)?;
+        let version = info.server_version.unwrap_or_else(|| "of an unknown version".into());
+        #[expect(clippy::cast_precision_loss, reason = "no machine has 2^52 cores")]
+        let cpus = info.ncpu.unwrap_or(0) as f64;
+        let memory_bytes = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
+        Ok(Health { version: format!("docker {version}"), cpus, memory_bytes })
+    }
+}

@@ -1,0 +1,329 @@
+//! An engine in memory, for tests: scripted attempts, injected faults, exact counts.
+//!
+//! It keeps the promises of every runtime (the conformance suite runs on it too) in tokio's time, so that a test with
+//! paused time runs days in milliseconds. Clones share one engine: give a clone to a second supervisor and it finds
+//! what the first one left.
+
+mod attempt;
+mod behaviour;
+mod operations;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{broadcast, watch};
+
+use self::attempt::{Attempt, Due};
+use super::{Error, Hint, Plan, Result};
+use crate::clock::Clock;
+use crate::id::AttemptKey;
+
+pub use behaviour::{Behaviour, Ending};
+
+/// Hints that a slow listener may be behind; then it is told that everything may have changed.
+const HINTS_QUEUED_MAX: usize = 256;
+
+/// The operations that a fault can be injected into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "named like the methods of the trait")]
+pub enum Operation {
+    Create,
+    Start,
+    Observe,
+    Stop,
+    Remove,
+    List,
+    Hints,
+    Logs,
+    Health,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is done, and the engine does not answer.
+    Unavailable,
+    /// Nothing is done, for a reason that passes.
+    Transient,
+    /// Nothing is done, and no answer ever comes.
+    Hang,
+    /// It is done, and the answer is lost.
+    LoseReply,
+}
+
+/// What becomes of running attempts when the engine restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// They run on.
+    Survive,
+    /// They are killed, and the engine knows it.
+    Killed,
+    /// The host restarted; nobody saw their end.
+    HostRestart,
+}
+
+/// What happened to an attempt: calls, and what they did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Calls of `create`, and how many of them made something.
+    pub creates: (u32, u32),
+    /// Calls of `start`, and how many of them set it going.
+    pub starts: (u32, u32),
+    /// Calls of `stop`, and how many found it running.
+    pub stops: (u32, u32),
+    /// Calls of `remove`, and how many of them removed something.
+    pub removes: (u32, u32),
+}
+
+/// The engine in memory.
+#[derive(Clone)]
+pub struct FakeRuntime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: String,
+    clock: Arc<dyn Clock>,
+    engine: Mutex<Engine>,
+    /// Moved on every change, for whoever waits.
+    changed: watch::Sender<()>,
+}
+
+type Chooser = Box<dyn Fn(&Plan) -> Option<Behaviour> + Send>;
+
+struct Engine {
+    usual: Behaviour,
+    chosen: HashMap<AttemptKey, Behaviour>,
+    chooser: Option<Chooser>,
+    attempts: BTreeMap<AttemptKey, Attempt>,
+    foreign: BTreeSet<AttemptKey>,
+    counts: BTreeMap<AttemptKey, Counts>,
+    faults: Vec<(Operation, Fault, u32)>,
+    down: bool,
+    hints: broadcast::Sender<Hint>,
+}
+
+impl fmt::Debug for FakeRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeRuntime").field("name", &self.inner.name).finish_non_exhaustive()
+    }
+}
+
+impl FakeRuntime {
+    /// An empty engine. Attempts exit with 0 at once, unless told otherwise.
+    pub fn new(name: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
+        let engine = Engine {
+            usual: Behaviour::exits(0, Duration::ZERO),
+            chosen: HashMap::new(),
+            chooser: None,
+            attempts: BTreeMap::new(),
+            foreign: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            faults: Vec::new(),
+            down: false,
+            hints: broadcast::channel(HINTS_QUEUED_MAX).0,
+        };
+        let (changed, _) = watch::channel(());
+        Self { inner: Arc::new(Inner { name: name.into(), clock, engine: Mutex::new(engine), changed }) }
+    }
+
+    /// What attempts created from now on do.
+    pub fn behave(&self, usual: Behaviour) {
+        self.inner.engine.lock().usual = usual;
+    }
+
+    /// What one attempt does when it is created.
+    pub fn behave_for(&self, key: AttemptKey, behaviour: Behaviour) {
+        self.inner.engine.lock().chosen.insert(key, behaviour);
+    }
+
+    /// Chooses what an attempt does by its plan; `None` means the usual.
+    pub fn behave_by(&self, chooser: impl Fn(&Plan) -> Option<Behaviour> + Send + 'static) {
+        self.inner.engine.lock().chooser = Some(Box::new(chooser));
+    }
+
+    /// Lets the next `times` calls of an operation go wrong.
+    pub fn inject(&self, operation: Operation, fault: Fault, times: u32) {
+        self.inner.engine.lock().faults.push((operation, fault, times));
+    }
+
+    /// Stops answering anything. Attempts run on.
+    pub fn go_down(&self) {
+        self.change(|engine| {
+            engine.down = true;
+            engine.hints = broadcast::channel(HINTS_QUEUED_MAX).0;
+        });
+    }
+
+    /// Answers again.
+    pub fn come_up(&self) {
+        self.change(|engine| engine.down = false);
+    }
+
+    /// Restarts the engine: streams of hints end.
+    pub fn restart(&self, fate: Fate) {
+        let now = self.inner.clock.now();
+        self.change(|engine| {
+            engine.down = false;
+            engine.hints = broadcast::channel(HINTS_QUEUED_MAX).0;
+            for attempt in engine.attempts.values_mut() {
+                match fate {
+                    Fate::Survive => {}
+                    Fate::Killed => attempt.exit(Ending::Signal(9), now),
+                    Fate::HostRestart => attempt.lose(),
+                }
+            }
+        });
+    }
+
+    /// Ends a running attempt now.
+    pub fn end(&self, key: AttemptKey, ending: Ending) {
+        let now = self.inner.clock.now();
+        self.change(|engine| {
+            if let Some(attempt) = engine.attempts.get_mut(&key) {
+                attempt.exit(ending, now);
+            }
+        });
+        self.hint(key);
+    }
+
+    /// Takes an attempt away, as somebody else may do.
+    pub fn vanish(&self, key: AttemptKey) {
+        self.change(|engine| drop(engine.attempts.remove(&key)));
+        self.hint(key);
+    }
+
+    /// Puts something foreign where this attempt would be.
+    pub fn add_foreign(&self, key: AttemptKey) {
+        self.change(|engine| engine.foreign.insert(key));
+    }
+
+    /// Whether that is still there.
+    pub fn has_foreign(&self, key: AttemptKey) -> bool {
+        self.inner.engine.lock().foreign.contains(&key)
+    }
+
+    /// What happened to an attempt, also after it was removed.
+    pub fn counts(&self, key: AttemptKey) -> Counts {
+        self.inner.engine.lock().counts.get(&key).copied().unwrap_or_default()
+    }
+
+    /// The most often that any attempt was set going: more than 1 breaks the promise.
+    pub fn starts_max(&self) -> u32 {
+        self.inner.engine.lock().counts.values().map(|counts| counts.starts.1).max().unwrap_or(0)
+    }
+
+    /// Every attempt that was ever created, by whoever.
+    pub fn ever_created(&self) -> Vec<AttemptKey> {
+        let engine = self.inner.engine.lock();
+        engine.counts.iter().filter(|(_, counts)| counts.creates.1 > 0).map(|(key, _)| *key).collect()
+    }
+
+    /// Every attempt that is there.
+    pub fn present(&self) -> Vec<AttemptKey> {
+        self.inner.engine.lock().attempts.keys().copied().collect()
+    }
+
+    /// The plan that an attempt was created from.
+    pub fn plan(&self, key: AttemptKey) -> Option<Plan> {
+        self.inner.engine.lock().attempts.get(&key).map(|attempt| attempt.plan.clone())
+    }
+
+    /// Resolves when `holds` does.
+    pub async fn until(&self, mut holds: impl FnMut(&Self) -> bool) {
+        let mut changed = self.inner.changed.subscribe();
+        while !holds(self) {
+            changed.changed().await.expect("this engine owns the sender");
+        }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Engine) -> T) -> T {
+        let changed = change(&mut self.inner.engine.lock());
+        self.inner.changed.send_replace(());
+        changed
+    }
+
+    fn hint(&self, key: AttemptKey) {
+        // Nobody listening is fine.
+        drop(self.inner.engine.lock().hints.send(Hint::Attempt(key)));
+    }
+
+    /// One operation: the next fault injected into it, or its effect, or both.
+    async fn operate<T>(
+        &self,
+        operation: Operation,
+        effect: impl FnOnce(&mut Engine) -> Result<T> + Send,
+    ) -> Result<T> {
+        // Like any engine's answer it takes a turn of the scheduler.
+        tokio::task::yield_now().await;
+        let fault = {
+            let mut engine = self.inner.engine.lock();
+            let fault = engine.next_fault(operation);
+            if engine.down { Some(Fault::Unavailable) } else { fault }
+        };
+        match fault {
+            None => self.change(effect),
+            Some(Fault::LoseReply) => self.change(effect).and_then(|_| Err(self.unavailable())),
+            Some(Fault::Unavailable) => Err(self.unavailable()),
+            Some(Fault::Transient) => Err(Error::Transient { message: "the fake has hiccups".into() }),
+            Some(Fault::Hang) => std::future::pending().await,
+        }
+    }
+
+    fn unavailable(&self) -> Error {
+        Error::Unavailable { runtime: self.inner.name.clone(), message: "the fake is out".into() }
+    }
+
+    /// Resolves when the attempt is neither created nor running.
+    async fn ended(&self, key: AttemptKey) {
+        let mut changed = self.inner.changed.subscribe();
+        loop {
+            let due = self.inner.engine.lock().attempts.get_mut(&key).map_or(Due::Over, Attempt::due);
+            let end = async {
+                match due {
+                    Due::At(at) => tokio::time::sleep_until(at).await,
+                    Due::Never | Due::Over => std::future::pending::<()>().await,
+                }
+            };
+            if due == Due::Over {
+                return;
+            }
+            tokio::select! {
+                () = end => {}
+                _ = changed.changed() => {}
+            }
+        }
+    }
+
+    /// Hints at the end of an attempt that ends by itself, as an engine's events do.
+    fn announce_end(&self, key: AttemptKey) {
+        let fake = self.clone();
+        tokio::spawn(async move {
+            fake.hint(key);
+            fake.ended(key).await;
+            fake.hint(key);
+            fake.inner.changed.send_replace(());
+        });
+    }
+}
+
+impl Engine {
+    fn next_fault(&mut self, operation: Operation) -> Option<Fault> {
+        let index = self.faults.iter().position(|(wanted, _, left)| *wanted == operation && *left > 0)?;
+        let (_, fault, left) = &mut self.faults[index];
+        *left -= 1;
+        Some(*fault)
+    }
+
+    fn behaviour(&self, plan: &Plan) -> Behaviour {
+        let chosen = self.chosen.get(&plan.key).cloned();
+        chosen.or_else(|| self.chooser.as_ref()?(plan)).unwrap_or_else(|| self.usual.clone())
+    }
+
+    fn counts(&mut self, key: AttemptKey) -> &mut Counts {
+        self.counts.entry(key).or_default()
+    }
+}

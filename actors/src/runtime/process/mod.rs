@@ -1,0 +1,365 @@
+//! Attempts as processes of this host.
+//!
+//! Responsible for: everything that [`Runtime`] promises, without an engine. Not responsible for isolation: an
+//! attempt runs as our own user and sees the host. Limits hold where control groups may be made (see
+//! [`Runtime::health`]).
+//!
+//! Each attempt has a [`Shim`], a small process that starts it, writes its log and records its end, and a
+//! directory `<dir>/<installation>/dogwatch-<job>-<attempt>/` with the records (`record.rs`). Nothing is
+//! kept in memory: what is known is read from the directory and `/proc`, so that a new supervisor knows exactly what
+//! the old one did.
+//!
+//! Invariants beyond those of the trait:
+//! - our end, orderly or not, neither stops an attempt nor loses its exit code (under systemd this needs
+//!   `KillMode=process`, or the whole unit's processes are killed with us);
+//! - a process id is believed only together with its start time and its boot;
+//! - nothing of an attempt outlives its first process, as in a container;
+//! - secrets are on the disk only between create and start, readable by our user alone.
+
+mod attempt;
+mod cgroup;
+mod control;
+mod kill;
+mod launch;
+mod proc;
+mod record;
+mod shim;
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use tokio::time::Instant;
+
+use self::attempt::{Attempt, PREFIX, Phase};
+use self::control::{Sent, StopOrder};
+use self::record::{Claim, Orders, Owner};
+use crate::id::{AttemptKey, InstallationId};
+use crate::job::spec::StopSignal;
+use crate::limits::{PROCESS_KILL_MAX, PROCESS_START_MAX};
+use crate::runtime::{Error, Health, Hint, LogLine, Observation, Plan, Result, Runtime, StartFault};
+
+pub use shim::Shim;
+
+/// How often is looked for a change that nothing announces.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// The variables of our own environment that attempts get: what programs need to run at all, and nothing that
+/// could be a secret of ours.
+const INHERITED: [&str; 10] =
+    ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
+
+/// How a [`ProcessRuntime`] is set up.
+#[derive(Debug, Clone)]
+pub struct ProcessOptions {
+    /// The folder of the attempts' directories; made when it is not there.
+    pub dir: PathBuf,
+    /// Whose attempts these are.
+    pub installation: InstallationId,
+    /// The variables of our own environment that attempts get too; the job's own win. Default: `PATH`, `HOME`
+    /// and the like, nothing that could be a secret.
+    pub inherited_env: Vec<String>,
+}
+
+impl ProcessOptions {
+    /// The defaults.
+    pub fn new(dir: impl Into<PathBuf>, installation: InstallationId) -> Self {
+        Self { dir: dir.into(), installation, inherited_env: INHERITED.map(String::from).to_vec() }
+    }
+}
+
+/// The runtime of processes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ProcessRuntime {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    options: ProcessOptions,
+    shim: Shim,
+    groups: Option<cgroup::Groups>,
+}
+
+impl ProcessRuntime {
+    /// Opens the runtime: makes its folder and clears away what a crash left half made or half removed.
+    pub fn new(options: ProcessOptions, shim: Shim) -> Result<Self> {
+        let root = open_root(&options).map_err(|error| Error::Unavailable {
+            runtime: "process".into(),
+            message: format!("{} cannot be used: {error}; check its permissions", options.dir.display()),
+        })?;
+        let groups = cgroup::Groups::detect(options.installation).ok();
+        Ok(Self { inner: Arc::new(Inner { root, options, shim, groups }) })
+    }
+
+    fn attempt(&self, key: AttemptKey) -> Attempt {
+        Attempt::new(self.inner.root.clone(), self.inner.options.installation, key)
+    }
+
+    async fn phase(&self, key: AttemptKey) -> Result<Phase> {
+        let attempt = self.attempt(key);
+        blocking(move || attempt.phase()).await
+    }
+
+    /// The phase once a shim that is just starting the attempt has reported.
+    async fn settled(&self, key: AttemptKey) -> Result<Phase> {
+        let until = Instant::now() + PROCESS_START_MAX;
+        loop {
+            match self.phase(key).await? {
+                Phase::Starting(_) if Instant::now() < until => tokio::time::sleep(LOOK_EVERY / 2).await,
+                phase => return Ok(phase),
+            }
+        }
+    }
+
+    /// Waits until the phase shows an end; false when it does not by then.
+    async fn ends_by(&self, key: AttemptKey, until: Instant) -> Result<bool> {
+        loop {
+            if !matches!(self.phase(key).await?, Phase::Starting(_) | Phase::Running(..)) {
+                return Ok(true);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            self.wait(key, left).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Runtime for ProcessRuntime {
+    fn name(&self) -> &str {
+        "process"
+    }
+
+    async fn create(&self, plan: &Plan) -> Result<()> {
+        let attempt = self.attempt(plan.key);
+        let owner =
+            Owner { installation: self.inner.options.installation, key: plan.key, port: plan.service_port };
+        let orders = self.inner.orders(plan, attempt.mark())?;
+        blocking(move || match attempt.phase()? {
+            Phase::Absent => {
+                let claimed = attempt.dir.claim(&attempt.draft(), &owner, &orders);
+                match claimed.map_err(|error| attempt.unavailable(&error))? {
+                    Claim::Won => Ok(()),
+                    // By whom? Ours is ours, however it came to be.
+                    Claim::Taken => match attempt.phase()? {
+                        Phase::Foreign => Err(foreign(&attempt)),
+                        _ => Ok(()),
+                    },
+                }
+            }
+            Phase::Foreign => Err(foreign(&attempt)),
+            _ => Ok(()),
+        })
+        .await
+    }
+
+    async fn start(&self, key: AttemptKey) -> Result<()> {
+        let attempt = self.attempt(key);
+        if matches!(self.phase(key).await?, Phase::Created) {
+            launch::launch(&self.inner.shim, &attempt).await?;
+        }
+        match self.settled(key).await? {
+            Phase::Absent => {
+                let message = format!("attempt {key} is not there to be started; create it first");
+                Err(Error::Transient { message })
+            }
+            Phase::Foreign => Err(foreign(&attempt)),
+            Phase::Created => Err(Error::Transient { message: launch::complaint(&attempt) }),
+            Phase::Starting(_) => Err(attempt.unavailable(&"its start takes too long")),
+            Phase::Running(..) => Ok(()),
+            Phase::Ended(_) | Phase::Lost(..) => self.observe(key).await.map(drop),
+        }
+    }
+
+    async fn observe(&self, key: AttemptKey) -> Result<Observation> {
+        let attempt = self.attempt(key);
+        self.settled(key).await?;
+        blocking(move || attempt.observe()).await
+    }
+
+    async fn wait(&self, key: AttemptKey, patience: Duration) {
+        let until = Instant::now().checked_add(patience);
+        let shim = loop {
+            match self.phase(key).await {
+                Ok(Phase::Starting(started) | Phase::Running(_, started, _)) => break started.shim,
+                // It may be started any moment, and end.
+                Ok(Phase::Created) | Err(_) if until.is_none_or(|until| Instant::now() < until) => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                _ => return,
+            }
+        };
+        drop(tokio::time::timeout(patience, launch::ended(&shim)).await);
+    }
+
+    async fn stop(&self, key: AttemptKey, signal: StopSignal, grace: Duration) -> Result<()> {
+        let attempt = self.attempt(key);
+        let (started, spawned) = match self.settled(key).await? {
+            Phase::Starting(started) => (started, None),
+            Phase::Running(_, started, spawned) => (started, Some(spawned)),
+            Phase::Lost(..) => return self.observe(key).await.map(drop),
+            Phase::Absent | Phase::Foreign | Phase::Created | Phase::Ended(_) => return Ok(()),
+        };
+        let grace = if signal == StopSignal::Sigkill { Duration::ZERO } else { grace };
+        let order = StopOrder { signal: signal.number(), grace };
+        let control = attempt.dir.control();
+        let sent = blocking(move || Ok(order.send(&control))).await?;
+        if matches!(sent, Ok(Sent::Yes)) {
+            let patience = grace.saturating_add(PROCESS_KILL_MAX);
+            let until = Instant::now().checked_add(patience).unwrap_or_else(|| Instant::now() + MONTH);
+            if self.ends_by(key, until).await? {
+                return Ok(());
+            }
+        }
+        // The shim does not obey: gone meanwhile, or sick. Then without it.
+        let doomed = attempt.clone();
+        blocking(move || doomed.kill(&started, spawned.as_ref()).map_err(|error| doomed.unavailable(&error)))
+            .await?;
+        match self.observe(key).await {
+            Ok(Observation::Running(_)) => Err(attempt.unavailable(&"it survives being killed")),
+            Ok(_) | Err(Error::Start { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn remove(&self, key: AttemptKey) -> Result<()> {
+        let attempt = self.attempt(key);
+        blocking(move || attempt.remove()).await
+    }
+
+    /// Leaves out what cannot be read just now, with a warning: one sick attempt must not hide all others. What is
+    /// not listed is not thereby absent; observe it.
+    async fn list(&self) -> Result<Vec<(AttemptKey, Observation)>> {
+        let runtime = self.clone();
+        let keys = blocking(move || runtime.inner.keys()).await?;
+        let mut listed = Vec::with_capacity(keys.len());
+        for key in keys {
+            match self.observe(key).await {
+                Ok(Observation::Absent) => {}
+                Ok(observation) => listed.push((key, observation)),
+                // It exists, and never ran.
+                Err(Error::Start { .. }) => listed.push((key, Observation::Created)),
+                Err(error) => tracing::warn!(attempt = %key, %error, "an attempt cannot be observed"),
+            }
+        }
+        Ok(listed)
+    }
+
+    /// There are none to give: [`Runtime::wait`] is exact here.
+    async fn hints(&self) -> Result<BoxStream<'static, Hint>> {
+        Ok(stream::pending().boxed())
+    }
+
+    fn keeps_logs(&self) -> bool {
+        true
+    }
+
+    async fn logs(
+        &self,
+        key: AttemptKey,
+        _after_nanos: Option<i128>,
+    ) -> Result<BoxStream<'static, Result<LogLine>>> {
+        let message = format!("the log of attempt {key} is in its file; read it there");
+        Err(Error::Transient { message })
+    }
+
+    async fn health(&self) -> Result<Health> {
+        let kernel = rustix::system::uname();
+        let memory = rustix::system::sysinfo();
+        let enforced = self.inner.groups.as_ref().map(cgroup::Groups::enforced).unwrap_or_default();
+        let limits = if enforced.is_empty() {
+            "limits of cpu, memory and pids are not enforced: no control group may be made here".to_owned()
+        } else {
+            format!("limits enforced: {}", enforced.join(", "))
+        };
+        Ok(Health {
+            version: format!("Linux {} ({limits})", kernel.release().to_string_lossy()),
+            cpus: std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64),
+            memory_bytes: u64::from(memory.mem_unit).saturating_mul(memory.totalram),
+        })
+    }
+}
+
+/// Longer than anybody waits, short enough to be added to any time.
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+impl Inner {
+    /// What the shim is to do for a plan.
+    fn orders(&self, plan: &Plan, mark: String) -> Result<Orders> {
+        let rejected = |message: &str| Error::Start { fault: StartFault::Rejected, message: message.into() };
+        if plan.image.is_some() {
+            return Err(rejected(
+                "the process runtime runs no images; choose another runtime, or drop `image`",
+            ));
+        }
+        let argv: Vec<String> = plan.entrypoint.iter().chain(&plan.args).cloned().collect();
+        if argv.is_empty() {
+            return Err(rejected("there is no command; give `entrypoint` or `args`"));
+        }
+        let absolute = |path: &Path| {
+            std::path::absolute(path)
+                .map_err(|_| rejected("a relative path cannot be resolved: the current directory is gone"))
+        };
+        let mut env: BTreeMap<String, String> = BTreeMap::new();
+        for name in &self.options.inherited_env {
+            env.extend(std::env::var(name).ok().map(|value| (name.clone(), value)));
+        }
+        env.extend(plan.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())));
+        env.extend(plan.service_port.map(|port| ("PORT".to_owned(), port.to_string())));
+        env.insert(kill::MARK.to_owned(), mark);
+        let groups = self.groups.as_ref();
+        Ok(Orders {
+            argv,
+            env,
+            working_dir: absolute(Path::new(plan.working_dir.as_deref().unwrap_or(".")))?,
+            log_path: absolute(&plan.log_path)?,
+            limits: groups.and_then(|groups| groups.orders(&plan.key.name(PREFIX), &plan.resources)),
+        })
+    }
+
+    fn keys(&self) -> Result<Vec<AttemptKey>> {
+        let names = || -> io::Result<Vec<AttemptKey>> {
+            let mut keys = Vec::new();
+            for entry in fs::read_dir(&self.root)? {
+                keys.extend(entry?.file_name().to_str().and_then(|name| AttemptKey::from_name(PREFIX, name)));
+            }
+            Ok(keys)
+        };
+        names().map_err(|error| Error::Unavailable { runtime: "process".into(), message: error.to_string() })
+    }
+}
+
+fn open_root(options: &ProcessOptions) -> io::Result<PathBuf> {
+    let root = std::path::absolute(&options.dir)?.join(options.installation.to_string());
+    DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
+    for entry in fs::read_dir(&root)? {
+        let entry = entry?;
+        // Only what `Attempt::draft` names; it holds secrets perhaps.
+        if entry.file_name().to_string_lossy().starts_with(&format!(".{PREFIX}-")) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(root)
+}
+
+fn foreign(attempt: &Attempt) -> Error {
+    Error::Foreign { name: attempt.dir.path().display().to_string() }
+}
+
+/// Runs blocking work beside the actors' threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(Error::Unavailable { runtime: "process".into(), message: format!("interrupted: {error}") })
+    })
+}

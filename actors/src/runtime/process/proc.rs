@@ -1,0 +1,151 @@
+//! What `/proc` knows of processes: who is who, who is alive, who descends from whom.
+//!
+//! A process is named by its id *and* its start time *and* the boot, because ids are used again.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// One process, for ever: an id that is used again has another start time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    /// Its id.
+    pub(super) pid: i32,
+    /// When it started, in clock ticks since the boot.
+    pub(super) start_ticks: u64,
+    /// The boot it belongs to.
+    pub(super) boot: String,
+}
+
+impl Identity {
+    /// The process that has this id now; `None` when there is none.
+    pub(super) fn of(pid: i32) -> io::Result<Option<Self>> {
+        let Some(stat) = stat(pid)? else { return Ok(None) };
+        Ok(Some(Self { pid, start_ticks: stat.start_ticks, boot: boot_id()? }))
+    }
+
+    /// Whether it runs. A zombie does not: it has ended and waits for its parent.
+    pub(super) fn is_alive(&self) -> io::Result<bool> {
+        if self.boot != boot_id()? {
+            return Ok(false);
+        }
+        Ok(stat(self.pid)?.is_some_and(|stat| stat.start_ticks == self.start_ticks && stat.runs()))
+    }
+}
+
+/// What one line of `/proc/<pid>/stat` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) pid: i32,
+    pub(super) state: u8,
+    pub(super) parent: i32,
+    pub(super) group: i32,
+    pub(super) start_ticks: u64,
+}
+
+impl Stat {
+    /// Whether it has not ended yet.
+    pub(super) const fn runs(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+/// The boot that this is.
+pub(super) fn boot_id() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
+}
+
+/// What is known of a process; `None` when there is none of that id.
+pub(super) fn stat(pid: i32) -> io::Result<Option<Stat>> {
+    match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(line) => parse_stat(&line)
+            .map(Some)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is odd"))),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Every process there is; those that end meanwhile are left out.
+pub(super) fn all() -> io::Result<Vec<Stat>> {
+    let mut stats = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
+            stats.extend(stat(pid)?);
+        }
+    }
+    Ok(stats)
+}
+
+/// The running ones among `all` that descend from `root`, without itself.
+pub(super) fn descendants(all: &[Stat], root: i32) -> Vec<Stat> {
+    let mut found: Vec<Stat> = Vec::new();
+    let mut parents = vec![root];
+    while let Some(parent) = parents.pop() {
+        for child in all.iter().filter(|stat| stat.parent == parent && stat.pid != root) {
+            parents.push(child.pid);
+            found.push(*child);
+        }
+    }
+    found.retain(Stat::runs);
+    found
+}
+
+/// Whether a process was given this entry (`NAME=value`) of the environment. False when it cannot be read:
+/// it is gone, or somebody else's.
+pub(super) fn has_environment(pid: i32, entry: &str) -> bool {
+    fs::read(Path::new("/proc").join(pid.to_string()).join("environ"))
+        .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|found| found == entry.as_bytes()))
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+/// The name in brackets may hold anything, brackets and spaces too; the fields behind the last one do not.
+fn parse_stat(line: &[u8]) -> Option<Stat> {
+    let open = line.iter().position(|byte| *byte == b'(')?;
+    let close = line.iter().rposition(|byte| *byte == b')')?;
+    let pid = std::str::from_utf8(&line[..open]).ok()?.trim().parse().ok()?;
+    let fields: Vec<&str> = std::str::from_utf8(&line[close + 1..]).ok()?.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index)?.parse::<i32>().ok();
+    Some(Stat {
+        pid,
+        state: *fields.first()?.as_bytes().first()?,
+        parent: number(1)?,
+        group: number(2)?,
+        start_ticks: fields.get(19)?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_does_not_confuse() {
+        let line = b"42 (a) Z 9 (b) S 7 8 9 0 -1 4194304 98 0 0 0 1 2 3 4 20 0 1 0 188872 3133440 382 1\n";
+        let stat = parse_stat(line).unwrap();
+        assert_eq!(stat, Stat { pid: 42, state: b'S', parent: 7, group: 8, start_ticks: 188_872 });
+    }
+
+    #[test]
+    fn this_process_is_alive_and_one_with_another_start_is_not() {
+        let me = Identity::of(i32::try_from(std::process::id()).unwrap()).unwrap().unwrap();
+        assert!(me.is_alive().unwrap());
+        assert!(!Identity { start_ticks: me.start_ticks + 1, ..me.clone() }.is_alive().unwrap());
+        assert!(!Identity { boot: "another".into(), ..me }.is_alive().unwrap());
+    }
+
+    #[test]
+    fn descendants_are_found_at_any_depth() {
+        let stat = |pid, parent, state| Stat { pid, state, parent, group: 1, start_ticks: 1 };
+        let all = [stat(5, 4, b'S'), stat(2, 1, b'S'), stat(4, 2, b'Z'), stat(3, 9, b'S')];
+        let found: Vec<i32> = descendants(&all, 2).iter().map(|stat| stat.pid).collect();
+        assert_eq!(found, [5]);
+    }
+}

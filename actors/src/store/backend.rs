@@ -1,0 +1,62 @@
+//! What a database must offer so that the committer can make a store of it.
+//!
+//! Not responsible for preconditions, sequence numbers, order or acknowledgement: those are written once, in
+//! `sequence.rs` and `committer.rs`.
+//!
+//! Invariants: one thread writes, many read; [`Backend::write`] is atomic also across a crash; after an error
+//! of `write` or [`Backend::sync`] neither is called again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+
+use super::{Error, Key, KeyRange, Order, Result, Rows};
+
+/// The outcome of a group of batches: what each key is afterwards, `None` for "does not exist".
+pub(super) type Changes = BTreeMap<Key, Option<Vec<u8>>>;
+
+/// Reading rows as they are now.
+pub(super) trait Read {
+    /// The value of `key`.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// At most `limit` rows of `range` in this order. The caller has checked that `range` is not inverted.
+    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Rows>;
+}
+
+/// A database with atomic writes.
+pub(super) trait Backend: Read + Send + Sync + fmt::Debug + 'static {
+    /// Applies all changes or none. They need not be durable yet.
+    fn write(&self, changes: Changes) -> Result<()>;
+
+    /// Makes everything written so far durable: it survives the loss of power.
+    fn sync(&self) -> Result<()>;
+
+    /// Bytes on disk, where that is known.
+    fn size_on_disk(&self) -> Option<u64>;
+
+    /// Releases the files; what is asked afterwards answers [`Error::Closed`].
+    fn close(&self);
+}
+
+/// Tells a full disk, which an operator can mend, from a broken one.
+pub(super) fn io_failure(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full(error.to_string().into()),
+        _ => Error::Failed(error.to_string().into()),
+    }
+}
+
+impl Read for BTreeMap<Key, Vec<u8>> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(Self::get(self, key).cloned())
+    }
+
+    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Rows> {
+        let rows = self.range::<[u8], _>(range.bounds()).map(|(key, value)| (key.clone(), value.clone()));
+        Ok(match order {
+            Order::Ascending => rows.take(limit).collect(),
+            Order::Descending => rows.rev().take(limit).collect(),
+        })
+    }
+}

@@ -1,0 +1,278 @@
+//! A store in memory for tests and simulations: commits are applied and answered at the time of the call, on
+//! the caller's thread, so that a simulation in virtual time is deterministic.
+//!
+//! Responsible for the same preconditions, numbers and scans as the real stores (it shares `sequence.rs`) and
+//! for failing as they fail, at a chosen commit. Not responsible for durability beyond the process.
+//!
+//! Invariant: `durable` is what a restart would find; a commit that was answered `Ok` is in it.
+
+use std::collections::BTreeMap;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{self, BoxFuture};
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use super::backend::{Changes, Read as _};
+use super::sequence::{self, Sequence};
+use super::{Batch, Committed, Error, Key, KeyRange, Order, Result, Rows, Store};
+
+/// What happens at a chosen commit. After each of them the store needs [`MemoryStore::crash`].
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// The commit and all later ones answer this error. A restart does not find it.
+    Fail(Error),
+    /// The commit and all later ones answer this error. A restart finds the commit all the same, as it may
+    /// when a disk fails after the data reached it.
+    FailButKeep(Error),
+    /// From this commit on nothing is answered and nothing becomes durable: the moment before power is lost.
+    Freeze,
+    /// This commit becomes durable, but it and all later ones are never answered: the process dies between
+    /// the sync and the answer.
+    KeepThenFreeze,
+}
+
+/// A store in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+    appended: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    live: BTreeMap<Key, Vec<u8>>,
+    durable: BTreeMap<Key, Vec<u8>>,
+    sequence: Sequence,
+    /// Batches that were applied, whether they were answered or not.
+    commits: u64,
+    fault: Option<(u64, Fault)>,
+    failure: Option<Error>,
+    /// The answers that a frozen store owes; `None` while it is not frozen.
+    owed: Option<Vec<oneshot::Sender<Result<Committed>>>>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::with_rows(BTreeMap::new())
+    }
+
+    fn with_rows(rows: BTreeMap<Key, Vec<u8>>) -> Self {
+        let sequence = Sequence::recover(&rows).expect("the rows were written by a store like this one");
+        let state = State {
+            live: rows.clone(),
+            durable: rows,
+            sequence,
+            commits: 0,
+            fault: None,
+            failure: None,
+            owed: None,
+        };
+        Self { state: Mutex::new(state), appended: watch::Sender::new(sequence.last()) }
+    }
+
+    /// Lets `fault` happen at the `nth` commit from now, counted from 1. Rejected batches do not count.
+    pub fn inject(&self, nth: u64, fault: Fault) {
+        let mut state = self.state.lock();
+        let at = state.commits + nth;
+        state.fault = Some((at, fault));
+    }
+
+    /// The commits that this store applied since it was opened.
+    pub fn commits(&self) -> u64 {
+        self.state.lock().commits
+    }
+
+    /// What a restart finds: a new store with what is durable. This one is closed: what a dead process still
+    /// holds writes nothing more, and unanswered commits answer [`Error::Closed`].
+    pub fn crash(&self) -> Self {
+        let mut state = self.state.lock();
+        state.failure = Some(Error::Closed);
+        state.owed = None;
+        Self::with_rows(state.durable.clone())
+    }
+
+    fn readable(&self) -> Result<parking_lot::MutexGuard<'_, State>> {
+        let state = self.state.lock();
+        match state.failure {
+            Some(Error::Closed) => Err(Error::Closed),
+            _ => Ok(state),
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    /// Applies `batch`; the answer is missing when the store is frozen.
+    fn commit(&mut self, batch: Batch) -> Result<Option<Committed>> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let mut changes = Changes::new();
+        let committed = match self.sequence.stage(batch, &mut changes, &self.live) {
+            Ok(committed) => committed,
+            // A rejection, too, is told only after what it saw is durable: in a frozen store never.
+            Err(_) if self.owed.is_some() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if changes.is_empty() {
+            return Ok(self.owed.is_none().then_some(committed));
+        }
+        self.sequence.seal(&mut changes);
+        self.commits += 1;
+        match self.fault.take_if(|(at, _)| *at == self.commits).map(|(_, fault)| fault) {
+            Some(Fault::Fail(error)) => {
+                self.failure = Some(error.clone());
+                return Err(error);
+            }
+            Some(Fault::FailButKeep(error)) => {
+                apply(&mut self.durable, changes);
+                self.failure = Some(error.clone());
+                return Err(error);
+            }
+            Some(Fault::Freeze) => self.owed = Some(Vec::new()),
+            Some(Fault::KeepThenFreeze) => {
+                apply(&mut self.durable, changes.clone());
+                self.owed = Some(Vec::new());
+            }
+            None if self.owed.is_none() => apply(&mut self.durable, changes.clone()),
+            None => {}
+        }
+        apply(&mut self.live, changes);
+        Ok(self.owed.is_none().then_some(committed))
+    }
+}
+
+impl Store for MemoryStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let state = self.readable()?;
+        if sequence::is_visible(key) { Ok(state.live.get(key).cloned()) } else { Ok(None) }
+    }
+
+    fn scan(&self, range: KeyRange, order: Order, limit: usize) -> Result<Rows> {
+        let state = self.readable()?;
+        let range = sequence::visible(range);
+        if range.is_empty() { Ok(Rows::new()) } else { state.live.scan(&range, order, limit) }
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Committed>> {
+        let mut state = self.state.lock();
+        let result = state.commit(batch);
+        let last = state.sequence.last();
+        match result {
+            Ok(Some(committed)) => {
+                self.appended.send_if_modified(|known| std::mem::replace(known, last) != last);
+                future::ready(Ok(committed)).boxed()
+            }
+            Ok(None) => {
+                let (answer, answered) = oneshot::channel();
+                state.owed.get_or_insert_default().push(answer);
+                answered.map(|answer| answer.unwrap_or(Err(Error::Closed))).boxed()
+            }
+            Err(error) => future::ready(Err(error)).boxed(),
+        }
+    }
+
+    fn appended(&self) -> watch::Receiver<u64> {
+        self.appended.subscribe()
+    }
+
+    fn health(&self) -> Result<()> {
+        self.state.lock().failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn size_on_disk(&self) -> Option<u64> {
+        None
+    }
+
+    fn close(&self) {
+        let mut state = self.state.lock();
+        state.failure = Some(Error::Closed);
+        state.owed = None;
+    }
+}
+
+fn apply(rows: &mut BTreeMap<Key, Vec<u8>>, changes: Changes) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => rows.insert(key, value),
+            None => rows.remove(&key),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &str) -> Batch {
+        let mut batch = Batch::new();
+        batch.put(key, key).append(super::super::Log::Events, key);
+        batch
+    }
+
+    /// The answer, when it is there at once.
+    fn commit(store: &MemoryStore, key: &str) -> Option<Result<Committed>> {
+        store.commit(put(key)).now_or_never()
+    }
+
+    #[test]
+    fn a_crash_keeps_what_was_answered_and_nothing_after_the_freeze() {
+        let store = MemoryStore::new();
+        commit(&store, "a").unwrap().unwrap();
+        store.inject(1, Fault::Freeze);
+        let frozen = store.commit(put("b"));
+        assert!(commit(&store, "c").is_none());
+        assert_eq!(store.get(b"b").unwrap().as_deref(), Some(&b"b"[..]), "the running process sees it");
+        assert_eq!(*store.appended().borrow(), 1, "but nobody is told that it is durable");
+        let after = store.crash();
+        assert!(matches!(frozen.now_or_never(), Some(Err(Error::Closed))));
+        assert!(matches!(commit(&store, "d"), Some(Err(Error::Closed))));
+        assert!(after.get(b"a").unwrap().is_some());
+        assert!(after.get(b"b").unwrap().is_none() && after.get(b"c").unwrap().is_none());
+        assert_eq!(commit(&after, "b").unwrap().unwrap(), Committed { first_seq: 2 });
+    }
+
+    #[test]
+    fn a_commit_may_be_durable_though_nobody_was_told() {
+        for fault in [Fault::KeepThenFreeze, Fault::FailButKeep(Error::Failed("eio".into()))] {
+            let store = MemoryStore::new();
+            store.inject(1, fault);
+            assert!(!matches!(commit(&store, "a"), Some(Ok(_))));
+            assert!(!matches!(commit(&store, "b"), Some(Ok(_))));
+            let after = store.crash();
+            assert!(after.get(b"a").unwrap().is_some());
+            assert!(after.get(b"b").unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn a_failure_is_sticky_until_the_restart() {
+        let store = MemoryStore::new();
+        store.inject(2, Fault::Fail(Error::Full("enospc".into())));
+        commit(&store, "a").unwrap().unwrap();
+        for key in ["b", "c"] {
+            assert!(matches!(commit(&store, key), Some(Err(Error::Full(_)))));
+        }
+        assert!(matches!(store.health(), Err(Error::Full(_))));
+        let after = store.crash();
+        after.health().unwrap();
+        assert!(after.get(b"a").unwrap().is_some() && after.get(b"b").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_rejection_in_a_frozen_store_is_never_told() {
+        let store = MemoryStore::new();
+        store.inject(1, Fault::Freeze);
+        assert!(commit(&store, "a").is_none());
+        let mut again = Batch::new();
+        again.require(super::super::Precondition::Absent(b"a".to_vec())).put("a", "other");
+        assert!(store.commit(again).now_or_never().is_none());
+    }
+}

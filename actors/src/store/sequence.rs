@@ -1,0 +1,154 @@
+//! Turns batches, one after the other, into the changes of one atomic write: checks what they require and
+//! numbers what they append.
+//!
+//! Not responsible for durability or threads. Every implementation of the store shares this file, so that
+//! preconditions and numbers mean the same everywhere.
+//!
+//! Invariants:
+//! - a batch sees all batches before it, also those of the same group that are not written yet;
+//! - a rejected batch leaves no trace, not even a used number;
+//! - a number is never given twice: the highest one given is stored with every group, so that it survives
+//!   the deletion of the rows that carried it.
+
+use super::backend::{Changes, Read};
+use super::{Batch, Committed, Error, Key, KeyRange, Log, Op, Order, Precondition, Result};
+use crate::limits;
+
+/// Keys that begin with this byte belong to the store itself: no batch may name them, no scan shows them.
+const RESERVED: u8 = 0;
+
+/// Where the progress of the sequence is kept: two numbers of 8 bytes, big-endian.
+const PROGRESS_KEY: &[u8] = b"\0sequence";
+
+/// How far the store has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sequence {
+    /// The number that the next append gets.
+    next: u64,
+    /// The groups of batches written so far.
+    groups: u64,
+}
+
+impl Sequence {
+    /// Reads how far a store has come, from what it keeps about itself and from its logs: whichever is
+    /// further.
+    pub(super) fn recover(rows: &impl Read) -> Result<Self> {
+        let (mut last, groups) = match rows.get(PROGRESS_KEY)? {
+            None => (0, 0),
+            Some(bytes) => decode_progress(&bytes)?,
+        };
+        for log in [Log::Events, Log::Outbox] {
+            if let Some((key, _)) = rows.scan(&KeyRange::log(log), Order::Descending, 1)?.first() {
+                let seq = log.seq(key).ok_or_else(|| {
+                    Error::Corrupt(
+                        format!("the key {} is in a log but has no number", key.escape_ascii()).into(),
+                    )
+                })?;
+                last = last.max(seq);
+            }
+        }
+        Ok(Self { next: last + 1, groups })
+    }
+
+    /// The highest number given so far; 0 when there is none.
+    pub(super) const fn last(self) -> u64 {
+        self.next - 1
+    }
+
+    /// The groups of batches written so far.
+    pub(super) const fn groups(self) -> u64 {
+        self.groups
+    }
+
+    /// Adds what `batch` does to `changes`, when what it requires holds in `rows` overlaid with `changes`.
+    pub(super) fn stage(
+        &mut self,
+        batch: Batch,
+        changes: &mut Changes,
+        rows: &impl Read,
+    ) -> Result<Committed> {
+        for op in &batch.ops {
+            if let Op::Put { key, .. } | Op::Delete { key } = op {
+                check_key(key)?;
+                self.check_log_row(key)?;
+            }
+        }
+        for precondition in batch.preconditions {
+            check(precondition, changes, rows)?;
+        }
+        let first_seq = self.next;
+        for op in batch.ops {
+            match op {
+                Op::Put { key, value } => changes.insert(key, Some(value)),
+                Op::Delete { key } => changes.insert(key, None),
+                Op::Append { log, value } => {
+                    let seq = self.next;
+                    self.next += 1;
+                    changes.insert(log.key(seq), Some(value))
+                }
+            };
+        }
+        Ok(Committed { first_seq })
+    }
+
+    /// A row of a log can be replaced or removed, but only [`Op::Append`] makes one: any other key among them
+    /// would be taken for the end of the log.
+    fn check_log_row(self, key: &Key) -> Result<()> {
+        let mut logs = [Log::Events, Log::Outbox].into_iter();
+        let Some(log) = logs.find(|log| KeyRange::log(*log).contains(key)) else { return Ok(()) };
+        if log.seq(key).is_some_and(|seq| seq < self.next) { Ok(()) } else { Err(invalid(key)) }
+    }
+
+    /// Completes the changes of one group with the progress of the sequence.
+    pub(super) fn seal(&mut self, changes: &mut Changes) {
+        self.groups += 1;
+        let mut progress = self.last().to_be_bytes().to_vec();
+        progress.extend_from_slice(&self.groups.to_be_bytes());
+        changes.insert(PROGRESS_KEY.to_vec(), Some(progress));
+    }
+}
+
+/// Cuts the store's own keys off a range that a caller asks for.
+pub(super) fn visible(mut range: KeyRange) -> KeyRange {
+    let first = [RESERVED + 1];
+    if range.from.as_slice() < first.as_slice() {
+        range.from = first.to_vec();
+    }
+    range
+}
+
+/// Whether a caller may read this key.
+pub(super) fn is_visible(key: &[u8]) -> bool {
+    key.first().is_some_and(|first| *first != RESERVED)
+}
+
+fn check_key(key: &Key) -> Result<()> {
+    if is_visible(key) && key.len() <= limits::STORE_KEY_BYTES_MAX {
+        return Ok(());
+    }
+    Err(invalid(key))
+}
+
+fn invalid(key: &[u8]) -> Error {
+    Error::InvalidKey { key: key.iter().copied().take(limits::STORE_KEY_BYTES_MAX).collect() }
+}
+
+fn check(precondition: Precondition, changes: &Changes, rows: &impl Read) -> Result<()> {
+    let (key, wanted) = match precondition {
+        Precondition::Absent(key) => (key, false),
+        Precondition::Present(key) => (key, true),
+    };
+    check_key(&key)?;
+    let existing = match changes.get(&key) {
+        Some(staged) => staged.clone(),
+        None => rows.get(&key)?,
+    };
+    if existing.is_some() == wanted { Ok(()) } else { Err(Error::Precondition { key, existing }) }
+}
+
+fn decode_progress(bytes: &[u8]) -> Result<(u64, u64)> {
+    let damaged = || Error::Corrupt("the record of the store's own progress has the wrong length".into());
+    let (last, groups) = bytes.split_first_chunk::<8>().ok_or_else(damaged)?;
+    let groups: [u8; 8] = groups.try_into().map_err(|_| damaged())?;
+    Ok((u64::from_be_bytes(*last), u64::from_be_bytes(groups)))
+}

@@ -1,0 +1,278 @@
+//! The default database: sled 0.34, one tree, one atomic sled batch per group, made durable by a sync of our
+//! own.
+//!
+//! Not responsible for large values (`sled/large.rs` cuts them up) nor for finding rows that damage took
+//! (`sled/tally.rs` and `mark.rs`).
+//!
+//! What sled does not do, and this file therefore does:
+//! - its `flush` ends in `sync_file_range`, which survives the death of the process but not the loss of power:
+//!   after it we sync the data of `<dir>/db` through a descriptor of our own (a sync is per file, not per
+//!   descriptor);
+//! - it never syncs the files and directory entries that it creates: `open` does, once;
+//! - items over a quarter of a segment go to files of their own (`blobs/`), which sled neither syncs nor
+//!   misses after a crash: the limits below keep every item smaller, and a blob that appears all the same is
+//!   synced before the log that points to it;
+//! - it panics on some kinds of damage: a panic is answered as an error;
+//! - it holds the lock on its file a little longer than the `Db`: closing waits for the lock.
+
+mod large;
+mod tally;
+
+use std::fmt;
+use std::fs::{self, File};
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use rustix::fs::{FlockOperation, flock};
+
+use self::large::Stored;
+use self::tally::Tally;
+use super::backend::{Backend, Changes, Read, io_failure};
+use super::files;
+use super::{Error, KeyRange, Order, Result, Rows};
+use crate::limits;
+
+/// Bytes of a segment of sled's log. Four times sled's default, so that its threshold for blobs (a quarter of
+/// a segment) stays above every node that the limits allow.
+const SEGMENT_BYTES: usize = 2 * 1024 * 1024;
+
+/// sled splits a leaf above 16 items; a merge with a small neighbour can add three.
+const LEAF_ITEMS_MAX: usize = 20;
+
+/// sled splits an index node above 256 items; a merge can add 63.
+const INDEX_ITEMS_MAX: usize = 320;
+
+/// More than sled adds to a key and a value, or to a key and a pointer, in a node.
+const ITEM_OVERHEAD_BYTES: usize = 32;
+
+const _: () = {
+    let blob_threshold = SEGMENT_BYTES / 4 - 64;
+    let item = limits::STORE_KEY_BYTES_MAX + ITEM_OVERHEAD_BYTES;
+    assert!(LEAF_ITEMS_MAX * (item + large::INLINE_BYTES_MAX) < blob_threshold, "a leaf would become a blob");
+    assert!(INDEX_ITEMS_MAX * item < blob_threshold, "an index node would become a blob");
+};
+
+/// How long closing waits for sled's background work to let go of the lock, and how often it looks.
+const UNLOCK_WAIT: Duration = Duration::from_secs(5);
+const UNLOCK_POLL: Duration = Duration::from_millis(1);
+
+/// An open sled database.
+pub(super) struct Sled {
+    path: PathBuf,
+    /// Our own descriptor of the file that holds sled's log.
+    log: File,
+    /// `None` once closed.
+    db: RwLock<Option<Open>>,
+}
+
+struct Open {
+    db: ::sled::Db,
+    large: large::Ids,
+    /// What is in the database; only the committer changes it.
+    tally: Mutex<Tally>,
+}
+
+impl Sled {
+    /// Opens or creates the database in `path`.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let config = ::sled::Config::new()
+            .path(path)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(limits::STORE_CACHE_BYTES)
+            // Every group is flushed by the committer; sled's own flusher would only log its failures.
+            .flush_every_ms(None);
+        let db = guarded(|| config.open()).map_err(|error| match error {
+            Error::Failed(text) if text.contains("could not acquire lock") => {
+                Error::Locked { path: path.display().to_string() }
+            }
+            other => other,
+        })?;
+        let log = File::options()
+            .read(true)
+            .write(true)
+            .open(path.join("db"))
+            .map_err(|error| io_failure(&error))?;
+        let (large, tally) = (large::Ids::recover(&db)?, Tally::verify(&db)?);
+        let open = Open { db, large, tally: Mutex::new(tally) };
+        Ok(Self { path: path.to_owned(), log, db: RwLock::new(Some(open)) })
+    }
+
+    fn with<T>(&self, run: impl FnOnce(&Open) -> Result<T>) -> Result<T> {
+        let open = self.db.read();
+        run(open.as_ref().ok_or(Error::Closed)?)
+    }
+
+    /// Syncs the files in `blobs/`. There should be none; see [`SEGMENT_BYTES`].
+    fn sync_blobs(&self) -> Result<()> {
+        let blobs = self.path.join("blobs");
+        let mut entries = fs::read_dir(&blobs).map_err(|error| io_failure(&error))?;
+        if entries.next().is_none() {
+            return Ok(());
+        }
+        tracing::warn!(path = %blobs.display(), "sled wrote a blob although every item should be small enough");
+        files::sync_tree(&blobs)
+    }
+
+    /// Waits until sled's lock on the file is gone, so that whoever opens the directory next gets it.
+    fn await_unlock(&self) {
+        let deadline = tokio::time::Instant::now() + UNLOCK_WAIT;
+        while flock(&self.log, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if tokio::time::Instant::now() > deadline {
+                tracing::warn!(path = %self.path.display(), "sled still holds its lock after closing");
+                return;
+            }
+            thread::sleep(UNLOCK_POLL);
+        }
+        if let Err(error) = flock(&self.log, FlockOperation::Unlock) {
+            tracing::warn!(%error, path = %self.path.display(), "the lock of the closed store stays");
+        }
+    }
+}
+
+impl Read for Sled {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.with(|open| large::get(&open.db, key))
+    }
+
+    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Rows> {
+        let (from, to) = range.bounds();
+        let (from, to): (Bound<&[u8]>, Bound<&[u8]>) = (from, to);
+        self.with(|open| {
+            let mut rows = Rows::new();
+            let mut iter = open.db.range::<&[u8], _>((from, to));
+            while rows.len() < limit {
+                let next = guarded(|| {
+                    match order {
+                        Order::Ascending => iter.next(),
+                        Order::Descending => iter.next_back(),
+                    }
+                    .transpose()
+                })?;
+                let Some((key, stored)) = next else { break };
+                if let Some(value) = large::value(&open.db, &key, Stored::decode(&key, &stored)?)? {
+                    rows.push((key.to_vec(), value));
+                }
+            }
+            Ok(rows)
+        })
+    }
+}
+
+impl Backend for Sled {
+    fn write(&self, changes: Changes) -> Result<()> {
+        self.with(|open| {
+            let batch = large::batch(&open.db, &open.large, &mut open.tally.lock(), changes)?;
+            guarded(|| open.db.apply_batch(batch))
+        })
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.sync_blobs()?;
+        self.with(|open| guarded(|| open.db.flush()))?;
+        self.log.sync_data().map_err(|error| io_failure(&error))
+    }
+
+    fn size_on_disk(&self) -> Option<u64> {
+        self.with(|open| guarded(|| open.db.size_on_disk())).ok()
+    }
+
+    fn close(&self) {
+        let Some(open) = self.db.write().take() else { return };
+        drop(open);
+        self.await_unlock();
+    }
+}
+
+impl Drop for Sled {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Sled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sled").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Runs a call into sled, and answers its panic as damage.
+fn guarded<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(answer) => answer.map_err(failure),
+        Err(_) => Err(Error::Corrupt(
+            "sled panicked, which it does when it meets damage it did not expect; see the log for its words, \
+             and restore the data directory from a backup"
+                .into(),
+        )),
+    }
+}
+
+fn failure(error: ::sled::Error) -> Error {
+    match error {
+        ::sled::Error::Io(error) => io_failure(&error),
+        ::sled::Error::Corruption { .. } => Error::Corrupt(error.to_string().into()),
+        other => Error::Failed(other.to_string().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(number: usize, bytes: usize) -> (Vec<u8>, Option<Vec<u8>>) {
+        let mut key = format!("{number:06}").into_bytes();
+        key.resize(limits::STORE_KEY_BYTES_MAX, b'k');
+        (key, Some(vec![number as u8; bytes]))
+    }
+
+    #[test]
+    fn no_item_becomes_a_blob_at_the_largest_keys_and_values() {
+        let dir = tempfile::tempdir().unwrap();
+        let sled = Sled::open(dir.path()).unwrap();
+        for round in 0..4 {
+            for start in (0..1_200).step_by(100) {
+                let bytes = if round == 3 { large::INLINE_BYTES_MAX * 2 } else { large::INLINE_BYTES_MAX };
+                sled.write((start..start + 100).map(|number| row(number * 7_919 % 1_200, bytes)).collect())
+                    .unwrap();
+                sled.sync().unwrap();
+                assert_eq!(fs::read_dir(dir.path().join("blobs")).unwrap().count(), 0);
+            }
+            // Removing most rows merges nodes.
+            sled.write((0..1_200).filter(|number| number % 9 > 1).map(|n| (row(n, 0).0, None)).collect())
+                .unwrap();
+            sled.sync().unwrap();
+            assert_eq!(fs::read_dir(dir.path().join("blobs")).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn rows_that_vanish_or_change_are_noticed_at_opening() {
+        type Harm = fn(&::sled::Db);
+        let harms: [(&str, Harm); 4] = [
+            ("a row vanishes", |db| drop(db.remove(row(3, 0).0).unwrap())),
+            ("a row changes", |db| drop(db.insert(row(3, 0).0, vec![0, 9]).unwrap())),
+            ("a chunk vanishes", |db| {
+                drop(db.scan_prefix(b"\0chunk/").keys().next().unwrap().map(|key| db.remove(key)))
+            }),
+            ("the tally vanishes", |db| drop(db.remove(b"\0tally").unwrap())),
+        ];
+        for (what, harm) in harms {
+            let dir = tempfile::tempdir().unwrap();
+            let sled = Sled::open(dir.path()).unwrap();
+            sled.write((0..10).map(|number| row(number, 10)).chain([row(10, 100_000)]).collect()).unwrap();
+            sled.sync().unwrap();
+            sled.close();
+            drop(Sled::open(dir.path()).unwrap());
+            let sled = Sled::open(dir.path()).unwrap();
+            harm(&sled.db.read().as_ref().unwrap().db);
+            sled.sync().unwrap();
+            sled.close();
+            let refused = Sled::open(dir.path());
+            assert!(matches!(refused, Err(Error::Corrupt(_))), "{what}: {refused:?}");
+        }
+    }
+}

@@ -1,0 +1,540 @@
+//! Puts the parts together: store, shell, fleet, performers, background work, recovery.
+//!
+//! Not responsible for: HTTP, configuration, the data directory. Holds no global: several supervisors live in
+//! one process.
+//!
+//! The order of a start matters: first the attempts that may be running are driven again, so that the fleet
+//! knows what is taken; then everything else that must be in memory is brought back; timers and messages
+//! begin when the hosts are there. Requests are taken from the beginning: they meet durable state either way.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix::{Arbiter, ArbiterHandle};
+use futures_util::FutureExt as _;
+use futures_util::future::{AbortHandle, Abortable};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::clock::{Clock, SystemClock};
+use crate::durable::host::{Dispatch, Host, Shared};
+use crate::durable::outbox::Outbox;
+use crate::durable::published::Published;
+use crate::durable::timers::{Router, Timers};
+use crate::durable::{Machine, Perform, keys};
+use crate::fleet::{self, Budget, Fleet, LogSinks};
+use crate::handle::{Counters, Handle, Inner};
+use crate::id::{Ids, InstallationId, RandomIds};
+use crate::job::machine::index_by_state;
+use crate::job::performer::{JobLedger, JobMail, JobPerformer};
+use crate::job::planner::Planner;
+use crate::job::state::Job;
+use crate::job::validate::Policy;
+use crate::job::view::JobState;
+use crate::limits::{EVENTS_KEPT_MAX, SHUTDOWN_PATIENCE};
+use crate::logs::LogStore;
+use crate::outbound;
+use crate::outbound::guard::Guard;
+use crate::runtime::Runtime;
+use crate::secret::Keyring;
+use crate::store::{Batch, KeyRange, Log, Order, Store};
+use crate::supervise::{Intensity, panic_text};
+use crate::webhook::{Delivery, WebhookPerformer};
+
+/// Why a supervisor cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The store is missing.
+    #[error("a supervisor needs a store; give one with Builder::store")]
+    NoStore,
+    /// No runtime was given.
+    #[error("a supervisor needs at least one runtime; give one with Builder::runtime")]
+    NoRuntime,
+    /// Two runtimes have the same name.
+    #[error("there are two runtimes called {0}; each name may be given once")]
+    SameName(String),
+    /// It was called outside of an actix system.
+    #[error(
+        "a supervisor starts inside an actix system; use #[actix_web::main] or actix::System::new().block_on"
+    )]
+    NoSystem,
+    /// The client for outgoing requests cannot be made.
+    #[error("outgoing requests cannot be made: {0}")]
+    Outbound(#[from] outbound::Error),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+}
+
+/// Builds a supervisor. Only the store, a runtime, the logs' directory and the keyring have no default.
+pub struct Builder {
+    store: Option<Arc<dyn Store>>,
+    runtimes: Vec<Arc<dyn Runtime>>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    keyring: Keyring,
+    installation: InstallationId,
+    logs_dir: PathBuf,
+    callback_urls: BTreeMap<String, String>,
+    budget: Budget,
+    policy: Policy,
+    guard: Guard,
+    threads: usize,
+    intensity: Intensity,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("runtimes", &self.runtimes).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Where everything is stored.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Something attempts can run on; may be given several times, under different names.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Arc<dyn Runtime>) -> Self {
+        self.runtimes.push(runtime);
+        self
+    }
+
+    /// Where the time comes from. Default: the system's clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Where ids and nonces come from. Default: the system's random source.
+    #[must_use]
+    pub fn ids(mut self, ids: Arc<dyn Ids>) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// The key of this installation's secrets and callback tokens. It must be the same at every start on the
+    /// same store. Default: a random one, which suits only a store that does not outlive the process.
+    #[must_use]
+    pub fn keyring(mut self, keyring: Keyring) -> Self {
+        self.keyring = keyring;
+        self
+    }
+
+    /// Whose attempts these are; must be the same at every start on the same store. Default: random.
+    #[must_use]
+    pub fn installation(mut self, installation: InstallationId) -> Self {
+        self.installation = installation;
+        self
+    }
+
+    /// The directory of the attempts' logs. Default: `dogwatch-logs` in the system's temporary directory.
+    #[must_use]
+    pub fn logs_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.logs_dir = dir.into();
+        self
+    }
+
+    /// The base address of the callback routes as attempts on `runtime` see it, such as
+    /// `http://172.17.0.1:7071`. Without one, its attempts find no `DOGWATCH_CALLBACK_URL`.
+    #[must_use]
+    pub fn callback_url(mut self, runtime: impl Into<String>, base: impl Into<String>) -> Self {
+        self.callback_urls.insert(runtime.into(), base.into().trim_end_matches('/').to_owned());
+        self
+    }
+
+    /// What all attempts together may use. Default: see [`Budget`].
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// The weakest security profile that a container may ask for.
+    #[must_use]
+    pub fn weakest_security_profile(mut self, profile: crate::job::spec::SecurityProfile) -> Self {
+        self.policy.weakest_security_profile = profile;
+        self
+    }
+
+    /// Where webhooks may go. Default: public addresses only.
+    #[must_use]
+    pub fn webhook_guard(mut self, guard: Guard) -> Self {
+        self.policy.webhook_private_networks = guard.allow_private;
+        self.guard = guard;
+        self
+    }
+
+    /// On how many threads of their own the jobs' actors live; 0 keeps everything on the caller's thread, as
+    /// a simulation under virtual time wants it. Default: the number of cores.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// How often an actor may panic before its job is quarantined.
+    #[must_use]
+    pub fn intensity(mut self, intensity: Intensity) -> Self {
+        self.intensity = intensity;
+        self
+    }
+
+    /// Starts it. Resolves when requests can be taken; what was live before is brought back meanwhile (see
+    /// [`Handle::recovered`]).
+    pub async fn start(self) -> Result<Supervisor, StartError> {
+        actix::System::try_current().ok_or(StartError::NoSystem)?;
+        let store = self.store.clone().ok_or(StartError::NoStore)?;
+        let policy = self.checked_policy()?;
+        let outbound = outbound::Clients::new(self.guard.clone())?;
+        let arbiters: Vec<Arbiter> = (0..self.threads).map(|_| Arbiter::new()).collect();
+        let own: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
+        let home = own.first().cloned().unwrap_or_else(Arbiter::current);
+
+        let (timers, outbox) = (Arc::new(Timers::default()), Arc::new(Outbox::default()));
+        let shop = Workshop {
+            store: &store,
+            clock: &self.clock,
+            timers: &timers,
+            outbox: &outbox,
+            intensity: self.intensity,
+        };
+        let (jobs_seen, webhooks_seen) = (shop.published::<Job>(), shop.published::<Delivery>());
+        let (logs, mail) = (LogStore::new(&self.logs_dir), Arc::new(JobMail::default()));
+        let fleet = Fleet::start(
+            fleet::Options {
+                runtimes: self.runtimes.clone(),
+                budget: self.budget,
+                reports: Arc::<JobMail>::clone(&mail),
+                ledger: Arc::new(JobLedger(Arc::clone(&jobs_seen))),
+                logs: Arc::new(logs.clone()) as Arc<dyn LogSinks>,
+                clock: Arc::clone(&self.clock),
+            },
+            Some(&home),
+        );
+        let planner = Planner {
+            keyring: self.keyring.clone(),
+            installation: self.installation,
+            logs: logs.clone(),
+            callback_urls: self.callback_urls.clone(),
+        };
+        let performer = JobPerformer {
+            fleet: fleet.clone(),
+            planner,
+            caller: outbound.services,
+            mail: Arc::clone(&mail),
+        };
+        let poster = WebhookPerformer::new(
+            outbound.webhooks,
+            self.keyring.clone(),
+            Arc::clone(&self.clock),
+            format!("urn:dogwatch:{}", self.installation),
+        );
+        let jobs = Host::start(shop.shared(jobs_seen, Arc::new(performer)), &own).await;
+        let webhooks = Host::start(shop.shared(webhooks_seen, Arc::new(poster.clone())), &own).await;
+        mail.open(jobs.clone());
+        poster.open(webhooks.clone());
+
+        let (recovery_done, recovered) = watch::channel(false);
+        let inner = Inner {
+            jobs: jobs.clone(),
+            webhooks: webhooks.clone(),
+            store: Arc::clone(&store),
+            fleet: fleet.clone(),
+            clock: Arc::clone(&self.clock),
+            ids: self.ids,
+            keyring: self.keyring,
+            policy,
+            logs,
+            counters: Counters::default(),
+            closing: AtomicBool::new(false),
+            recovered,
+            background: Mutex::new(None),
+        };
+        let handle = Handle::new(Arc::new(inner));
+        let router: Arc<Router> = Arc::new(HashMap::from([
+            (Job::KIND, Arc::new(jobs) as Arc<dyn Dispatch>),
+            (Delivery::KIND, Arc::new(webhooks) as Arc<dyn Dispatch>),
+        ]));
+        let mut tasks = Tasks { home, aborts: vec![] };
+        let start = Recovery { store: Arc::clone(&store), router: Arc::clone(&router), done: recovery_done };
+        tasks.once(start.run());
+        let (clock, timer_store, timer_router) = (self.clock, Arc::clone(&store), Arc::clone(&router));
+        tasks.forever("timers", move || {
+            Arc::clone(&timers).run(Arc::clone(&timer_store), Arc::clone(&clock), Arc::clone(&timer_router))
+        });
+        let outbox_store = Arc::clone(&store);
+        tasks.forever("outbox", move || {
+            Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
+        });
+        tasks.forever("trimming", move || trim_events(Arc::clone(&store)));
+        *handle.inner().background.lock() = Some(Background { tasks, arbiters });
+        Ok(Supervisor { handle })
+    }
+
+    fn checked_policy(&self) -> Result<Policy, StartError> {
+        let mut names: Vec<String> = self.runtimes.iter().map(|runtime| runtime.name().to_owned()).collect();
+        names.sort();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(StartError::SameName(pair[0].clone()));
+        }
+        if names.is_empty() {
+            return Err(StartError::NoRuntime);
+        }
+        Ok(Policy { runtimes: names, ..self.policy.clone() })
+    }
+}
+
+/// What the shared parts of all hosts are made of.
+struct Workshop<'a> {
+    store: &'a Arc<dyn Store>,
+    clock: &'a Arc<dyn Clock>,
+    timers: &'a Arc<Timers>,
+    outbox: &'a Arc<Outbox>,
+    intensity: Intensity,
+}
+
+impl Workshop<'_> {
+    fn published<M: Machine>(&self) -> Arc<Published<M>> {
+        Arc::new(Published::new(Arc::clone(self.store)))
+    }
+
+    fn shared<M: Machine>(
+        &self,
+        published: Arc<Published<M>>,
+        performer: Arc<dyn Perform<M> + Send + Sync>,
+    ) -> Shared<M> {
+        Shared {
+            store: Arc::clone(self.store),
+            clock: Arc::clone(self.clock),
+            published,
+            timers: Arc::clone(self.timers),
+            outbox: Arc::clone(self.outbox),
+            performer,
+            intensity: self.intensity,
+        }
+    }
+}
+
+/// A running supervisor: what [`Builder::start`] gives.
+///
+/// Its background work goes on for as long as this or any [`Handle`] is there; then it ends, and every attempt
+/// is left running.
+#[derive(Debug)]
+pub struct Supervisor {
+    handle: Handle,
+}
+
+impl Supervisor {
+    /// Begins to build one.
+    pub fn builder() -> Builder {
+        let mut key = [0; 32];
+        RandomIds.random(&mut key);
+        Builder {
+            store: None,
+            runtimes: vec![],
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(RandomIds),
+            keyring: Keyring::new(key),
+            installation: RandomIds.installation_id(),
+            logs_dir: std::env::temp_dir().join("dogwatch-logs"),
+            callback_urls: BTreeMap::new(),
+            budget: Budget::default(),
+            policy: Policy::default(),
+            guard: Guard::default(),
+            threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            intensity: Intensity::default(),
+        }
+    }
+
+    /// What one asks of it.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// See [`Handle::shutdown`].
+    pub async fn shutdown(self) {
+        self.handle.shutdown().await;
+    }
+}
+
+impl Handle {
+    /// Takes no more work, waits for what is being committed, leaves every attempt running, closes the store.
+    /// Once is enough; afterwards every request is refused.
+    pub async fn shutdown(&self) {
+        let inner = self.inner();
+        inner.closing.store(true, Ordering::SeqCst);
+        let Some(background) = inner.background.lock().take() else { return };
+        inner.fleet.shutdown();
+        let settled = async {
+            while inner.jobs.in_flight() > 0 || inner.webhooks.in_flight() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(SHUTDOWN_PATIENCE, settled).await.is_err() {
+            tracing::warn!(
+                "some requests were still being committed at the shutdown; repeat them after the start"
+            );
+        }
+        background.end().await;
+        let store = Arc::clone(&inner.store);
+        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+            tracing::error!("closing the store panicked; what was acknowledged is durable all the same");
+        }
+    }
+}
+
+/// The threads of a supervisor and the work they do besides hosting actors. Both end when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Background {
+    tasks: Tasks,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Background {
+    /// Ends it and waits for the threads.
+    async fn end(mut self) {
+        self.tasks.abort();
+        for arbiter in std::mem::take(&mut self.arbiters) {
+            arbiter.stop();
+            // A panic of the thread itself was reported by whoever panicked.
+            drop(tokio::task::spawn_blocking(move || arbiter.join()).await);
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.tasks.abort();
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+    }
+}
+
+/// The background work.
+#[derive(Debug)]
+struct Tasks {
+    home: ArbiterHandle,
+    aborts: Vec<AbortHandle>,
+}
+
+impl Tasks {
+    fn once(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        let (abort, registration) = AbortHandle::new_pair();
+        self.aborts.push(abort);
+        let work = Abortable::new(work, registration).map(drop);
+        assert!(self.home.spawn(work), "the arbiter outlives the start");
+    }
+
+    /// Runs `work` for ever: a panic is reported and the work begun anew.
+    fn forever<F: Future<Output = ()> + Send>(
+        &mut self,
+        name: &'static str,
+        work: impl Fn() -> F + Send + 'static,
+    ) where
+        F: 'static,
+    {
+        self.once(async move {
+            loop {
+                if let Err(panic) = AssertUnwindSafe(work()).catch_unwind().await {
+                    tracing::error!(name, cause = %panic_text(panic.as_ref()), "background work panicked and is begun anew");
+                }
+                tokio::time::sleep(BEGIN_ANEW_AFTER).await;
+            }
+        });
+    }
+}
+
+impl Tasks {
+    fn abort(&self) {
+        for abort in &self.aborts {
+            abort.abort();
+        }
+    }
+}
+
+/// The pause before background work that panicked is begun anew.
+const BEGIN_ANEW_AFTER: Duration = Duration::from_millis(100);
+
+/// Machines roused at the same time.
+const ROUSED_AT_ONCE: usize = 1_024;
+
+/// Brings back what was live.
+struct Recovery {
+    store: Arc<dyn Store>,
+    router: Arc<Router>,
+    done: watch::Sender<bool>,
+}
+
+impl Recovery {
+    async fn run(self) {
+        let may_run = [JobState::Stopping, JobState::Running, JobState::Starting];
+        for state in may_run {
+            self.rouse(Job::KIND, keys::listed(Job::KIND, &index_by_state(state.name()))).await;
+        }
+        for kind in self.router.keys().copied() {
+            self.rouse(kind, keys::all_live(kind)).await;
+        }
+        self.done.send_replace(true);
+    }
+
+    async fn rouse(&self, kind: &'static str, prefix: Vec<u8>) {
+        let Some(host) = self.router.get(kind) else { return };
+        let mut range = KeyRange::prefix(prefix.clone());
+        loop {
+            let rows = match self.store.scan(range.clone(), Order::Ascending, ROUSED_AT_ONCE) {
+                Ok(rows) => rows,
+                Err(error) => return tracing::error!(kind, %error, "what was live cannot be read"),
+            };
+            let Some((last, _)) = rows.last() else { return };
+            range = range.after(last);
+            let roused = rows.iter().map(|(key, _)| host.rouse(&key[prefix.len()..]));
+            futures_util::future::join_all(roused).await;
+        }
+    }
+}
+
+/// How often the events log is trimmed.
+const TRIM_EVERY: Duration = Duration::from_secs(60);
+
+/// Rows trimmed in one batch.
+const TRIM_PAGE: usize = 10_000;
+
+/// Drops the oldest events beyond [`EVENTS_KEPT_MAX`], for ever.
+async fn trim_events(store: Arc<dyn Store>) {
+    loop {
+        tokio::time::sleep(TRIM_EVERY).await;
+        let Some(keep_from) = store.appended().borrow().checked_sub(EVENTS_KEPT_MAX) else { continue };
+        let range = KeyRange { from: Log::Events.key(0), to: Some(Log::Events.key(keep_from)) };
+        loop {
+            let rows = match store.scan(range.clone(), Order::Ascending, TRIM_PAGE) {
+                Ok(rows) if rows.is_empty() => break,
+                Ok(rows) => rows,
+                Err(error) => {
+                    tracing::error!(%error, "old events cannot be read");
+                    break;
+                }
+            };
+            let mut batch = Batch::new();
+            for (key, _) in rows {
+                batch.delete(key);
+            }
+            if let Err(error) = store.commit(batch).await {
+                tracing::error!(%error, "old events cannot be dropped");
+                break;
+            }
+        }
+    }
+}

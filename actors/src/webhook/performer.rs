@@ -1,0 +1,96 @@
+//! Makes the requests of deliveries and reports what came of them.
+
+use std::sync::{Arc, OnceLock};
+
+use super::state::{Announcement, Delivery, Event, Post, WebhookId};
+use crate::clock::Clock;
+use crate::durable::Perform;
+use crate::durable::host::Host;
+use crate::outbound::cloudevent::{CloudEvent, DataContentType, SpecVersion};
+use crate::outbound::webhook::{Request, WebhookSender};
+use crate::secret::{Keyring, Secret};
+
+/// The performer.
+#[derive(Clone)]
+pub struct WebhookPerformer {
+    sender: WebhookSender,
+    keyring: Keyring,
+    clock: Arc<dyn Clock>,
+    source: String,
+    host: Arc<OnceLock<Host<Delivery>>>,
+}
+
+impl std::fmt::Debug for WebhookPerformer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebhookPerformer").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl WebhookPerformer {
+    /// A performer; `source` names this installation in the events' envelope.
+    pub fn new(sender: WebhookSender, keyring: Keyring, clock: Arc<dyn Clock>, source: String) -> Self {
+        Self { sender, keyring, clock, source, host: Arc::default() }
+    }
+
+    /// Opens the way back into the deliveries' mailboxes. Later calls change nothing.
+    pub fn open(&self, host: Host<Delivery>) {
+        drop(self.host.set(host));
+    }
+
+    fn tell(&self, id: WebhookId, event: Event) {
+        if let Some(host) = self.host.get() {
+            host.tell(id, event);
+        }
+    }
+
+    async fn post(&self, id: WebhookId, announcement: Announcement) -> Event {
+        let message = announcement.message.clone();
+        let failed =
+            |reason: String, permanent| Event::Failed { message: message.clone(), reason, permanent };
+        let secret = match self.secret(id, &announcement) {
+            Ok(secret) => secret,
+            Err(error) => return failed(error.to_string(), true),
+        };
+        let event = CloudEvent {
+            specversion: SpecVersion::V1,
+            id: announcement.message.clone(),
+            source: self.source.clone(),
+            kind: announcement.kind,
+            subject: Some(id.job.to_string()),
+            time: announcement.at,
+            datacontenttype: DataContentType::Json,
+            data: announcement.data,
+        };
+        let request = Request {
+            url: announcement.url,
+            id: announcement.message,
+            timestamp: self.clock.now(),
+            body: event.to_body(),
+            secret,
+        };
+        match self.sender.post(request).await {
+            Ok(status) => Event::Delivered { message, status },
+            Err(error) => failed(error.to_string(), error.is_permanent()),
+        }
+    }
+
+    fn secret(
+        &self,
+        id: WebhookId,
+        announcement: &Announcement,
+    ) -> Result<Option<Secret>, crate::secret::OpenError> {
+        let Some(vault) = &announcement.vault else { return Ok(None) };
+        let mut secrets = self.keyring.open(id.job, vault)?;
+        Ok(secrets.remove(&format!("webhook/{}", id.target)))
+    }
+}
+
+impl Perform<Delivery> for WebhookPerformer {
+    fn perform(&self, id: WebhookId, _: &Delivery, Post(announcement): Post) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            let event = this.post(id, announcement).await;
+            this.tell(id, event);
+        });
+    }
+}

@@ -1,0 +1,81 @@
+//! The job of the demonstration: works in small steps, reports progress, and completes by callback.
+//!
+//! It does what any job would do with `curl`: it takes the address and the token from its environment. A
+//! report that does not arrive is dropped; the end is told until somebody says that it was heard.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::Error;
+use super::exit::Exit;
+use crate::limits::{
+    CLIENT_CONNECT_TIMEOUT, CLIENT_RECONNECT_EVERY, DEMO_CALLBACK_MAX, DEMO_STEP, DEMO_STEPS,
+};
+
+/// The arguments of the worker.
+#[derive(Debug, Args)]
+pub struct DemoWorkerArgs {
+    /// A file to which each start and step is added, so that the demonstration can count them
+    pub ledger: PathBuf,
+}
+
+pub(super) async fn run(args: &DemoWorkerArgs) -> Result<Exit, Error> {
+    let caller = Caller::from_environment()?;
+    let mut ledger = std::fs::OpenOptions::new().create(true).append(true).open(&args.ledger)?;
+    writeln!(ledger, "start {}", std::process::id())?;
+    for step in 1..=DEMO_STEPS {
+        sleep(DEMO_STEP).await;
+        writeln!(ledger, "step {step}")?;
+        println!("step {step} of {DEMO_STEPS}");
+        let percent = step * 100 / DEMO_STEPS;
+        let heard = caller.call(&json!({"event": "progress", "data": {"percent": percent}})).await;
+        if !heard {
+            println!("nobody hears me; going on");
+        }
+    }
+    let done = json!({"event": "completed", "id": "done", "data": {"steps": DEMO_STEPS}});
+    let deadline = Instant::now() + DEMO_CALLBACK_MAX;
+    while !caller.call(&done).await {
+        if Instant::now() >= deadline {
+            return Err(Error::Demo("nobody heard that the job is done".to_owned()));
+        }
+        sleep(CLIENT_RECONNECT_EVERY).await;
+    }
+    Ok(Exit::OK)
+}
+
+struct Caller {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl Caller {
+    fn from_environment() -> Result<Self, Error> {
+        let variable = |name: &str| {
+            std::env::var(name)
+                .map_err(|_| Error::Usage(format!("{name} is not set: this runs as a job only")))
+        };
+        crate::client::install_tls();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(CLIENT_CONNECT_TIMEOUT)
+            .build()
+            .map_err(|error| Error::Demo(error.to_string()))?;
+        Ok(Self {
+            http,
+            url: variable("DOGWATCH_CALLBACK_URL")?,
+            token: variable("DOGWATCH_CALLBACK_TOKEN")?,
+        })
+    }
+
+    /// Makes a callback; tells whether it was heard.
+    async fn call(&self, body: &Value) -> bool {
+        let request = self.http.post(&self.url).bearer_auth(&self.token).json(body);
+        request.send().await.is_ok_and(|answer| answer.status().is_success())
+    }
+}

@@ -1,0 +1,217 @@
+//! The sections of the configuration, one struct per component, with the built-in defaults.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use dogwatch_actors::job::spec::SecurityProfile;
+use dogwatch_actors::units::{Size, Span};
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The server itself.
+    pub server: Server,
+    /// The listener for callbacks.
+    pub callback: Callback,
+    /// The durable store.
+    pub store: Store,
+    /// What attempts may use together.
+    pub fleet: Fleet,
+    /// The docker runtime.
+    pub docker: Docker,
+    /// The process runtime.
+    pub process: Process,
+    /// What jobs may ask for.
+    pub security: Security,
+    /// Outgoing webhooks.
+    pub webhooks: Webhooks,
+    /// The server's own log.
+    pub log: Log,
+}
+
+/// The server itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Where everything durable is kept; `None`: the default of the user.
+    pub data_dir: Option<PathBuf>,
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Whether the API may listen on an address that other machines reach.
+    pub allow_remote: bool,
+    /// The threads that jobs are spread over; `None`: one per core.
+    pub threads: Option<usize>,
+    /// Which runtimes are offered.
+    pub runtime: RuntimeChoice,
+    /// The file with the 32-byte key for secrets; `None`: the service credential or the data directory.
+    pub secrets_key_file: Option<PathBuf>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            data_dir: None,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)),
+            allow_remote: false,
+            threads: None,
+            runtime: RuntimeChoice::Auto,
+            secrets_key_file: None,
+        }
+    }
+}
+
+/// Which runtimes are offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuntimeChoice {
+    /// Processes, and containers whenever an engine answers.
+    #[default]
+    Auto,
+    /// Containers only.
+    Docker,
+    /// Processes only.
+    Process,
+}
+
+/// The listener for callbacks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Callback {
+    /// Where it listens for attempts on this machine. Outside the range of ephemeral ports, so that no
+    /// outgoing connection can hold it while the server is being restarted.
+    pub listen: SocketAddr,
+    /// Whether it also listens on the address by which containers reach this host.
+    pub containers: bool,
+    /// The base URL that containers are told; `None`: found out from the engine.
+    pub docker_url: Option<String>,
+}
+
+impl Default for Callback {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7071)), containers: true, docker_url: None }
+    }
+}
+
+/// The durable store.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// Which database.
+    pub engine: StoreEngine,
+}
+
+/// The databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreEngine {
+    /// sled: the faster one.
+    #[default]
+    Sled,
+    /// redb: the more careful one.
+    Redb,
+}
+
+/// What attempts may use together.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fleet {
+    /// Attempts at once; `None`: only cores and memory decide.
+    pub attempts_max: Option<usize>,
+    /// Cores; `None`: those of the machine.
+    pub cpus: Option<f64>,
+    /// Memory; `None`: that of the machine.
+    pub memory: Option<Size>,
+}
+
+/// The docker runtime.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Docker {
+    /// The engine's socket; `None`: `DOCKER_HOST`, else `/var/run/docker.sock`.
+    pub socket: Option<PathBuf>,
+    /// What the names of our containers begin with.
+    pub prefix: String,
+    /// Cores of a container that asks for none.
+    pub cpu: f64,
+    /// Memory of a container that asks for none.
+    pub memory: Size,
+    /// Processes and threads of a container that asks for none.
+    pub pids: u32,
+    /// How long pulling an image may take.
+    pub pull_timeout: Span,
+    /// How long a pull may stand still.
+    pub pull_stall_timeout: Span,
+}
+
+impl Default for Docker {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            prefix: "dogwatch".to_owned(),
+            cpu: 1.0,
+            memory: Size::from_bytes(512 << 20),
+            pids: 512,
+            pull_timeout: Span::from_secs(1_800),
+            pull_stall_timeout: Span::from_secs(120),
+        }
+    }
+}
+
+/// The process runtime.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Process {
+    /// Whether jobs may be processes of this host. They run as the server's user, confined by nothing.
+    pub enabled: bool,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+/// What jobs may ask for.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Security {
+    /// The weakest security profile that is accepted.
+    pub weakest_profile: SecurityProfile,
+}
+
+/// Outgoing webhooks.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Webhooks {
+    /// Whether a webhook may go to a loopback, private or link-local address.
+    pub allow_private_networks: bool,
+}
+
+/// The server's own log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A level, or a filter such as `info,dogwatch=debug`. `RUST_LOG` wins over it.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
