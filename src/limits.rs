@@ -1,4 +1,4 @@
-//! Every limit of the HTTP listeners, in one place: name, unit last, and why it is what it is.
+//! Every limit of the listeners, the server and the client, in one place: name, unit last, and why it is what it is.
 
 use std::time::Duration;
 
@@ -61,9 +61,6 @@ pub const API_KEY_BYTES_MIN: usize = 32;
 
 /// How often a free port is looked for that all of several addresses can have.
 pub const PORT_TRIES_MAX: usize = 16;
-//! Every limit of the server's and the client's own, in one place: name, unit last, and why.
-
-use std::time::Duration;
 
 /// How long a client waits for a connection: the server is on this machine or behind a near proxy.
 pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -15,20 +15,26 @@ use crate::limits::FOLLOWERS_MAX;
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) handle: Handle,
-    followers: Arc<Semaphore>,
+    pub(crate) seats: Seats,
+}
+
+impl Api {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self { handle, seats: Seats(Arc::new(Semaphore::new(FOLLOWERS_MAX))) }
+    }
 }
 
 /// The right to stay open; given back when it is dropped.
 pub(crate) type Seat = OwnedSemaphorePermit;
 
-impl Api {
-    pub(crate) fn new(handle: Handle) -> Self {
-        Self { handle, followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)) }
-    }
+/// The seats of the requests that stay open, [`FOLLOWERS_MAX`] in all.
+#[derive(Debug)]
+pub(crate) struct Seats(Arc<Semaphore>);
 
-    /// A seat among the requests that stay open, which are at most [`FOLLOWERS_MAX`].
-    pub(crate) fn seat(&self) -> Result<Seat, Problem> {
-        Arc::clone(&self.followers).try_acquire_owned().map_err(|_| {
+impl Seats {
+    /// Takes a free seat.
+    pub(crate) fn take(&self) -> Result<Seat, Problem> {
+        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
             Problem::from(handle::Error::Overloaded {
                 message: format!("{FOLLOWERS_MAX} requests already wait or follow; try again later"),
                 retry_after: std::time::Duration::from_secs(5),
@@ -97,15 +103,11 @@ mod tests {
 
     #[test]
     fn seats_are_bounded_and_given_back() {
-        let api = Api { handle: stub(), followers: Arc::new(Semaphore::new(1)) };
-        let seat = api.seat().unwrap();
-        let problem = api.seat().unwrap_err();
+        let seats = Seats(Arc::new(Semaphore::new(1)));
+        let seat = seats.take().unwrap();
+        let problem = seats.take().unwrap_err();
         assert_eq!((problem.document().code, problem.document().retry_after), (Code::Overloaded, Some(5)));
         drop(seat);
-        assert!(api.seat().is_ok());
-    }
-
-    fn stub() -> Handle {
-        Handle {}
+        assert!(seats.take().is_ok());
     }
 }

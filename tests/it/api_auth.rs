@@ -20,7 +20,7 @@ fn the_public_routes_are_these() {
 
 #[actix_web::test]
 async fn every_route_with_no_key_a_wrong_key_and_the_right_key() {
-    let app = init_service(App::new().configure(handle().configure(auth()))).await;
+    let app = init_service(App::new().configure(handle().await.configure(auth()))).await;
     let wrong = format!("{}x", &KEY[..KEY.len() - 1]);
     for entry in TABLE {
         let request = || TestRequest::with_uri(&path(entry.pattern)).method(entry.method.clone());
@@ -44,7 +44,7 @@ async fn every_route_with_no_key_a_wrong_key_and_the_right_key() {
 
 #[actix_web::test]
 async fn what_is_no_route_does_not_tell_without_a_key() {
-    let app = init_service(App::new().configure(handle().configure(auth()))).await;
+    let app = init_service(App::new().configure(handle().await.configure(auth()))).await;
     for uri in ["/v1", "/v1/", "/v1/nope", "/v1/jobs/x/y/z", "/v1/jobs/"] {
         send(&app, TestRequest::with_uri(uri)).await.assert_problem(401, "unauthorized", uri);
         let request = TestRequest::with_uri(uri).insert_header(bearer(KEY));
@@ -56,7 +56,7 @@ async fn what_is_no_route_does_not_tell_without_a_key() {
 
 #[actix_web::test]
 async fn a_path_that_looks_public_is_not() {
-    let app = init_service(App::new().configure(handle().configure(auth()))).await;
+    let app = init_service(App::new().configure(handle().await.configure(auth()))).await;
     for uri in [
         "/v1/livez",
         "/v1/jobs/livez",
@@ -72,7 +72,7 @@ async fn a_path_that_looks_public_is_not() {
 
 #[actix_web::test]
 async fn an_application_that_guards_the_scope_itself_needs_no_key() {
-    let scope = web::scope("/dogwatch").configure(handle().configure(Auth::none()));
+    let scope = web::scope("/dogwatch").configure(handle().await.configure(Auth::none()));
     let app = init_service(App::new().service(scope)).await;
     let answer = send(&app, TestRequest::with_uri("/dogwatch/metrics")).await;
     assert_eq!(answer.status, 200);

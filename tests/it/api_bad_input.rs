@@ -33,7 +33,7 @@ impl Case {
 }
 
 async fn answer(case: Case) -> (Answer, String) {
-    let app = init_service(App::new().configure(handle().configure(auth()))).await;
+    let app = init_service(App::new().configure(handle().await.configure(auth()))).await;
     (send(&app, case.request.insert_header(bearer(KEY))).await, case.name)
 }
 

@@ -9,7 +9,7 @@ use dogwatch::api::routes::TABLE;
 use crate::api_support::{Answer, KEY, NO_JOB, bearer, handle, send};
 
 async fn answer(request: TestRequest) -> Answer {
-    let scope = web::scope("").configure(handle().configure_callbacks());
+    let scope = web::scope("").configure(handle().await.configure_callbacks());
     send(&init_service(App::new().service(scope)).await, request).await
 }
 

@@ -20,7 +20,8 @@ async fn the_applications_own_extractor_settings_change_nothing() {
     });
     let app = App::new().app_data(json).app_data(query).app_data(path).app_data(web::PayloadConfig::new(1));
     let app =
-        init_service(app.service(web::scope("/ops/{team}").configure(handle().configure(auth())))).await;
+        init_service(app.service(web::scope("/ops/{team}").configure(handle().await.configure(auth()))))
+            .await;
     let post = |body: &str| {
         let request = TestRequest::post().uri("/ops/data/v1/jobs").insert_header(bearer(KEY));
         request.insert_header(("content-type", "application/json")).set_payload(body.to_owned())
@@ -38,7 +39,7 @@ async fn the_applications_own_extractor_settings_change_nothing() {
 
 #[actix_web::test]
 async fn the_application_keeps_its_own_routes_and_answers() {
-    let scope = web::scope("/dogwatch").configure(handle().configure(auth()));
+    let scope = web::scope("/dogwatch").configure(handle().await.configure(auth()));
     let app = App::new()
         .service(scope)
         .route("/hello", web::get().to(|| async { "hello" }))
@@ -56,8 +57,8 @@ async fn the_application_keeps_its_own_routes_and_answers() {
 #[actix_web::test]
 async fn two_supervisors_live_in_one_application() {
     let app = App::new()
-        .service(web::scope("/locked").configure(handle().configure(auth())))
-        .service(web::scope("/open").configure(handle().configure(Auth::none())));
+        .service(web::scope("/locked").configure(handle().await.configure(auth())))
+        .service(web::scope("/open").configure(handle().await.configure(Auth::none())));
     let app = init_service(app).await;
     send(&app, TestRequest::with_uri("/locked/metrics")).await.assert_problem(401, "unauthorized", "locked");
     assert_eq!(send(&app, TestRequest::with_uri("/open/metrics")).await.status, 200);
@@ -65,7 +66,7 @@ async fn two_supervisors_live_in_one_application() {
 
 #[actix_web::test]
 async fn the_public_routes_answer() {
-    let app = init_service(App::new().configure(handle().configure(auth()))).await;
+    let app = init_service(App::new().configure(handle().await.configure(auth()))).await;
     let answer = send(&app, TestRequest::with_uri("/livez")).await;
     assert_eq!((answer.status, answer.json()["status"].as_str()), (200, Some("ok")));
     let answer = send(&app, TestRequest::with_uri("/readyz")).await;

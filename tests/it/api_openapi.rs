@@ -8,7 +8,7 @@ use dogwatch::api::routes::{Access, TABLE};
 use serde_json::Value;
 
 fn json() -> Value {
-    serde_json::to_value(document()).unwrap()
+    serde_json::to_value(document()).expect("a document is JSON")
 }
 
 #[test]

@@ -9,18 +9,19 @@ use dogwatch::listener::BindError;
 
 use crate::api_support::{KEY, NO_JOB, auth, handle};
 
-fn options(address: &str, allow_remote: bool) -> ServerOptions {
-    ServerOptions { address: address.parse().unwrap(), handle: handle(), auth: auth(), allow_remote }
+async fn options(address: &str, allow_remote: bool) -> ServerOptions {
+    let address = address.parse().expect("an address");
+    ServerOptions { address, handle: handle().await, auth: auth(), allow_remote }
 }
 
 /// Sends a request as it stands and reads to the end of the connection.
 async fn exchange(address: SocketAddr, request: String) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let talk = async {
-        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
+        stream.write_all(request.as_bytes()).await.expect("it reads");
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
+        stream.read_to_end(&mut answer).await.expect("it answers");
         String::from_utf8_lossy(&answer).into_owned()
     };
     tokio::time::timeout(Duration::from_secs(10), talk).await.expect("an answer in time")
@@ -28,7 +29,7 @@ async fn exchange(address: SocketAddr, request: String) -> String {
 
 #[actix_web::test]
 async fn it_serves_on_a_free_port_until_it_is_stopped() {
-    let listening = bind(options("127.0.0.1:0", false)).unwrap();
+    let listening = bind(options("127.0.0.1:0", false).await).unwrap();
     let address = listening.addresses[0];
     assert_ne!(address.port(), 0);
     let stop = listening.server.handle();
@@ -50,10 +51,12 @@ async fn it_serves_on_a_free_port_until_it_is_stopped() {
 #[actix_web::test]
 async fn an_address_for_others_must_be_asked_for() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:192.0.2.1]:0"] {
-        let refused = bind(options(address, false)).unwrap_err();
+        let refused = bind(options(address, false).await).unwrap_err();
         assert!(matches!(refused, BindError::Remote { .. }), "{address}: {refused}");
     }
-    let listening = bind(options("0.0.0.0:0", true)).unwrap();
+    // The loopback address of IPv4 as IPv6 writes it is one too.
+    assert!(!matches!(bind(options("[::ffff:127.0.0.1]:0", false).await), Err(BindError::Remote { .. })));
+    let listening = bind(options("0.0.0.0:0", true).await).unwrap();
     assert_eq!(listening.addresses.len(), 1);
 }
 
@@ -61,14 +64,14 @@ async fn an_address_for_others_must_be_asked_for() {
 async fn an_address_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let refused = bind(options(&address, false)).unwrap_err().to_string();
+    let refused = bind(options(&address, false).await).unwrap_err().to_string();
     assert!(refused.contains(&address) && refused.contains("choose another"), "{refused}");
 }
 
 #[actix_web::test]
 async fn the_callback_listener_serves_callbacks_on_every_address() {
     let addresses = ["127.0.0.1:0".parse().unwrap(), "127.0.0.2:0".parse().unwrap()];
-    let listening = callbacks::server::bind(&addresses, handle()).unwrap();
+    let listening = callbacks::server::bind(&addresses, handle().await).unwrap();
     assert_eq!(listening.addresses.len(), 2);
     let stop = listening.server.handle();
     let served = actix_web::rt::spawn(listening.server);

@@ -11,8 +11,14 @@
 //! - the exit of an attempt survives the death of this process;
 //! - stop, remove and start are idempotent; what is not there is no error.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 #[cfg(feature = "docker")]
 pub mod docker;
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
+#[cfg(feature = "process")]
+pub mod process;
 
 use std::collections::BTreeMap;
 use std::fmt;
