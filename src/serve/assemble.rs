@@ -87,7 +87,7 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
     if let Some(threads) = config.server.threads {
         builder = builder.threads(threads);
     }
-    let container_url = config.callback.docker_url.clone().or(callback.containers.map(base_url));
+    let container_url = config.callback.docker_url.clone().or_else(|| callback.containers.map(base_url));
     builder = runtimes.register(builder, &base_url(callback.local), container_url);
     let supervisor = builder.start().await.map_err(start_error)?;
 
