@@ -1,5 +1,4 @@
 //! The program as a user meets it, against a server that a test plays.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;

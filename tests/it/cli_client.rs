@@ -1,5 +1,4 @@
 //! The client against a server that speaks the API.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! A server with one job whose life a test writes: enough of the API to try the client and the program.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

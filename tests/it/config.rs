@@ -1,5 +1,4 @@
 //! The configuration: which layer wins, what is refused, what is shown.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::{Path, PathBuf};
 

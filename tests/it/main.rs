@@ -1,10 +1,3 @@
-//! The integration tests of the package: one binary, a file per subject.
-
-mod cli_args;
-mod cli_binary;
-mod cli_client;
-mod cli_fake;
-mod cli_run;
 //! End-to-end tests: one binary, a file per promise or feature.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
@@ -17,4 +10,9 @@ mod api_mount;
 mod api_openapi;
 mod api_server;
 mod api_support;
+mod cli_args;
+mod cli_binary;
+mod cli_client;
+mod cli_fake;
+mod cli_run;
 mod config;
