@@ -132,3 +132,7 @@ pub const ENGINE_START_MAX: Duration = Duration::from_secs(10);
 
 /// The most characters of an event's payload that are shown on its line.
 pub const EVENT_DATA_CHARS_MAX: usize = 80;
+
+/// How long a server that lived for one command waits for other clients: commands are answered in
+/// milliseconds, and those who follow a job look for the next server by themselves.
+pub const EMBEDDED_SHUTDOWN_MAX: Duration = Duration::from_millis(500);

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use dogwatch_actors::fleet::Budget;
@@ -106,7 +107,7 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
     ) {
         Ok(()) => Ok(assembled),
         Err(error) => {
-            assembled.shutdown().await;
+            assembled.shutdown(Duration::ZERO).await;
             Err(error)
         }
     }
@@ -148,9 +149,14 @@ impl Assembled {
         Error::ListenerEnded(message.unwrap_or_else(|| "both stopped".to_owned()))
     }
 
-    /// Stops the listeners (what is being asked is answered), then the supervisor; attempts go on.
-    pub(super) async fn shutdown(self) {
-        futures_util::future::join_all(self.listeners.iter().map(|listener| listener.stop(true))).await;
+    /// Stops the listeners (what is being asked is answered within `grace`), then the supervisor; attempts
+    /// go on.
+    pub(super) async fn shutdown(self, grace: Duration) {
+        let stopped =
+            futures_util::future::join_all(self.listeners.iter().map(|listener| listener.stop(true)));
+        if tokio::time::timeout(grace, stopped).await.is_err() {
+            tracing::debug!("some clients were still following when the listeners were left to themselves");
+        }
         self.supervisor.shutdown().await;
     }
 }

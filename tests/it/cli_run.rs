@@ -123,6 +123,31 @@ fn when_the_run_that_is_the_server_is_killed_the_other_one_becomes_it() {
 }
 
 #[test]
+fn a_run_that_is_done_does_not_wait_for_those_who_used_its_server() {
+    let dir = data_dir();
+    let gate = |name: &str| dir.path().join(name);
+    let start = |name: &str, code: u8| {
+        let script =
+            format!("echo {name}; until [ -e {} ]; do sleep 0.05; done; exit {code}", gate(name).display());
+        let args = ["run", "-q", "--max-attempts", "1", "--", "sh", "-c", &script];
+        let mut run = Guarded(dogwatch(dir.path(), &args).stdout(Stdio::piped()).spawn().unwrap());
+        let lines = reader(run.0.stdout.take().unwrap());
+        assert_eq!(lines.recv_timeout(PATIENCE).unwrap(), name);
+        run
+    };
+    let (mut first, mut second) = (start("first", 3), start("second", 4));
+    let before = tokio::time::Instant::now();
+    std::fs::write(gate("first"), b"").unwrap();
+    assert_eq!(first.0.wait().unwrap().code(), Some(3));
+    assert!(before.elapsed() < std::time::Duration::from_secs(4), "it took {:?}", before.elapsed());
+    wait_until("the second run is the server", || {
+        Addresses::read(dir.path()).is_some_and(|addresses| addresses.pid == second.0.id())
+    });
+    std::fs::write(gate("second"), b"").unwrap();
+    assert_eq!(second.0.wait().unwrap().code(), Some(4));
+}
+
+#[test]
 fn a_server_stops_gracefully_and_its_attempts_go_on() {
     let dir = data_dir();
     let mut server = serve(dir.path());
