@@ -75,6 +75,9 @@ pub const CLIENT_ANSWER_BYTES_MAX: usize = 160 * 1024 * 1024;
 /// The longest single server-sent event: a callback's body and its frame.
 pub const CLIENT_EVENT_BYTES_MAX: usize = 1024 * 1024;
 
+/// The entries of a history that a client asks for at once: the most that the server gives.
+pub const CLIENT_HISTORY_PAGE: usize = HISTORY_PAGE_MAX;
+
 /// How long one request of a client waits for the end of a job, well below what proxies cut.
 pub const CLIENT_WAIT_STEP: Duration = Duration::from_secs(20);
 
@@ -123,3 +126,13 @@ pub const DEMO_STEPS: u32 = 20;
 
 /// How long the demonstration's job goes on trying to tell that it is done.
 pub const DEMO_CALLBACK_MAX: Duration = Duration::from_secs(30);
+
+/// How long an engine is waited for at the start and by `doctor`: one that is restarted answers later.
+pub const ENGINE_START_MAX: Duration = Duration::from_secs(10);
+
+/// The most characters of an event's payload that are shown on its line.
+pub const EVENT_DATA_CHARS_MAX: usize = 80;
+
+/// How long a server that lived for one command waits for other clients: commands are answered in
+/// milliseconds, and those who follow a job look for the next server by themselves.
+pub const EMBEDDED_SHUTDOWN_MAX: Duration = Duration::from_millis(500);

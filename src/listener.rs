@@ -86,3 +86,60 @@ pub(crate) fn serve(
     let addresses = server.addrs();
     Ok(Listening { addresses, server: server.run() })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix_web::HttpResponse;
+    use actix_web::web::Bytes;
+    use futures_util::stream;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Tells when it is dropped.
+    struct Guard(mpsc::Sender<()>);
+
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.try_send(()).expect("the test has room for the news");
+        }
+    }
+
+    /// A stream that says hello and then nothing.
+    async fn follow(tell: mpsc::Sender<()>) -> HttpResponse {
+        let silence = stream::unfold((Guard(tell), true), |(guard, first)| async move {
+            if !first {
+                std::future::pending::<()>().await;
+            }
+            Some((Ok::<_, io::Error>(Bytes::from_static(b"hello")), (guard, false)))
+        });
+        HttpResponse::Ok().streaming(silence)
+    }
+
+    /// Without this the seats of clients that went away would never be free again.
+    #[actix_web::test]
+    async fn a_silent_stream_ends_when_its_client_hangs_up() {
+        let (tell, mut dropped) = mpsc::channel(4);
+        let routes = move |config: &mut ServiceConfig| {
+            config.route("/follow", web::to(move || follow(tell.clone())));
+        };
+        let socket = open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listening = serve(vec![socket], 1, routes).unwrap();
+        let stop = listening.server.handle();
+        actix_web::rt::spawn(listening.server);
+        let mut client = tokio::net::TcpStream::connect(listening.addresses[0]).await.unwrap();
+        client.write_all(b"GET /follow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"hello\r\n") {
+            assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        assert!(dropped.try_recv().is_err(), "it goes on while the client is there");
+        drop(client);
+        let news = tokio::time::timeout(Duration::from_secs(5), dropped.recv()).await;
+        assert_eq!(news, Ok(Some(())), "the stream outlived its client");
+        stop.stop(false).await;
+    }
+}

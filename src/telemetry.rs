@@ -19,7 +19,10 @@ pub struct Error {
 /// one process changes nothing.
 pub fn init(level: &str, format: LogFormat, rust_log: Option<&str>) -> Result<(), Error> {
     let text = rust_log.filter(|text| !text.is_empty()).unwrap_or(level);
-    let filter = EnvFilter::try_new(text).map_err(|source| Error { text: text.to_owned(), source })?;
+    // A plain level is about dogwatch; what the HTTP server says of its threads is for those who ask for it.
+    let directives =
+        if text.contains(['=', ',']) { text.to_owned() } else { format!("{text},actix_server=warn") };
+    let filter = EnvFilter::try_new(directives).map_err(|source| Error { text: text.to_owned(), source })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => {

@@ -81,3 +81,54 @@ fn too_large(limit: usize) -> Problem {
         format!("at most {limit} bytes are accepted; pass larger data by reference"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use actix_web::FromRequest as _;
+    use actix_web::dev::Payload as RawPayload;
+    use actix_web::error::PayloadError;
+    use actix_web::test::TestRequest;
+    use bytes::Bytes;
+    use futures_util::stream::{self, Stream};
+
+    use super::*;
+
+    async fn read_stream(
+        chunks: impl Stream<Item = Result<Bytes, PayloadError>> + 'static,
+        limit: usize,
+    ) -> Result<Option<Value>, Problem> {
+        let req =
+            TestRequest::default().insert_header(("content-type", "application/json")).to_http_request();
+        let payload: Pin<Box<dyn Stream<Item = _>>> = Box::pin(chunks);
+        let mut raw = RawPayload::Stream { payload };
+        let body = web::Payload::from_request(&req, &mut raw).await.unwrap();
+        read(&req, body, limit).await
+    }
+
+    #[test]
+    fn a_slow_body_is_cut_off() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.unwrap().block_on(async {
+            let started = tokio::time::Instant::now();
+            let drip = stream::unfold((), |()| async {
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                Some((Ok(Bytes::from_static(b" ")), ()))
+            });
+            let error = read_stream(drip, 1024).await.unwrap_err();
+            assert_eq!(error.document().code, Code::BodyTimeout);
+            assert_eq!(started.elapsed(), REQUEST_BODY_TIMEOUT);
+        });
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_does_not_say_its_length_is_bounded_too() {
+        let long = stream::repeat_with(|| Ok(Bytes::from_static(&[b' '; 100]))).take(100);
+        assert_eq!(read_stream(long, 1024).await.unwrap_err().document().code, Code::BodyTooLarge);
+        let exact = stream::iter([Ok(Bytes::from_static(b"[1")), Ok(Bytes::from_static(b"]"))]);
+        assert_eq!(read_stream(exact, 3).await, Ok(Some(serde_json::json!([1]))));
+        let broken = stream::iter([Ok(Bytes::from_static(b"[1")), Err(PayloadError::Incomplete(None))]);
+        assert_eq!(read_stream(broken, 1024).await.unwrap_err().document().code, Code::InvalidRequest);
+    }
+}

@@ -35,7 +35,7 @@ pub(crate) async fn follow(api: Data<Api>, req: HttpRequest) -> Result<HttpRespo
     let query = Query::read(&req, &["after"])?;
     let after = query.one("after")?;
     let after = last_event_id(&req)?.or(after);
-    let seat = api.seat()?;
+    let seat = api.seats.take()?;
     let frames = body(api.handle.events(after), seat);
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))

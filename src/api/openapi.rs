@@ -4,8 +4,12 @@ use actix_web::HttpRequest;
 use actix_web::web::Json;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder, Server, schema};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder, Server};
 use utoipa::{Modify, OpenApi as _};
+
+use dogwatch_actors::job::view::JobState;
+use dogwatch_actors::runtime::LogStream;
+use dogwatch_actors::units::Span;
 
 use super::problem::{self, Problem};
 use super::query::Query;
@@ -27,7 +31,7 @@ use crate::callbacks;
         events::follow, probes::livez, probes::readyz, metrics::metrics, show,
         callbacks::handler::callback,
     ),
-    components(schemas(problem::Document)),
+    components(schemas(problem::Document, JobState, LogStream, Span)),
     security(("api_key" = [])),
     modifiers(&Security, &Errors, &CallbackServer),
     tags(
@@ -78,10 +82,7 @@ struct Errors;
 
 impl Modify for Errors {
     fn modify(&self, document: &mut OpenApi) {
-        let schema = Ref::from_schema_name("Problem");
-        let content = ContentBuilder::new()
-            .schema(Some(schema::Schema::from(schema::AllOfBuilder::new().item(schema))))
-            .build();
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
         let response = ResponseBuilder::new()
             .description("A problem document")
             .content(problem::MEDIA_TYPE, content)

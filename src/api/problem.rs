@@ -46,6 +46,8 @@ pub enum Code {
     BodyTimeout,
     /// 409: the job's state does not allow it.
     JobConflict,
+    /// 409: the job received as many events as one may.
+    TooManyEvents,
     /// 410: a callback of an attempt that is over.
     StaleAttempt,
     /// 413: the body is too long.
@@ -60,6 +62,8 @@ pub enum Code {
     Overloaded,
     /// 500: a fault of dogwatch.
     Internal,
+    /// 500: this job's own supervisor keeps failing; the others are not touched by it.
+    JobParked,
     /// 503: the answer was lost; safe to repeat with the same idempotency key.
     Interrupted,
     /// 503: the data directory cannot be written.
@@ -81,6 +85,7 @@ impl Code {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "the route has other methods"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
             Self::JobConflict => (StatusCode::CONFLICT, "the state of the job does not allow it"),
+            Self::TooManyEvents => (StatusCode::CONFLICT, "the job takes no more events"),
             Self::StaleAttempt => (StatusCode::GONE, "the attempt is over"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too long"),
             Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body must be plain JSON"),
@@ -89,6 +94,7 @@ impl Code {
                 (StatusCode::UNPROCESSABLE_ENTITY, "the idempotency key was used for another body")
             }
             Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "too much is going on"),
+            Self::JobParked => (StatusCode::INTERNAL_SERVER_ERROR, "the job's supervisor keeps failing"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "a fault of dogwatch"),
             Self::Interrupted => (StatusCode::SERVICE_UNAVAILABLE, "the answer was lost"),
             Self::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "the data cannot be written"),
@@ -243,6 +249,12 @@ impl From<Error> for Problem {
                 problem.document.state = Some(state);
                 problem
             }
+            Error::TooManyEvents(_) => Self::new(Code::TooManyEvents, text),
+            Error::Parked(..) => {
+                let detail = "nothing can be asked of this job after repeated internal faults; restart dogwatch, \
+                              and report what its log has under this request_id";
+                Self::new(Code::JobParked, detail).logged(&text)
+            }
             Error::BadToken => Self::new(Code::BadToken, text),
             Error::StaleAttempt { current, .. } => {
                 let mut problem = Self::new(Code::StaleAttempt, text);
@@ -332,6 +344,9 @@ mod tests {
             (Error::IdempotencyMismatch(job), 422, Code::IdempotencyMismatch, None),
             (conflict, 409, Code::JobConflict, None),
             (Error::BadToken, 403, Code::BadToken, None),
+            (Error::TooManyEvents("enough".into()), 409, Code::TooManyEvents, None),
+            (Error::Parked(job, "hunter2".into()), 500, Code::JobParked, None),
+            (Error::Log("hunter2".into()), 500, Code::Internal, None),
             (Error::StaleAttempt { attempt: 1, current: 2 }, 410, Code::StaleAttempt, None),
             (overloaded, 429, Code::Overloaded, Some(secs(2))),
             (Error::Interrupted, 503, Code::Interrupted, Some(secs(1))),

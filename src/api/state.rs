@@ -15,20 +15,26 @@ use crate::limits::FOLLOWERS_MAX;
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) handle: Handle,
-    followers: Arc<Semaphore>,
+    pub(crate) seats: Seats,
+}
+
+impl Api {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self { handle, seats: Seats(Arc::new(Semaphore::new(FOLLOWERS_MAX))) }
+    }
 }
 
 /// The right to stay open; given back when it is dropped.
 pub(crate) type Seat = OwnedSemaphorePermit;
 
-impl Api {
-    pub(crate) fn new(handle: Handle) -> Self {
-        Self { handle, followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)) }
-    }
+/// The seats of the requests that stay open, [`FOLLOWERS_MAX`] in all.
+#[derive(Debug)]
+pub(crate) struct Seats(Arc<Semaphore>);
 
-    /// A seat among the requests that stay open, which are at most [`FOLLOWERS_MAX`].
-    pub(crate) fn seat(&self) -> Result<Seat, Problem> {
-        Arc::clone(&self.followers).try_acquire_owned().map_err(|_| {
+impl Seats {
+    /// Takes a free seat.
+    pub(crate) fn take(&self) -> Result<Seat, Problem> {
+        Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
             Problem::from(handle::Error::Overloaded {
                 message: format!("{FOLLOWERS_MAX} requests already wait or follow; try again later"),
                 retry_after: std::time::Duration::from_secs(5),
@@ -56,4 +62,52 @@ pub(crate) fn job_id(req: &HttpRequest) -> Result<JobId, Problem> {
     text.parse().map_err(|error: dogwatch_actors::id::ParseIdError| {
         Problem::new(Code::JobNotFound, error.to_string())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn work_is_done_when_nobody_waits_for_it_any_more() {
+        let (go, gate) = tokio::sync::oneshot::channel::<()>();
+        let (tell, done) = tokio::sync::oneshot::channel::<()>();
+        let started = Rc::new(Cell::new(false));
+        let work = {
+            let started = Rc::clone(&started);
+            async move {
+                started.set(true);
+                gate.await.expect("the test opens the gate");
+                tell.send(()).expect("the test listens");
+                Ok(())
+            }
+        };
+        let mut request = Box::pin(detached(work));
+        while !started.get() {
+            assert!(futures_util::poll!(&mut request).is_pending());
+            tokio::task::yield_now().await;
+        }
+        drop(request);
+        go.send(()).unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(5), done).await.expect("in time").unwrap();
+    }
+
+    #[actix_web::test]
+    async fn work_that_dies_is_an_interruption() {
+        let problem = detached::<()>(async { panic!("a fault") }).await.unwrap_err();
+        assert_eq!(problem.document().code, Code::Interrupted);
+    }
+
+    #[test]
+    fn seats_are_bounded_and_given_back() {
+        let seats = Seats(Arc::new(Semaphore::new(1)));
+        let seat = seats.take().unwrap();
+        let problem = seats.take().unwrap_err();
+        assert_eq!((problem.document().code, problem.document().retry_after), (Code::Overloaded, Some(5)));
+        drop(seat);
+        assert!(seats.take().is_ok());
+    }
 }

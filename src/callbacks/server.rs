@@ -13,11 +13,16 @@ use crate::listener::{self, BindError, Listening};
 /// Binds every address; the server runs when its future is polled. Addresses with port 0 all get the same
 /// free port, so that one number is enough to know.
 pub fn bind(addresses: &[SocketAddr], handle: Handle) -> Result<Listening, BindError> {
-    let sockets = open_all(addresses)?;
+    serve(open_all(addresses)?, handle)
+}
+
+/// Serves sockets that are open already: for whoever must know the port before there is a supervisor.
+pub(crate) fn serve(sockets: Vec<TcpListener>, handle: Handle) -> Result<Listening, BindError> {
     listener::serve(sockets, CALLBACK_WORKERS, configure(handle))
 }
 
-fn open_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
+/// Opens every address, those with port 0 all on the same free port.
+pub(crate) fn open_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
     let mut last = BindError::NoAddress;
     for _ in 0..PORT_TRIES_MAX {
         match try_open_all(addresses) {

@@ -5,11 +5,12 @@
 //! callback. Everything is removed at the end.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use dogwatch_actors::id::{Ids as _, JobId, RandomIds};
-use dogwatch_actors::job::view::{JobState, JobView};
+use dogwatch_actors::job::view::{HistoryEntry, JobState, JobView};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -103,14 +104,12 @@ impl Stage {
         let after = self.watch(&client, id, |job| job.state.is_terminal()).await?;
         check(&before, &after, &ledger)?;
         self.say("5. Attached again, not restarted, and completed by its callback. Its history:")?;
-        for entry in client.history(id, 0).await?.value.entries() {
-            output::data(&format!("   {}", events::line(entry, None)))?;
-        }
+        self.tell(&client.history(id, 0).await?.value.entries)?;
         self.stop_server().await
     }
 
     async fn start_server(&mut self) -> Result<Client, Error> {
-        std::fs::DirBuilder::new().recursive(true).create(&self.dir)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.join("server.log"))?;
         let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DOGWATCH_"));
         let mut command = Command::new(&self.program);
@@ -202,6 +201,18 @@ impl Stage {
         }
         bar.show(u64::from(steps(ledger) * 100 / DEMO_STEPS), "written down by the job itself")?;
         bar.end()
+    }
+
+    /// Shows a history; of the many reports of progress only how many there were.
+    fn tell(&self, entries: &[HistoryEntry]) -> Result<(), Error> {
+        let is_progress = |entry: &HistoryEntry| entry.data["event"] == "progress";
+        for entry in entries.iter().filter(|entry| !is_progress(entry)) {
+            output::data(&format!("   {}", events::line(entry, None)))?;
+        }
+        let reports = entries.iter().filter(|entry| is_progress(entry)).count();
+        output::data(
+            &self.paint.paint(Colour::Dim, &format!("   ({reports} reports of progress are left out)")),
+        )
     }
 
     fn say(&self, text: &str) -> Result<(), Error> {

@@ -13,8 +13,8 @@ use super::output::{Colour, escape};
 use super::{Error, human, output};
 use crate::limits::{DISK_FREE_WARN_BYTES, FILES_OPEN_WARN};
 use crate::serve::addresses::Addresses;
-use crate::serve::assemble::{self, RuntimeHealth};
 use crate::serve::lock::{self, DirLock};
+use crate::serve::runtimes::{self, RuntimeHealth};
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -59,11 +59,11 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Error> {
     if dir.is_dir() {
         checks.extend([disk(dir), lock(dir)]);
     }
-    checks.extend([clock(context.now(), newest(dir)), server(context).await, open_files(), cgroup()]);
-    let runtimes = assemble::runtimes_health(&context.loaded.config).await;
+    checks.extend([clock(context.now(), newest(dir)), server(context).await, open_files()]);
+    let found = runtimes::healths(&context.loaded.config, context.shim.clone()).await;
     // One runtime that works is enough to work.
-    let any_works = runtimes.iter().any(|runtime| runtime.health.is_ok());
-    checks.extend(runtimes.into_iter().map(|found| runtime(found, any_works)));
+    let any_works = found.iter().any(|runtime| runtime.health.is_ok());
+    checks.extend(found.into_iter().map(|found| runtime(found, any_works)));
     checks.extend(callback(context).await);
     let is_well = checks.iter().all(|check| check.verdict != Verdict::Fail);
     if context.json {
@@ -202,10 +202,11 @@ async fn server(context: &Context) -> Check {
         Err(error) => return Check::fail(NAME, error.to_string(), "check --url and DOGWATCH_API_KEY"),
     };
     match client.readiness().await {
-        Ok(reasons) if reasons.is_empty() => {
-            Check::ok(NAME, format!("version {version} answers at {}", client.url()))
+        Ok(found) if found.ready => Check::ok(NAME, format!("version {version} answers at {}", client.url())),
+        Ok(found) => {
+            let reasons = found.reasons.join("; ");
+            Check::fail(NAME, format!("it takes no work: {reasons}"), "see the server's log")
         }
-        Ok(reasons) => Check::fail(NAME, format!("it takes no work: {reasons}"), "see the server's log"),
         Err(error) => Check::fail(NAME, error.to_string(), "see the server's log"),
     }
 }
@@ -222,16 +223,6 @@ fn open_files() -> Check {
     }
 }
 
-fn cgroup() -> Check {
-    const NAME: &str = "cgroup";
-    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        Check::ok(NAME, "version 2")
-    } else {
-        let hint = "limits of processes may not be enforced; containers are limited by their engine";
-        Check::warn(NAME, "version 2 is not mounted at /sys/fs/cgroup", hint)
-    }
-}
-
 fn runtime(found: RuntimeHealth, any_works: bool) -> Check {
     match found.health {
         Ok(version) => Check::ok(found.name, version),
@@ -245,12 +236,12 @@ fn runtime(found: RuntimeHealth, any_works: bool) -> Check {
 async fn callback(context: &Context) -> Option<Check> {
     const NAME: &str = "callback";
     let url = Addresses::read(context.loaded.data_dir())?.callback;
-    match assemble::probe_container_callback(&context.loaded.config, &url).await {
-        None => None,
-        Some(Ok(())) => Some(Check::ok(NAME, "containers reach the callback listener")),
-        Some(Err(message)) => Some(Check::warn(
+    let port = url.rsplit(':').next()?.parse().ok()?;
+    match runtimes::probe_container_callback(&context.loaded.config, port).await? {
+        Ok(message) => Some(Check::ok(NAME, message)),
+        Err(message) => Some(Check::warn(
             NAME,
-            format!("containers do not reach the callback listener: {message}"),
+            message,
             "let the firewall pass the bridge network, or set callback.docker_url",
         )),
     }

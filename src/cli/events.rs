@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::output::escape;
 use super::{Error, output};
 use crate::client::{Client, EventItem};
-use crate::limits::{CLIENT_RECONNECT_EVERY, EVENTS_IDLE};
+use crate::limits::{CLIENT_RECONNECT_EVERY, EVENT_DATA_CHARS_MAX, EVENTS_IDLE};
 
 /// The arguments of `events`.
 #[derive(Debug, Args)]
@@ -47,18 +47,12 @@ async fn history(context: &Context, client: &Client, id: JobId, mut after: u64) 
         if context.json {
             output::data(&page.raw)?;
         }
-        let entries = page.value.entries();
-        let Some(last) = entries.last() else { return Ok(Exit::OK) };
-        for entry in entries.iter().filter(|_| !context.json) {
+        for entry in page.value.entries.iter().filter(|_| !context.json) {
             output::data(&line(entry, None))?;
         }
-        // A page that does not lead on would be asked for for ever.
-        if last.seq <= after {
-            return Ok(Exit::OK);
-        }
-        after = last.seq;
-        if context.json && entries.len() < 2 {
-            return Ok(Exit::OK);
+        match page.value.next_after {
+            Some(next) => after = next,
+            None => return Ok(Exit::OK),
         }
     }
 }
@@ -133,6 +127,10 @@ pub(super) fn line(entry: &HistoryEntry, who: Option<&str>) -> String {
     }
     if let Some(message) = &entry.message {
         out.push_str(&format!("  {}", escape(message)));
+    } else if !entry.data.is_null() {
+        // What an event is about beyond its kind; long payloads are for `--json`.
+        let data: String = entry.data.to_string().chars().take(EVENT_DATA_CHARS_MAX).collect();
+        out.push_str(&format!("  {}", escape(&data)));
     }
     out.trim_end().to_owned()
 }

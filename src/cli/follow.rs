@@ -65,7 +65,7 @@ impl Follower {
                 Ok(over)
             }
             pumped = &mut output => match pumped {
-                Err(error) if error.is_gone() => Err(error),
+                Err(error) if error.is_passing() => Err(error),
                 Err(error) => {
                     output::note(&format!("dogwatch: the output cannot be followed: {error}"));
                     over.await

@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
             let client = self.connect().await?;
             match self.with(&client).await {
                 Ok(job) => return Ok(job),
-                Err(error) if is_passing(&error) => {
+                Err(error) if error.is_passing() => {
                     tracing::info!(%error, "the server went away; looking for another one");
                     if let Some(server) = self.server.take() {
                         server.shutdown().await;
@@ -173,11 +173,6 @@ impl<'a> Run<'a> {
             sleep(CLIENT_RECONNECT_EVERY).await;
         }
     }
-}
-
-/// Whether another server, or the same one a little later, may do it.
-fn is_passing(error: &client::Error) -> bool {
-    error.is_gone() || error.status() == Some(503)
 }
 
 /// Prints the end of a job and turns it into our own.

@@ -44,7 +44,8 @@ pub(super) fn describe(job: &JobView, now: Timestamp, paint: Paint) -> String {
         put("why", &escape(message));
     }
     if let Some(at) = job.next_at {
-        put("next", &format!("{} ({at})", human::relative(at, now)));
+        let label = if job.state.is_terminal() { "purged" } else { "next" };
+        put(label, &format!("{} ({at})", human::relative(at, now)));
     }
     put("runs", &what(&job.spec));
     for (label, payload) in [("progress", &job.progress), ("output", &job.output)] {

@@ -77,6 +77,15 @@ impl Error {
         matches!(self, Self::Unreachable { .. } | Self::NoServer { .. })
     }
 
+    /// Whether the server said that it goes, or lost the answer: what is safe to repeat may be done by the
+    /// next one.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Problem(problem) => matches!(problem.code.as_str(), "shutting_down" | "interrupted"),
+            error => error.is_gone(),
+        }
+    }
+
     /// The HTTP status of a refusal.
     pub fn status(&self) -> Option<u16> {
         match self {

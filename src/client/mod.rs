@@ -26,7 +26,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::limits::{CLIENT_ANSWER_BYTES_MAX, CLIENT_ANSWER_TIMEOUT, CLIENT_CONNECT_TIMEOUT};
+use crate::limits::{
+    CLIENT_ANSWER_BYTES_MAX, CLIENT_ANSWER_TIMEOUT, CLIENT_CONNECT_TIMEOUT, CLIENT_HISTORY_PAGE,
+};
 pub use error::Error;
 pub use events::{EventItem, EventStream};
 pub use problem::{Problem, ProblemField};
@@ -55,25 +57,22 @@ pub struct JobPage {
 
 /// A page of a job's history.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub enum HistoryPage {
-    /// In an object, as lists that can be continued are.
-    Page {
-        /// The entries.
-        #[serde(alias = "entries", alias = "events")]
-        history: Vec<HistoryEntry>,
-    },
-    /// The bare list.
-    List(Vec<HistoryEntry>),
+pub struct HistoryPage {
+    /// The entries, oldest first.
+    pub entries: Vec<HistoryEntry>,
+    /// Ask for the entries behind this number for the next page; `None` on the last.
+    #[serde(default)]
+    pub next_after: Option<u64>,
 }
 
-impl HistoryPage {
-    /// The entries, in order.
-    pub fn entries(&self) -> &[HistoryEntry] {
-        match self {
-            Self::Page { history } | Self::List(history) => history,
-        }
-    }
+/// Whether a server takes work.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Readiness {
+    /// Whether it does.
+    pub ready: bool,
+    /// Why not.
+    #[serde(default)]
+    pub reasons: Vec<String>,
 }
 
 /// Which jobs to list.
@@ -146,13 +145,13 @@ impl Client {
         request.send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// Why the server takes no work; empty when it does. The reasons are the server's own words.
-    pub async fn readiness(&self) -> Result<String> {
+    /// Whether the server takes work, and why not.
+    pub async fn readiness(&self) -> Result<Readiness> {
         let request = self.http.get(format!("{}/readyz", self.base)).timeout(CLIENT_ANSWER_TIMEOUT);
+        // "Not ready" is an answer here and no refusal, whatever its status.
         let answer = request.send().await.map_err(|error| self.lost(&error))?;
-        let is_ready = answer.status().is_success();
         let text = self.text(answer).await?;
-        Ok(if is_ready { String::new() } else { text })
+        serde_json::from_str(&text).map_err(|source| Error::Unreadable { url: self.base.clone(), source })
     }
 
     /// The version of the server, from its OpenAPI document.
@@ -200,10 +199,10 @@ impl Client {
         self.ask(self.request(Method::POST, &format!("/v1/jobs/{id}/{verb}"))).await
     }
 
-    /// The events of a job's life behind number `after`.
+    /// A page of the events of a job's life, behind number `after`.
     pub async fn history(&self, id: JobId, after: u64) -> Result<Answer<HistoryPage>> {
-        let query = (after > 0).then(|| ("after", after.to_string()));
-        self.ask(self.request(Method::GET, &with_query(&format!("/v1/jobs/{id}/history"), query))).await
+        let pairs = [("after", after.to_string()), ("limit", CLIENT_HISTORY_PAGE.to_string())];
+        self.ask(self.request(Method::GET, &with_query(&format!("/v1/jobs/{id}/history"), pairs))).await
     }
 
     /// Raises an event to a job.

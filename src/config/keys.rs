@@ -41,7 +41,7 @@ impl Key {
 }
 
 /// Every key, section by section, in the order in which they are shown.
-pub(super) const KEYS: [Key; 25] = [
+pub(super) const KEYS: [Key; 23] = [
     Key::or("server.data_dir", "DOGWATCH_DATA_DIR"),
     Key::or("server.listen", "DOGWATCH_LISTEN"),
     Key::new("server.allow_remote", Kind::Bool),
@@ -55,13 +55,11 @@ pub(super) const KEYS: [Key; 25] = [
     Key::new("fleet.attempts_max", Kind::Whole),
     Key::new("fleet.cpus", Kind::Number),
     Key::new("fleet.memory", Kind::Text),
-    Key::new("docker.socket", Kind::Text),
+    Key::new("docker.host", Kind::Text),
     Key::new("docker.prefix", Kind::Text),
     Key::new("docker.cpu", Kind::Number),
     Key::new("docker.memory", Kind::Text),
     Key::new("docker.pids", Kind::Whole),
-    Key::new("docker.pull_timeout", Kind::Text),
-    Key::new("docker.pull_stall_timeout", Kind::Text),
     Key::new("process.enabled", Kind::Bool),
     Key::new("security.weakest_profile", Kind::Text),
     Key::new("webhooks.allow_private_networks", Kind::Bool),

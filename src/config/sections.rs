@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use dogwatch_actors::job::spec::SecurityProfile;
-use dogwatch_actors::units::{Size, Span};
+/// The databases.
+pub use dogwatch_actors::store::Kind as StoreEngine;
+use dogwatch_actors::units::Size;
 use serde::{Deserialize, Serialize};
 
 /// The whole configuration.
@@ -102,17 +104,6 @@ pub struct Store {
     pub engine: StoreEngine,
 }
 
-/// The databases.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StoreEngine {
-    /// sled: the faster one.
-    #[default]
-    Sled,
-    /// redb: the more careful one.
-    Redb,
-}
-
 /// What attempts may use together.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -129,8 +120,8 @@ pub struct Fleet {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Docker {
-    /// The engine's socket; `None`: `DOCKER_HOST`, else `/var/run/docker.sock`.
-    pub socket: Option<PathBuf>,
+    /// The engine's address; `None`: `DOCKER_HOST`, else the usual socket.
+    pub host: Option<String>,
     /// What the names of our containers begin with.
     pub prefix: String,
     /// Cores of a container that asks for none.
@@ -139,22 +130,16 @@ pub struct Docker {
     pub memory: Size,
     /// Processes and threads of a container that asks for none.
     pub pids: u32,
-    /// How long pulling an image may take.
-    pub pull_timeout: Span,
-    /// How long a pull may stand still.
-    pub pull_stall_timeout: Span,
 }
 
 impl Default for Docker {
     fn default() -> Self {
         Self {
-            socket: None,
+            host: None,
             prefix: "dogwatch".to_owned(),
             cpu: 1.0,
             memory: Size::from_bytes(512 << 20),
             pids: 512,
-            pull_timeout: Span::from_secs(1_800),
-            pull_stall_timeout: Span::from_secs(120),
         }
     }
 }

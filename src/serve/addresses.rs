@@ -3,6 +3,7 @@
 //! Not a proof of life: after a kill the file stays. A client that cannot connect treats it as "no server".
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use super::files;
 
 const FILE: &str = "addresses.json";
 const PORT_FILE: &str = "callback.port";
+const GATEWAY_FILE: &str = "callback.gateway";
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +35,8 @@ impl Addresses {
 
     /// Replaces the file atomically.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(self).expect("three plain fields are JSON");
+        let mut text = serde_json::to_vec_pretty(self).expect("three plain fields are JSON");
+        text.push(b'\n');
         files::replace(&dir.join(FILE), &text)
     }
 
@@ -58,6 +61,19 @@ pub fn remember_callback_port(dir: &Path, port: u16) -> io::Result<()> {
         return Ok(());
     }
     files::replace(&dir.join(PORT_FILE), port.to_string().as_bytes())
+}
+
+/// The address by which containers reached this host when their engine was last asked.
+pub fn last_gateway(dir: &Path) -> Option<IpAddr> {
+    std::fs::read_to_string(dir.join(GATEWAY_FILE)).ok()?.trim().parse().ok()
+}
+
+/// Remembers that address for a start at which the engine does not answer.
+pub fn remember_gateway(dir: &Path, ip: IpAddr) -> io::Result<()> {
+    if last_gateway(dir) == Some(ip) {
+        return Ok(());
+    }
+    files::replace(&dir.join(GATEWAY_FILE), ip.to_string().as_bytes())
 }
 
 #[cfg(test)]
@@ -86,12 +102,16 @@ mod tests {
     }
 
     #[test]
-    fn the_callback_port_is_remembered() {
+    fn the_address_for_callbacks_is_remembered() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(last_callback_port(dir.path()), None);
         remember_callback_port(dir.path(), 40_001).unwrap();
         assert_eq!(last_callback_port(dir.path()), Some(40_001));
         remember_callback_port(dir.path(), 40_002).unwrap();
         assert_eq!(last_callback_port(dir.path()), Some(40_002));
+        let ip = "172.17.0.1".parse().unwrap();
+        assert_eq!(last_gateway(dir.path()), None);
+        remember_gateway(dir.path(), ip).unwrap();
+        assert_eq!(last_gateway(dir.path()), Some(ip));
     }
 }

@@ -1,28 +1,35 @@
-//! The one place where store, runtimes, supervisor and listeners are put together.
+//! The one place where store, supervisor and listeners are put together.
 //!
-//! Nothing else in this package names a store, a runtime or the builder; what comes out is two addresses and
-//! the way down.
+//! What comes out is two addresses and the way down. The runtimes are chosen in `runtimes.rs`; nothing else in
+//! this package names a store or the builder.
+//!
+//! The sockets for callbacks are opened first of all: attempts of the last start call as soon as anything
+//! listens, and what they are told at their start must be the port that is really ours.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
+use dogwatch_actors::fleet::Budget;
 use dogwatch_actors::id::InstallationId;
+use dogwatch_actors::outbound::guard::Guard;
 use dogwatch_actors::secret::{Keyring, Secret};
+use dogwatch_actors::store::{self, Store};
+use dogwatch_actors::supervisor::{StartError, Supervisor};
+use tokio::sync::mpsc;
 
-use super::Error;
 use super::data_dir::DataDir;
+use super::runtimes::Runtimes;
+use super::{Error, base_url};
+use crate::api::Auth;
+use crate::api::server::{self, ServerOptions};
+use crate::callbacks;
 use crate::config::Config;
+use crate::listener::{BindError, Listening};
 
-/// The proof that `main` has let an attempt's shim go its own way.
-#[derive(Debug, Clone)]
-pub struct Shim(());
-
-impl Shim {
-    /// Does not return in a process that was started as the shim of an attempt. To be called first in `main`.
-    pub fn enter() -> Self {
-        Self(())
-    }
-}
+pub use dogwatch_actors::runtime::process::Shim;
 
 /// What a server is made of.
 pub(super) struct Parts<'a> {
@@ -50,6 +57,9 @@ pub(super) struct Assembled {
     pub(super) api: SocketAddr,
     /// Where the callback listener listens for attempts on this machine.
     pub(super) callback: SocketAddr,
+    supervisor: Supervisor,
+    listeners: Vec<ServerHandle>,
+    ended: mpsc::Receiver<String>,
 }
 
 impl fmt::Debug for Assembled {
@@ -61,37 +71,222 @@ impl fmt::Debug for Assembled {
 /// Opens the store, starts the supervisor and then the listeners.
 pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
     let Parts { config, dir, root_key, keyring, installation, listen, callback, shim } = parts;
-    let _ = (config, dir.path(), root_key, keyring, installation, listen, callback, shim);
-    Err(Error::Part { part: "the supervisor", message: "it is not part of this build".to_owned() })
+    let auth = Auth::keys([&root_key]).map_err(|error| part("the API", &error))?;
+    let runtimes = Runtimes::open(config, dir, installation, shim)?;
+    let gateway = runtimes.gateway(config, dir.path()).await;
+    let callback = CallbackSockets::open(&callback, gateway)?;
+
+    let store = open_store(config.store.engine, dir).await?;
+    let mut builder = Supervisor::builder()
+        .store(Arc::clone(&store))
+        .keyring(keyring)
+        .installation(installation)
+        .logs_dir(dir.subdirectory("logs")?)
+        .budget(budget(config))
+        .weakest_security_profile(config.security.weakest_profile)
+        .webhook_guard(Guard { allow_private: config.webhooks.allow_private_networks, ..Guard::default() });
+    if let Some(threads) = config.server.threads {
+        builder = builder.threads(threads);
+    }
+    let container_url = config.callback.docker_url.clone().or_else(|| callback.containers.map(base_url));
+    builder = runtimes.register(builder, &base_url(callback.local), container_url);
+    let supervisor = builder.start().await.map_err(start_error)?;
+
+    let (told, ended) = mpsc::channel(2);
+    let mut assembled =
+        Assembled { api: listen, callback: callback.local, supervisor, listeners: Vec::new(), ended };
+    match assembled.listen(
+        callback.sockets,
+        ServerOptions {
+            address: listen,
+            handle: assembled.supervisor.handle(),
+            auth,
+            allow_remote: config.server.allow_remote,
+        },
+        &told,
+    ) {
+        Ok(()) => Ok(assembled),
+        Err(error) => {
+            assembled.shutdown(Duration::ZERO).await;
+            Err(error)
+        }
+    }
 }
 
 impl Assembled {
-    /// Resolves when a listener ended by itself.
-    pub(super) async fn failed(&mut self) -> Error {
-        std::future::pending().await
+    fn listen(
+        &mut self,
+        sockets: Vec<TcpListener>,
+        api: ServerOptions,
+        told: &mpsc::Sender<String>,
+    ) -> Result<(), Error> {
+        let handle = api.handle.clone();
+        let callbacks =
+            callbacks::server::serve(sockets, handle).map_err(|error| bind_error("callbacks", error))?;
+        self.serve("the callback listener", callbacks, told);
+        let api = server::bind(api).map_err(|error| bind_error("the API", error))?;
+        self.api = api.addresses.first().copied().unwrap_or(self.api);
+        self.serve("the API", api, told);
+        Ok(())
     }
 
-    /// Stops the listeners (what is being asked is answered), then the supervisor; attempts go on.
-    pub(super) async fn shutdown(self) {}
+    fn serve(&mut self, name: &'static str, listening: Listening, told: &mpsc::Sender<String>) {
+        self.listeners.push(listening.server.handle());
+        let told = told.clone();
+        actix_web::rt::spawn(async move {
+            let message = match listening.server.await {
+                Ok(()) => format!("{name} stopped"),
+                Err(error) => format!("{name}: {error}"),
+            };
+            // After a shutdown nobody listens any more.
+            drop(told.try_send(message));
+        });
+    }
+
+    /// Resolves when a listener ended by itself.
+    pub(super) async fn failed(&mut self) -> Error {
+        let message = self.ended.recv().await;
+        Error::ListenerEnded(message.unwrap_or_else(|| "both stopped".to_owned()))
+    }
+
+    /// Stops the listeners (what is being asked is answered within `grace`), then the supervisor; attempts
+    /// go on.
+    pub(super) async fn shutdown(self, grace: Duration) {
+        let stopped =
+            futures_util::future::join_all(self.listeners.iter().map(|listener| listener.stop(true)));
+        if tokio::time::timeout(grace, stopped).await.is_err() {
+            tracing::debug!("some clients were still following when the listeners were left to themselves");
+        }
+        self.supervisor.shutdown().await;
+    }
 }
 
-/// Whether a callback to `url` arrives from inside a container. `None`: that cannot be tried here.
-pub async fn probe_container_callback(config: &Config, url: &str) -> Option<Result<(), String>> {
-    let _ = (config, url);
-    None
+/// The open sockets of the callback listener, all on one port.
+struct CallbackSockets {
+    sockets: Vec<TcpListener>,
+    /// Where attempts on this machine call.
+    local: SocketAddr,
+    /// Where containers call, when there is such a place.
+    containers: Option<SocketAddr>,
 }
 
-/// A runtime's answer to `doctor`: its name, and its version or what is wrong with it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RuntimeHealth {
-    /// The runtime's name.
-    pub name: &'static str,
-    /// Its name and version with what attempts may share, or why it cannot be used.
-    pub health: Result<String, String>,
+impl CallbackSockets {
+    /// Opens the first candidate that works, and on the same port the address by which containers reach us.
+    fn open(candidates: &[SocketAddr], gateway: Option<IpAddr>) -> Result<Self, Error> {
+        let mut refused = None;
+        for candidate in candidates {
+            match Self::try_open(*candidate, gateway) {
+                Ok(opened) => {
+                    if refused.is_some() {
+                        tracing::warn!(
+                            port = opened.local.port(),
+                            "the callback port of the last start is taken: attempts that run since then cannot make callbacks"
+                        );
+                    }
+                    return Ok(opened);
+                }
+                Err(error) => refused = Some(error),
+            }
+        }
+        Err(bind_error("callbacks", refused.unwrap_or(BindError::NoAddress)))
+    }
+
+    fn try_open(candidate: SocketAddr, gateway: Option<IpAddr>) -> Result<Self, BindError> {
+        // An address that stands for all of them has the gateway in it.
+        let extra = gateway.filter(|ip| !candidate.ip().is_unspecified() && *ip != candidate.ip());
+        if let Some(ip) = extra {
+            match callbacks::server::open_all(&[candidate, SocketAddr::new(ip, candidate.port())]) {
+                Ok(sockets) => return Self::new(candidate, sockets, gateway),
+                // Attempts on this machine matter too much to be lost to a fault on the bridge.
+                Err(error) => tracing::warn!(
+                    %error,
+                    "containers may be unable to make callbacks; free the address or set callback.docker_url"
+                ),
+            }
+        }
+        let sockets = callbacks::server::open_all(&[candidate])?;
+        Self::new(candidate, sockets, gateway.filter(|_| extra.is_none()))
+    }
+
+    fn new(
+        wanted: SocketAddr,
+        sockets: Vec<TcpListener>,
+        gateway: Option<IpAddr>,
+    ) -> Result<Self, BindError> {
+        let first = sockets.first().ok_or(BindError::NoAddress)?;
+        let local = first.local_addr().map_err(|source| BindError::Io { address: wanted, source })?;
+        let containers = gateway.map(|ip| SocketAddr::new(ip, local.port()));
+        Ok(Self { sockets, local, containers })
+    }
 }
 
-/// Asks every configured runtime how it is.
-pub async fn runtimes_health(config: &Config) -> Vec<RuntimeHealth> {
-    let _ = config;
-    Vec::new()
+async fn open_store(engine: store::Kind, dir: &DataDir) -> Result<Arc<dyn Store>, Error> {
+    let path = dir.subdirectory("store")?;
+    let opened = tokio::task::spawn_blocking(move || store::open(&path, engine)).await;
+    opened.map_err(|error| part("the store", &error))?.map_err(Error::Store)
+}
+
+fn budget(config: &Config) -> Budget {
+    let fleet = &config.fleet;
+    let usual = Budget::default();
+    Budget {
+        attempts_max: fleet.attempts_max.unwrap_or(usual.attempts_max),
+        cpus: fleet.cpus.unwrap_or(usual.cpus),
+        memory_bytes: fleet.memory.map_or(usual.memory_bytes, |size| size.as_bytes()),
+    }
+}
+
+fn part(part: &'static str, error: &dyn fmt::Display) -> Error {
+    Error::Part { part, message: error.to_string() }
+}
+
+fn start_error(error: StartError) -> Error {
+    match error {
+        StartError::Store(error) => Error::Store(error),
+        error => part("the supervisor", &error),
+    }
+}
+
+fn bind_error(purpose: &'static str, error: BindError) -> Error {
+    match error {
+        BindError::Remote { address } => Error::RemoteRefused(address),
+        BindError::Io { address, source } => Error::Listen { address, purpose, source },
+        error => part(purpose, &error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn containers_call_the_gateway_on_the_same_port() {
+        let gateway: Option<IpAddr> = Some("127.0.0.2".parse().unwrap());
+        for (candidate, gateway, sockets, containers) in [
+            ("127.0.0.1:0", None, 1, None),
+            ("127.0.0.1:0", gateway, 2, gateway),
+            ("127.0.0.2:0", gateway, 1, gateway),
+            ("0.0.0.0:0", gateway, 1, gateway),
+            // No interface of this machine has it: attempts on this machine are served all the same.
+            ("127.0.0.1:0", Some("192.0.2.1".parse().unwrap()), 1, None),
+        ] {
+            let opened = CallbackSockets::open(&[at(candidate)], gateway).unwrap();
+            assert_eq!(opened.sockets.len(), sockets, "{candidate} {gateway:?}");
+            assert_eq!(opened.containers, containers.map(|ip| SocketAddr::new(ip, opened.local.port())));
+        }
+    }
+
+    #[test]
+    fn a_taken_port_leads_to_the_next_candidate_or_says_so() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap();
+        let opened = CallbackSockets::open(&[port, at("127.0.0.1:0")], None).unwrap();
+        assert_ne!(opened.local, port);
+        let Err(error) = CallbackSockets::open(&[port], None) else { panic!("opened twice") };
+        assert!(error.to_string().contains("port 0 picks a free port"), "{error}");
+    }
 }

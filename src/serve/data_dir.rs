@@ -60,6 +60,9 @@ pub enum Error {
         /// What should be in it.
         expected: &'static str,
     },
+    /// It is a directory of something else.
+    #[error("{} is open to other users and holds files that are not dogwatch's; choose a --data-dir of its own", .0.display())]
+    Shared(PathBuf),
     /// A file with a secret can be read by others.
     #[error("{} can be read by other users; run `chmod 600 {}`", .0.display(), .0.display())]
     Exposed(PathBuf),
@@ -77,6 +80,9 @@ impl Error {
         }
     }
 }
+
+/// One of these is in every directory that was ever used.
+const OURS: [&str; 3] = ["installation", "root.key", "lock"];
 
 /// A data directory that exists, is ours and can be written.
 #[derive(Debug, Clone)]
@@ -96,6 +102,11 @@ impl DataDir {
                     return Err(Error::WrongOwner { path: path.to_owned(), owner: found.uid(), user });
                 }
                 if found.permissions().mode() & 0o077 != 0 {
+                    // A typing error must not close /tmp or a home directory to everybody else.
+                    let is_empty = std::fs::read_dir(path).map_err(fail)?.next().is_none();
+                    if !is_empty && !OURS.iter().any(|name| path.join(name).exists()) {
+                        return Err(Error::Shared(path.to_owned()));
+                    }
                     tracing::warn!(path = %path.display(), "closing the data directory to other users");
                     let closed = std::fs::Permissions::from_mode(0o700);
                     std::fs::set_permissions(path, closed).map_err(fail)?;
@@ -108,15 +119,24 @@ impl DataDir {
         }
         // Attempts are given paths in it, so they must not depend on where we stand.
         let path = std::fs::canonicalize(path).map_err(fail)?;
-        let probe = path.join("probe");
-        files::replace(&probe, b"written to see whether it can be").map_err(fail)?;
-        std::fs::remove_file(&probe).map_err(fail)?;
+        // Only asked here: nothing may be written before the lock is ours.
+        let can_write = rustix::fs::access(&path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+        can_write.map_err(|errno| fail(errno.into()))?;
         Ok(Self { path })
     }
 
     /// Where it is, absolute.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Writes something, to be told here and clearly when the disk is full. To be called under the lock.
+    pub fn probe(&self) -> Result<(), Error> {
+        let probe = self.path.join("probe");
+        let written = files::replace(&probe, b"written to see whether it can be");
+        written
+            .and_then(|()| std::fs::remove_file(&probe))
+            .map_err(|source| Error::from_io(&self.path, source))
     }
 
     /// The root key of the API, and whether it was made just now.
@@ -127,8 +147,8 @@ impl DataDir {
         let fresh = format!("dwk_{}\n", URL_SAFE_NO_PAD.encode(bytes));
         let (text, is_new) = self.read_or_create(&path, fresh.as_bytes())?;
         let text = String::from_utf8(text).ok().map(|text| text.trim().to_owned());
-        let key = text.filter(|text| text.len() >= 20 && text.chars().all(|c| c.is_ascii_graphic()));
-        let expected = "a key of at least 20 characters";
+        let key = text.filter(|text| text.len() >= 32 && text.chars().all(|c| c.is_ascii_graphic()));
+        let expected = "a key of at least 32 characters";
         key.map(|key| (Secret::new(key), is_new)).ok_or(Error::Damaged { path, expected })
     }
 
@@ -206,6 +226,7 @@ mod tests {
         let path = base.path().join("a/b");
         let dir = DataDir::prepare(&path).unwrap();
         assert_eq!(mode(&path), 0o700);
+        dir.probe().unwrap();
         let (key, is_new) = dir.root_key(&RandomIds).unwrap();
         assert!(is_new && key.expose().starts_with("dwk_") && key.expose().len() == 47);
         let installation = dir.installation(&RandomIds).unwrap();
@@ -257,6 +278,11 @@ mod tests {
         std::fs::set_permissions(base.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         DataDir::prepare(base.path()).unwrap();
         assert_eq!(mode(base.path()), 0o700);
+        // But not one that belongs to something else.
+        std::fs::set_permissions(base.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(base.path().join("foreign"), b"").unwrap();
+        assert!(matches!(DataDir::prepare(base.path()), Err(Error::Shared(_))));
+        assert_eq!(mode(base.path()), 0o755);
     }
 
     #[test]

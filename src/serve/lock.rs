@@ -89,7 +89,7 @@ impl DirLock {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_second_one_is_told_who_has_it() {
         let dir = tempfile::tempdir().unwrap();
         let first = DirLock::take(dir.path()).await.unwrap();

@@ -15,16 +15,19 @@ pub mod embedded;
 mod files;
 pub mod lock;
 pub mod notify;
+pub mod runtimes;
 pub mod signals;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use dogwatch_actors::id::RandomIds;
 use dogwatch_actors::store;
 
 use crate::config::Loaded;
+use crate::limits::{EMBEDDED_SHUTDOWN_MAX, SHUTDOWN_TIMEOUT_SECONDS};
 use addresses::Addresses;
 use assemble::{Assembled, Parts, Shim};
 use data_dir::DataDir;
@@ -116,6 +119,7 @@ pub struct Server {
     addresses: Addresses,
     dir: DataDir,
     new_root_key: Option<PathBuf>,
+    role: Role,
     _lock: DirLock,
 }
 
@@ -131,6 +135,7 @@ impl Server {
         }
         let dir = DataDir::prepare(loaded.data_dir())?;
         let lock = DirLock::take(dir.path()).await?;
+        dir.probe()?;
         let (root_key, is_new) = dir.root_key(&RandomIds)?;
         let new_root_key = is_new.then(|| dir.root_key_path());
         let callback = callback_candidates(loaded.config.callback.listen, role, dir.path());
@@ -147,10 +152,10 @@ impl Server {
         let told = addresses::remember_callback_port(dir.path(), assembled.callback.port())
             .and_then(|()| addresses.write(dir.path()));
         if let Err(source) = told {
-            assembled.shutdown().await;
+            assembled.shutdown(Duration::ZERO).await;
             return Err(Error::Addresses { dir: dir.path().to_owned(), source });
         }
-        Ok(Self { assembled, addresses, dir, new_root_key, _lock: lock })
+        Ok(Self { assembled, addresses, dir, new_root_key, role, _lock: lock })
     }
 
     /// Where it listens.
@@ -177,7 +182,12 @@ impl Server {
     pub async fn shutdown(self) {
         // First the address, so that no client sets out for a server that is about to go.
         Addresses::remove_own(self.dir.path());
-        self.assembled.shutdown().await;
+        let grace = match self.role {
+            // The listeners have a limit of their own, a little below this.
+            Role::Standalone => Duration::from_secs(SHUTDOWN_TIMEOUT_SECONDS.saturating_add(1)),
+            Role::Embedded => EMBEDDED_SHUTDOWN_MAX,
+        };
+        self.assembled.shutdown(grace).await;
     }
 }
 

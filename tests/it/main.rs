@@ -1,1 +1,18 @@
+//! End-to-end tests: one binary, a file per promise or feature.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod api_auth;
+mod api_bad_input;
+mod api_callbacks;
+mod api_jobs;
+mod api_mount;
+mod api_openapi;
+mod api_server;
+mod api_support;
+mod cli_args;
+mod cli_binary;
+mod cli_client;
+mod cli_fake;
+mod cli_run;
 mod config;

@@ -43,7 +43,7 @@ pub(crate) async fn logs(api: Data<Api>, req: HttpRequest) -> Result<HttpRespons
         },
         follow: query.one("follow")?.unwrap_or(false),
     };
-    let seat = api.seat()?;
+    let seat = api.seats.take()?;
     let lines = api.handle.logs(id, wanted)?;
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"))

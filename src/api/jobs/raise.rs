@@ -19,7 +19,7 @@ use crate::api::state::{Api, detached, job_id};
 /// what they mean in a callback of its newest attempt. With an `Idempotency-Key` a repetition is applied once.
 #[utoipa::path(
     post, path = "/v1/jobs/{id}/events/{name}", tag = "jobs", operation_id = "raise_event",
-    request_body(content = Option<Object>, description = "The payload: any JSON, or none"),
+    request_body(content = Option<Value>, description = "The payload: any JSON, or none"),
     params(
         ("id" = String, Path, description = "The job"),
         ("name" = String, Path, description = "The event: 1 to 255 of letters, digits and `_.:-`"),

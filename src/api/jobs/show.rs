@@ -28,7 +28,7 @@ pub(crate) async fn show(api: Data<Api>, req: HttpRequest) -> Result<Json<JobVie
     let job = match patience(&query)? {
         None => api.handle.job(id)?,
         Some(patience) => {
-            let _seat = api.seat()?;
+            let _seat = api.seats.take()?;
             api.handle.wait(id, patience.as_duration()).await?
         }
     };

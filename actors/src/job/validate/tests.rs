@@ -236,7 +236,7 @@ fn webhooks() {
 fn a_policy_that_allows_private_webhooks_or_runs_elsewhere() {
     let lenient = Policy { webhook_private_networks: true, ..Policy::default() };
     assert_eq!(found(json!({"image": "x", "on_complete": [{"url": "http://127.0.0.1:9"}]}), &lenient), []);
-    let public = json!({"image": "x", "on_complete": [{"url": "https://[2606:4700::1]/"}, {"url": "https://8.8.8.8"}]});
+    let public = json!({"image": "x", "on_complete": [{"url": "https://[2606:4700::1]/"}, {"url": "https://[::ffff:8.8.8.8]/"}, {"url": "https://8.8.8.8"}]});
     assert_eq!(found(public, &Policy::default()), []);
     let strict = Policy { weakest_security_profile: SecurityProfile::Restricted, ..Policy::default() };
     let weak = found(json!({"image": "x"}), &strict);
