@@ -40,6 +40,8 @@ use crate::limits::{EVENTS_KEPT_MAX, SHUTDOWN_PATIENCE};
 use crate::logs::LogStore;
 use crate::outbound;
 use crate::outbound::guard::Guard;
+use crate::outbound::service::ServiceCaller;
+use crate::outbound::webhook::WebhookSender;
 use crate::runtime::Runtime;
 use crate::secret::Keyring;
 use crate::store::{Batch, KeyRange, Log, Order, Store};
@@ -66,7 +68,7 @@ pub enum StartError {
     NoSystem,
     /// The client for outgoing requests cannot be made.
     #[error("outgoing requests cannot be made: {0}")]
-    Outbound(#[from] outbound::Error),
+    Outbound(#[from] outbound::BuildError),
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
@@ -197,7 +199,7 @@ impl Builder {
         actix::System::try_current().ok_or(StartError::NoSystem)?;
         let store = self.store.clone().ok_or(StartError::NoStore)?;
         let policy = self.checked_policy()?;
-        let outbound = outbound::Clients::new(self.guard.clone())?;
+        let (sender, caller) = (WebhookSender::new(self.guard.clone())?, ServiceCaller::new()?);
         let arbiters: Vec<Arbiter> = (0..self.threads).map(|_| Arbiter::new()).collect();
         let own: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
         let home = own.first().cloned().unwrap_or_else(Arbiter::current);
@@ -232,11 +234,11 @@ impl Builder {
         let performer = JobPerformer {
             fleet: fleet.clone(),
             planner,
-            caller: outbound.services,
+            caller,
             mail: Arc::clone(&mail),
         };
         let poster = WebhookPerformer::new(
-            outbound.webhooks,
+            sender,
             self.keyring.clone(),
             Arc::clone(&self.clock),
             format!("urn:dogwatch:{}", self.installation),

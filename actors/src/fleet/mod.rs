@@ -57,6 +57,7 @@ use crate::id::AttemptKey;
 use crate::job::spec::{Resources, StopSignal};
 use crate::runtime::{Exit, Plan, Running, Runtime, StartFault};
 use crate::store;
+use crate::supervise::{ChildEvent, Intensity, supervise_in};
 
 /// A request for a slot.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,10 +215,32 @@ impl Fleet {
         let current = arbiter.is_none().then(actix::Arbiter::current);
         let arbiter = arbiter.or(current.as_ref()).expect("one of the two is there");
         let (view, seen) = watched::channel(FleetView::default());
-        let addr = <FleetActor as actix::Actor>::start_in_arbiter(arbiter, move |ctx| {
-            FleetActor::new(options, Mailbox::new(actix::AsyncContext::address(ctx)), view)
-        });
+        let shown = view.clone();
+        let addr = supervise_in(
+            arbiter,
+            Intensity::default(),
+            move |ctx| FleetActor::new(options, Mailbox::new(actix::AsyncContext::address(ctx)), view),
+            move |event| report_panic(&shown, &event),
+        );
         FleetHandle { mailbox: Mailbox::new(addr), view: seen }
+    }
+}
+
+fn report_panic(view: &watched::Sender<FleetView>, event: &ChildEvent) {
+    match event {
+        ChildEvent::Stopped => {}
+        ChildEvent::Restarting { count, cause } => {
+            tracing::error!(count, cause, "the fleet panicked and goes on: please report this");
+        }
+        ChildEvent::GaveUp { cause } => {
+            tracing::error!(cause, "the fleet panicked too often and is gone: restart, and report this");
+            view.send_modify(|view| {
+                for runtime in view.runtimes.values_mut() {
+                    runtime.reachable = false;
+                    runtime.last_error = Some("the fleet panicked too often and is gone; restart".to_owned());
+                }
+            });
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt as _;
 use tokio::task::JoinHandle;
 
+use crate::supervise::panic_text;
+
 /// Owns a task: dropping this cancels it at its next await.
 #[derive(Debug)]
 pub(super) struct Task(JoinHandle<()>);
@@ -17,8 +19,7 @@ impl Task {
     ) -> Self {
         Self(tokio::spawn(async move {
             if let Err(panic) = AssertUnwindSafe(work).catch_unwind().await {
-                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                rescue(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default());
+                rescue(panic_text(&*panic));
             }
         }))
     }

@@ -19,7 +19,8 @@ pub(super) fn messages(job: &Job) -> Vec<Message> {
                 url: target.url.clone(),
                 vault: job.vault.clone(),
                 // The next history entry is this end: its number makes the message's id unique and repeatable.
-                message: format!("{}.{}.{index}", job.id, job.revision + 1),
+                // No full stop in it: it separates the parts of what a signature covers (Standard Webhooks).
+                message: format!("{}-{}-{index}", job.id, job.revision + 1),
                 kind: kind.clone(),
                 at: outcome.at,
                 data: summary(job),

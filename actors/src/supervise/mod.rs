@@ -28,9 +28,12 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use actix::dev::ContextFut;
-use actix::{Actor, Addr, AsyncContext, Context, Supervised};
+use actix::dev::{ContextFut, channel};
+use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context, Supervised};
 use tokio::time::{Instant, Sleep};
+
+/// Senders that wait for a place in a mailbox when it is full: what actix itself gives a context.
+const MAILBOX_CAPACITY: usize = 16;
 
 /// How many restarts are allowed, and how they are spaced. The words are Erlang/OTP's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,9 +93,26 @@ where
     let mut ctx = Context::new();
     let actor = build(&mut ctx);
     let addr = ctx.address();
-    let child = Box::new(ctx.into_future(actor));
-    actix::spawn(Supervise { child, pause: None, intensity, restarts: VecDeque::new(), report });
+    actix::spawn(Supervise::new(ctx.into_future(actor), intensity, report));
     addr
+}
+
+/// Starts an actor under supervision on the given arbiter. What is sent before it has started waits for it.
+///
+/// `report` is called on that arbiter with every event; it must not panic.
+pub fn supervise_in<A, B, R>(arbiter: &ArbiterHandle, intensity: Intensity, build: B, report: R) -> Addr<A>
+where
+    A: Actor<Context = Context<A>> + Supervised,
+    B: FnOnce(&mut Context<A>) -> A + Send + 'static,
+    R: Fn(ChildEvent) + Unpin + Send + 'static,
+{
+    let (sender, receiver) = channel::channel(MAILBOX_CAPACITY);
+    arbiter.spawn_fn(move || {
+        let mut ctx = Context::with_receiver(receiver);
+        let actor = build(&mut ctx);
+        actix::spawn(Supervise::new(ctx.into_future(actor), intensity, report));
+    });
+    Addr::new(sender)
 }
 
 struct Supervise<A: Actor<Context = Context<A>> + Supervised, R> {
@@ -114,6 +134,10 @@ where
     A: Actor<Context = Context<A>> + Supervised,
     R: Fn(ChildEvent) + 'static,
 {
+    fn new(child: ContextFut<A, Context<A>>, intensity: Intensity, report: R) -> Self {
+        Self { child: Box::new(child), pause: None, intensity, restarts: VecDeque::new(), report }
+    }
+
     /// Decides what a panic means: `Some(pause)` before a restart, `None` to give up.
     fn on_panic(&mut self, cause: String) -> Option<Duration> {
         let now = Instant::now();
