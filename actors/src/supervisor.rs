@@ -231,12 +231,7 @@ impl Builder {
             logs: logs.clone(),
             callback_urls: self.callback_urls.clone(),
         };
-        let performer = JobPerformer {
-            fleet: fleet.clone(),
-            planner,
-            caller,
-            mail: Arc::clone(&mail),
-        };
+        let performer = JobPerformer { fleet: fleet.clone(), planner, caller, mail: Arc::clone(&mail) };
         let poster = WebhookPerformer::new(
             sender,
             self.keyring.clone(),
@@ -441,12 +436,9 @@ impl Tasks {
     }
 
     /// Runs `work` for ever: a panic is reported and the work begun anew.
-    fn forever<F: Future<Output = ()> + Send>(
-        &mut self,
-        name: &'static str,
-        work: impl Fn() -> F + Send + 'static,
-    ) where
-        F: 'static,
+    fn forever<F>(&mut self, name: &'static str, work: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
     {
         self.once(async move {
             loop {

@@ -22,7 +22,7 @@ impl Handle {
         {
             return Err(Error::NoAttempt(AttemptKey::new(id, number)));
         }
-        let first = query.attempt.unwrap_or(job.attempt.max(1));
+        let first = query.attempt.unwrap_or_else(|| job.attempt.max(1));
         if !query.follow {
             let reader = self.reader(AttemptKey::new(id, first), query);
             return Ok(reader.lines().map_err(Error::from).boxed());

@@ -7,7 +7,7 @@ use crate::units::Span;
 
 /// The exit code as it is recorded: 128 + n for signal n, as shells and engines have it.
 pub(super) fn exit_code(exit: &Exit) -> Option<i32> {
-    exit.code.or(exit.signal.map(|signal| 128 + signal))
+    exit.code.or_else(|| exit.signal.map(|signal| 128 + signal))
 }
 
 /// What an exit that nobody asked for means.
