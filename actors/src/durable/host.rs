@@ -1,6 +1,6 @@
 //! Where the machines of one kind live: shards of supervised actors, one shard per thread.
 //!
-//! A [`Host`] routes a delivery by the hash of the machine's id to the [`Shard`] that owns it; the shard
+//! A [`Host`] routes a delivery by the hash of the machine's id to the shard that owns it; the shard
 //! hydrates the actor when it is not in memory, passes the delivery on, and lets go of actors that rest.
 //! Every delivery to an actor goes through its shard, so that an actor is let go of only when it has settled
 //! all that was sent to it, and there are never two for one machine.
