@@ -113,10 +113,13 @@ pub const DISK_FREE_WARN_BYTES: u64 = 512 * 1024 * 1024;
 pub const FILES_OPEN_WARN: u64 = 4_096;
 
 /// How long the demonstration may take before it is called failed.
-pub const DEMO_MAX: Duration = Duration::from_secs(40);
+pub const DEMO_MAX: Duration = Duration::from_secs(90);
 
 /// How long a server may need to start or stop in the demonstration.
 pub const DEMO_SERVER_MAX: Duration = Duration::from_secs(10);
+
+/// How long the engine may take to import the image of the demonstration, or to remove everything of it.
+pub const DEMO_IMAGE_MAX: Duration = Duration::from_secs(30);
 
 /// The pause between two steps of the demonstration's job; with [`DEMO_STEPS`] it runs for six seconds.
 pub const DEMO_STEP: Duration = Duration::from_millis(300);

@@ -20,7 +20,6 @@ mod command;
 mod completions;
 mod config;
 mod demo;
-mod demo_worker;
 mod doctor;
 mod events;
 mod logs;
@@ -119,7 +118,7 @@ pub enum Command {
     Demo,
     /// The job of the demonstration
     #[command(hide = true)]
-    DemoWorker(demo_worker::DemoWorkerArgs),
+    DemoWorker,
 }
 
 /// One job.
@@ -158,7 +157,7 @@ async fn dispatch(cli: Cli, shim: Shim) -> Result<Exit, Error> {
     // These two must work whatever the configuration says.
     match command {
         Command::Completions(args) => return completions::run(&args),
-        Command::DemoWorker(args) => return demo_worker::run(&args).await,
+        Command::DemoWorker => return demo::worker::run().await,
         _ => {}
     }
     let flags = if let Command::Serve(args) = &command { args.flags() } else { Vec::new() };
@@ -182,6 +181,6 @@ async fn dispatch(cli: Cli, shim: Shim) -> Result<Exit, Error> {
         Command::Doctor => doctor::run(&context).await,
         Command::Config => config::run(&context),
         Command::Demo => demo::run(&context).await,
-        Command::Completions(_) | Command::DemoWorker(_) => unreachable!("handled above"),
+        Command::Completions(_) | Command::DemoWorker => unreachable!("handled above"),
     }
 }

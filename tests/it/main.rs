@@ -16,3 +16,4 @@ mod cli_client;
 mod cli_fake;
 mod cli_run;
 mod config;
+mod docker_demo;
