@@ -86,7 +86,6 @@ pub struct Builder {
     callback_urls: BTreeMap<String, String>,
     budget: Budget,
     policy: Policy,
-    guard: Guard,
     threads: usize,
     intensity: Intensity,
 }
@@ -173,8 +172,7 @@ impl Builder {
     /// Where webhooks may go. Default: public addresses only.
     #[must_use]
     pub fn webhook_guard(mut self, guard: Guard) -> Self {
-        self.policy.webhook_private_networks = guard.allow_private;
-        self.guard = guard;
+        self.policy.webhooks = guard;
         self
     }
 
@@ -199,7 +197,7 @@ impl Builder {
         actix::System::try_current().ok_or(StartError::NoSystem)?;
         let store = self.store.clone().ok_or(StartError::NoStore)?;
         let policy = self.checked_policy()?;
-        let (sender, caller) = (WebhookSender::new(self.guard.clone())?, ServiceCaller::new()?);
+        let (sender, caller) = (WebhookSender::new(self.policy.webhooks.clone())?, ServiceCaller::new()?);
         let arbiters: Vec<Arbiter> = (0..self.threads).map(|_| Arbiter::new()).collect();
         let own: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
         let home = own.first().cloned().unwrap_or_else(Arbiter::current);
@@ -349,7 +347,6 @@ impl Supervisor {
             callback_urls: BTreeMap::new(),
             budget: Budget::default(),
             policy: Policy::default(),
-            guard: Guard::default(),
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             intensity: Intensity::default(),
         }

@@ -31,6 +31,7 @@ mod serve;
 mod show;
 mod submit;
 mod wait;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -105,6 +106,8 @@ pub enum Command {
     Restart(JobsArg),
     /// Raise an event to a job
     Raise(raise::RaiseArgs),
+    /// Show how the telling of a job's end is going, or try again
+    Webhooks(webhooks::WebhooksArgs),
     /// Delete jobs that are over, with all that was kept of them
     #[command(visible_alias = "rm")]
     Purge(JobsArg),
@@ -177,6 +180,7 @@ async fn dispatch(cli: Cli, shim: Shim) -> Result<Exit, Error> {
         Command::Resume(args) => command::run(&context, JobCommand::Resume, &args.jobs).await,
         Command::Restart(args) => command::run(&context, JobCommand::Restart, &args.jobs).await,
         Command::Raise(args) => raise::run(&context, args).await,
+        Command::Webhooks(args) => webhooks::run(&context, args).await,
         Command::Purge(args) => purge::run(&context, &args.jobs).await,
         Command::Doctor => doctor::run(&context).await,
         Command::Config => config::run(&context),

@@ -84,7 +84,10 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
         .logs_dir(dir.subdirectory("logs")?)
         .budget(budget(config))
         .weakest_security_profile(config.security.weakest_profile)
-        .webhook_guard(Guard { allow_private: config.webhooks.allow_private_networks, ..Guard::default() });
+        .webhook_guard(Guard {
+            allow_private: config.webhooks.allow_private_networks,
+            allowed: config.webhooks.allowed.clone(),
+        });
     if let Some(threads) = config.server.threads {
         builder = builder.threads(threads);
     }

@@ -10,6 +10,7 @@ mod api_mount;
 mod api_openapi;
 mod api_server;
 mod api_support;
+mod api_webhooks;
 mod cli_args;
 mod cli_binary;
 mod cli_client;
