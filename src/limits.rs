@@ -78,6 +78,10 @@ pub const CLIENT_EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// The entries of a history that a client asks for at once: the most that the server gives.
 pub const CLIENT_HISTORY_PAGE: usize = HISTORY_PAGE_MAX;
 
+/// How long a client waits for the end of a job before it looks for the first time what holds it up; doubles
+/// up to [`CLIENT_WAIT_STEP`].
+pub const CLIENT_WAIT_FIRST: Duration = Duration::from_secs(2);
+
 /// How long one request of a client waits for the end of a job, well below what proxies cut.
 pub const CLIENT_WAIT_STEP: Duration = Duration::from_secs(20);
 
