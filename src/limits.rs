@@ -101,9 +101,6 @@ pub const CLIENT_LOG_DRAIN: Duration = Duration::from_secs(5);
 /// How long two servers that start at the same moment on one directory may need until one of them answers.
 pub const SERVER_START_MAX: Duration = Duration::from_secs(20);
 
-/// How long the lock of a data directory is tried: `doctor` holds it for an instant to see whether it is free.
-pub const LOCK_PATIENCE: Duration = Duration::from_millis(500);
-
 /// The longest spec file that the command line reads; the server's own limit is lower.
 pub const SPEC_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 

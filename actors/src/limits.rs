@@ -355,3 +355,6 @@ pub const SERVICE_ANSWER_BYTES_MAX: usize = CALLBACK_BODY_BYTES_MAX;
 
 /// Characters that an error quotes from a peer or a library: enough to understand, too few to flood a record.
 pub const QUOTE_CHARS_MAX: usize = 200;
+
+/// How long the lock of a data directory is tried: `doctor` holds it for an instant to see whether it is free.
+pub const LOCK_PATIENCE: Duration = Duration::from_millis(500);

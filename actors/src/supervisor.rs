@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
+use crate::data_dir::DirLock;
 use crate::durable::host::{Dispatch, Host, Shared};
 use crate::durable::outbox::Outbox;
 use crate::durable::published::Published;
@@ -88,6 +89,7 @@ pub struct Builder {
     policy: Policy,
     threads: usize,
     intensity: Intensity,
+    lock: Option<DirLock>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -176,6 +178,13 @@ impl Builder {
         self
     }
 
+    /// Holds the lock of a data directory until the shutdown, or until the last handle is gone.
+    #[must_use]
+    pub fn lock(mut self, lock: DirLock) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+
     /// On how many threads of their own the jobs' actors live; 0 keeps everything on the caller's thread, as
     /// a simulation under virtual time wants it. Default: the number of cores.
     #[must_use]
@@ -255,6 +264,7 @@ impl Builder {
             counters: Counters::default(),
             closing: AtomicBool::new(false),
             recovered,
+            lock: Mutex::new(self.lock),
             background: Mutex::new(None),
         };
         let handle = Handle::new(Arc::new(inner));
@@ -349,6 +359,7 @@ impl Supervisor {
             policy: Policy::default(),
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             intensity: Intensity::default(),
+            lock: None,
         }
     }
 
@@ -386,6 +397,7 @@ impl Handle {
         if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
             tracing::error!("closing the store panicked; what was acknowledged is durable all the same");
         }
+        inner.lock.lock().take();
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use dogwatch_actors::clock::Timestamp;
+use dogwatch_actors::data_dir::lock::{self, DirLock};
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
@@ -13,7 +14,6 @@ use super::output::{Colour, escape};
 use super::{Error, human, output};
 use crate::limits::{DISK_FREE_WARN_BYTES, FILES_OPEN_WARN};
 use crate::serve::addresses::Addresses;
-use crate::serve::lock::{self, DirLock};
 use crate::serve::runtimes::{self, RuntimeHealth};
 
 /// How a check came out.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use dogwatch_actors::data_dir::DataDir;
 use dogwatch_actors::fleet::Budget;
 use dogwatch_actors::id::InstallationId;
 use dogwatch_actors::outbound::guard::Guard;
@@ -20,7 +21,6 @@ use dogwatch_actors::store::{self, Store};
 use dogwatch_actors::supervisor::{StartError, Supervisor};
 use tokio::sync::mpsc;
 
-use super::data_dir::DataDir;
 use super::runtimes::Runtimes;
 use super::{Error, base_url};
 use crate::api::Auth;

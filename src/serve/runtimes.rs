@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dogwatch_actors::data_dir::DataDir;
 use dogwatch_actors::id::{Ids as _, InstallationId, RandomIds};
 use dogwatch_actors::runtime::docker::{CallbackProbe, Defaults, DockerOptions, DockerRuntime};
 use dogwatch_actors::runtime::process::{ProcessOptions, ProcessRuntime, Shim};
@@ -13,7 +14,6 @@ use dogwatch_actors::supervisor::Builder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::data_dir::DataDir;
 use super::{Error, addresses};
 use crate::config::{Config, RuntimeChoice};
 use crate::limits::ENGINE_START_MAX;

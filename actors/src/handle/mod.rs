@@ -25,6 +25,7 @@ pub use self::metrics::Counters;
 pub use self::types::{Callback, CallbackReceipt, Command, Filter, LogQuery, Page, Submission, Submitted};
 
 use crate::clock::Clock;
+use crate::data_dir::DirLock;
 use crate::durable::batch::Terms;
 use crate::durable::host::Host;
 use crate::durable::keys;
@@ -58,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) closing: AtomicBool,
     /// Set while the jobs that were live before are brought back.
     pub(crate) recovered: watch::Receiver<bool>,
+    /// The lock of the data directory, where there is one: nobody else may use it as long as we are here.
+    pub(crate) lock: Mutex<Option<DirLock>>,
     /// What ends with the last handle.
     pub(crate) background: Mutex<Option<Background>>,
 }

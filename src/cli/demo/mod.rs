@@ -12,6 +12,7 @@ pub(super) mod worker;
 
 use std::path::PathBuf;
 
+use dogwatch_actors::data_dir::DataDir;
 use dogwatch_actors::id::{AttemptKey, Ids as _, JobId, RandomIds};
 use dogwatch_actors::job::view::{HistoryEntry, JobState, JobView};
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -28,7 +29,6 @@ use super::{Error, events, output};
 use crate::client::{Client, LogsQuery};
 use crate::limits::{CLIENT_ATTEMPT_POLL, DEMO_MAX, DEMO_SERVER_MAX, DEMO_STEPS};
 use crate::serve;
-use crate::serve::data_dir::DataDir;
 use crate::serve::signals::StopSignals;
 
 /// The share of its work that the job has done when the supervisor is killed.
