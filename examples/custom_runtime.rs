@@ -1,6 +1,5 @@
-//! A runtime of one's own: attempts that are tasks of this process, where a real one would start something
-//! that outlives us. The rules are in the documentation of [`Runtime`]; the conformance suite (feature
-//! `testing` of `dogwatch-actors`) checks them.
+//! A runtime of one's own: attempts that are tasks of this process, where a real one starts something that
+//! outlives us. The rules are in the documentation of [`Runtime`]; its conformance suite checks them.
 
 use std::collections::HashMap;
 use std::error::Error;

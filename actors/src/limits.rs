@@ -358,3 +358,6 @@ pub const QUOTE_CHARS_MAX: usize = 200;
 
 /// How long the lock of a data directory is tried: `doctor` holds it for an instant to see whether it is free.
 pub const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long an event is held back until its job shows the same: longer than a publication ever takes.
+pub const EVENT_SETTLE_MAX: Duration = Duration::from_secs(1);

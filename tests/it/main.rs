@@ -18,3 +18,4 @@ mod cli_fake;
 mod cli_run;
 mod config;
 mod docker_demo;
+mod examples;
