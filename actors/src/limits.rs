@@ -170,6 +170,10 @@ pub const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(250);
 /// The longest such pause: how late at most the return of a runtime is noticed.
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// The longest pause between two tries to reach a runtime that went away: one cheap call each, and how late at
+/// most its return is noticed.
+pub const REACH_PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// How long a running attempt is waited for before it is looked at without a hint.
 pub const WATCH_PATIENCE: Duration = Duration::from_secs(30);
 

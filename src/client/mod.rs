@@ -22,11 +22,10 @@ use dogwatch_actors::secret::Secret;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use reqwest::{Method, RequestBuilder, Response};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::{HistoryPage, JobPage, WebhookList};
+use crate::api::{HistoryPage, JobPage, Readiness, WebhookList};
 use crate::limits::{
     CLIENT_ANSWER_BYTES_MAX, CLIENT_ANSWER_TIMEOUT, CLIENT_CONNECT_TIMEOUT, CLIENT_HISTORY_PAGE,
 };
@@ -44,16 +43,6 @@ pub struct Answer<T> {
     pub value: T,
     /// The JSON that the server sent.
     pub raw: String,
-}
-
-/// Whether a server takes work.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Readiness {
-    /// Whether it does.
-    pub ready: bool,
-    /// Why not.
-    #[serde(default)]
-    pub reasons: Vec<String>,
 }
 
 /// Which jobs to list.

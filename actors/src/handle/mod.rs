@@ -30,7 +30,7 @@ use crate::durable::batch::Terms;
 use crate::durable::host::Host;
 use crate::durable::keys;
 use crate::durable::shell;
-use crate::fleet::FleetHandle;
+use crate::fleet::{FleetHandle, FleetView};
 use crate::id::{AttemptKey, Ids, JobId};
 use crate::job::event::{Event, Submitted as SubmittedEvent};
 use crate::job::spec::{Spec, WebhookTarget};
@@ -274,6 +274,11 @@ impl Handle {
             Err(shell::Error::Store(error)) => Err(Error::Store(error)),
             Err(_) => Err(Error::Interrupted),
         }
+    }
+
+    /// The attempts and the runtimes as they are now.
+    pub fn fleet(&self) -> FleetView {
+        self.inner.fleet.snapshot()
     }
 
     /// Why the supervisor is not ready to take work; empty when it is.
