@@ -283,8 +283,14 @@ fn of_store(error: &store::Error) -> Problem {
         }
         store::Error::Closed => Problem::from(Error::ShuttingDown),
         store::Error::Full(_) | store::Error::Failed(_) => {
-            let detail = "the data directory cannot be written, so that nothing can be accepted; whether this \
-                          request was recorded is not known: repeat it with the same idempotency key";
+            let why = if matches!(error, store::Error::Full(_)) {
+                "no space is left for the data directory: free some, and restart dogwatch"
+            } else {
+                "the data directory cannot be written any more: see the log, and restart dogwatch"
+            };
+            let detail = format!(
+                "{why}; whether this request was recorded is not known: repeat it with the same idempotency key"
+            );
             Problem::new(Code::StoreUnavailable, detail).retry_after(Duration::from_secs(30)).logged(error)
         }
         other => Problem::internal(other),
