@@ -103,3 +103,6 @@ pub fn pause(backoff: &Backoff, streak: u32, key: AttemptKey) -> Duration {
 fn hash(key: AttemptKey) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key.job.as_bytes()), &key.number.to_be_bytes())
 }
+
+#[cfg(test)]
+mod tests;

@@ -473,3 +473,6 @@ fn conflict(job: &Job, why: &str) -> Rejected {
     let state = job.state();
     Rejected::Conflict { state, message: format!("the job is {}: {why}", state.name()) }
 }
+
+#[cfg(test)]
+mod tests;

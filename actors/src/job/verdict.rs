@@ -130,3 +130,6 @@ pub(super) fn of_callback(name: &str, data: &serde_json::Value) -> Ending {
     };
     Ending::new(Cause::CallbackFailed, message)
 }
+
+#[cfg(test)]
+mod tests;
