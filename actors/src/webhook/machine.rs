@@ -176,3 +176,6 @@ impl Delivery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

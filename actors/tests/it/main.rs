@@ -10,4 +10,5 @@ mod logs;
 mod outbound;
 mod process;
 mod store;
+mod supervise;
 mod supervisor;

@@ -256,8 +256,11 @@ fn trouble_while_running_changes_nothing_and_is_forgotten_at_the_end() {
         (life.job.state().name(), life.message().as_str(), life.job.deadline()),
         ("running", "no answer", None)
     );
+    let mut gone = life.clone();
     life.exits(1);
     assert!(life.message().contains("code 1"), "{}", life.message());
+    gone.apply(Event::AttemptVanished { attempt: 1 });
+    assert!(gone.message().contains("removed"), "{}", gone.message());
 }
 
 #[test]
