@@ -4,6 +4,7 @@
 
 #[cfg(feature = "docker")]
 mod docker;
+mod durable;
 mod fake;
 mod fleet;
 mod logs;
