@@ -464,7 +464,14 @@ fn quarantine(mut draft: Draft, reason: &str) -> Outcome {
         Phase::Finished(_) | Phase::Stopping { .. } => unchanged(),
         _ => {
             draft.data = json!({ "reason": reason });
-            fail_or_stop(draft, ending)
+            let mut outcome = fail_or_stop(draft, ending);
+            // Its actor does not resume, so whatever the stop needs is asked for here.
+            if let Ok(Applied::Changed(draft)) = &mut outcome
+                && draft.job.has_attempt()
+            {
+                draft.effects = draft.job.resume_effects();
+            }
+            outcome
         }
     }
 }

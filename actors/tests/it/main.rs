@@ -7,6 +7,7 @@ mod docker;
 mod durable;
 mod fake;
 mod fleet;
+mod job_panics;
 mod logs;
 mod outbound;
 mod process;

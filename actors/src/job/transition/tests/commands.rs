@@ -229,3 +229,18 @@ fn a_purge_takes_the_deliveries_along() {
     assert!(matches!(step.change, crate::durable::Change::Purge));
     assert_eq!(step.outbox.iter().filter(|message| message.event == "job_purged").count(), 3);
 }
+
+#[test]
+fn a_quarantined_job_stops_its_attempt_and_watches_it_end() {
+    let mut life = Life::of(spec());
+    life.running().apply(Event::Quarantined { reason: "boom".into() });
+    let drives = |effect: &Effect| *effect == Effect::Drive { attempt: 1, seen_running: true };
+    assert!(life.stops() && life.effects.iter().any(drives), "{:?}", life.effects);
+    life.exits(0);
+    assert_eq!(life.outcome(), Some(("failed", Cause::Quarantined)));
+    assert!(life.message().contains("boom"), "{}", life.message());
+    let mut waiting = Life::of(spec());
+    waiting.apply(Event::Quarantined { reason: "boom".into() });
+    assert_eq!(waiting.effects, [Effect::Withdraw { attempt: 1 }]);
+    assert_eq!(waiting.outcome(), Some(("failed", Cause::Quarantined)));
+}

@@ -113,7 +113,9 @@ impl Life {
     /// The job is ticked at its deadline.
     pub(super) fn tick(&mut self) -> &mut Self {
         self.now = self.job.deadline().expect("the job has a deadline");
-        self.apply(Event::Ticked)
+        self.apply(Event::Ticked);
+        assert!(self.job.deadline().is_none_or(|due| due > self.now), "the next one is later");
+        self
     }
 
     pub(super) fn calls_back(&mut self, name: &str, data: Value) -> &mut Self {
