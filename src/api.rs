@@ -43,6 +43,7 @@ pub(crate) use self::auth::bearer;
 pub use self::auth::{Auth, UnusableKey};
 pub use self::jobs::history::HistoryPage;
 pub use self::jobs::list::JobPage;
+pub use self::jobs::webhooks::WebhookList;
 pub use self::probes::{Liveness, Readiness};
 use self::state::Api;
 use crate::callbacks;

@@ -78,6 +78,10 @@ pub const CLIENT_EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// The entries of a history that a client asks for at once: the most that the server gives.
 pub const CLIENT_HISTORY_PAGE: usize = HISTORY_PAGE_MAX;
 
+/// How long a client waits for the end of a job before it looks for the first time what holds it up; doubles
+/// up to [`CLIENT_WAIT_STEP`].
+pub const CLIENT_WAIT_FIRST: Duration = Duration::from_secs(2);
+
 /// How long one request of a client waits for the end of a job, well below what proxies cut.
 pub const CLIENT_WAIT_STEP: Duration = Duration::from_secs(20);
 
@@ -97,9 +101,6 @@ pub const CLIENT_LOG_DRAIN: Duration = Duration::from_secs(5);
 /// How long two servers that start at the same moment on one directory may need until one of them answers.
 pub const SERVER_START_MAX: Duration = Duration::from_secs(20);
 
-/// How long the lock of a data directory is tried: `doctor` holds it for an instant to see whether it is free.
-pub const LOCK_PATIENCE: Duration = Duration::from_millis(500);
-
 /// The longest spec file that the command line reads; the server's own limit is lower.
 pub const SPEC_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -113,10 +114,13 @@ pub const DISK_FREE_WARN_BYTES: u64 = 512 * 1024 * 1024;
 pub const FILES_OPEN_WARN: u64 = 4_096;
 
 /// How long the demonstration may take before it is called failed.
-pub const DEMO_MAX: Duration = Duration::from_secs(40);
+pub const DEMO_MAX: Duration = Duration::from_secs(90);
 
 /// How long a server may need to start or stop in the demonstration.
 pub const DEMO_SERVER_MAX: Duration = Duration::from_secs(10);
+
+/// How long the engine may take to import the image of the demonstration, or to remove everything of it.
+pub const DEMO_IMAGE_MAX: Duration = Duration::from_secs(30);
 
 /// The pause between two steps of the demonstration's job; with [`DEMO_STEPS`] it runs for six seconds.
 pub const DEMO_STEP: Duration = Duration::from_millis(300);

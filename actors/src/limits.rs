@@ -176,6 +176,10 @@ pub const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(250);
 /// The longest such pause: how late at most the return of a runtime is noticed.
 pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// The longest pause between two tries to reach a runtime that went away: one cheap call each, and how late at
+/// most its return is noticed.
+pub const REACH_PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// How long a running attempt is waited for before it is looked at without a hint.
 pub const WATCH_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -361,3 +365,9 @@ pub const SERVICE_ANSWER_BYTES_MAX: usize = CALLBACK_BODY_BYTES_MAX;
 
 /// Characters that an error quotes from a peer or a library: enough to understand, too few to flood a record.
 pub const QUOTE_CHARS_MAX: usize = 200;
+
+/// How long the lock of a data directory is tried: `doctor` holds it for an instant to see whether it is free.
+pub const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long an event is held back until its job shows the same: longer than a publication ever takes.
+pub const EVENT_SETTLE_MAX: Duration = Duration::from_secs(1);

@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
+use crate::data_dir::DirLock;
 use crate::durable::host::{Dispatch, Host, Shared};
 use crate::durable::outbox::Outbox;
 use crate::durable::published::Published;
@@ -86,9 +87,9 @@ pub struct Builder {
     callback_urls: BTreeMap<String, String>,
     budget: Budget,
     policy: Policy,
-    guard: Guard,
     threads: usize,
     intensity: Intensity,
+    lock: Option<DirLock>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -173,8 +174,14 @@ impl Builder {
     /// Where webhooks may go. Default: public addresses only.
     #[must_use]
     pub fn webhook_guard(mut self, guard: Guard) -> Self {
-        self.policy.webhook_private_networks = guard.allow_private;
-        self.guard = guard;
+        self.policy.webhooks = guard;
+        self
+    }
+
+    /// Holds the lock of a data directory until the shutdown, or until the last handle is gone.
+    #[must_use]
+    pub fn lock(mut self, lock: DirLock) -> Self {
+        self.lock = Some(lock);
         self
     }
 
@@ -199,7 +206,7 @@ impl Builder {
         actix::System::try_current().ok_or(StartError::NoSystem)?;
         let store = self.store.clone().ok_or(StartError::NoStore)?;
         let policy = self.checked_policy()?;
-        let (sender, caller) = (WebhookSender::new(self.guard.clone())?, ServiceCaller::new()?);
+        let (sender, caller) = (WebhookSender::new(self.policy.webhooks.clone())?, ServiceCaller::new()?);
         let arbiters: Vec<Arbiter> = (0..self.threads).map(|_| Arbiter::new()).collect();
         let own: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
         let home = own.first().cloned().unwrap_or_else(Arbiter::current);
@@ -257,6 +264,7 @@ impl Builder {
             counters: Counters::default(),
             closing: AtomicBool::new(false),
             recovered,
+            lock: Mutex::new(self.lock),
             background: Mutex::new(None),
         };
         let handle = Handle::new(Arc::new(inner));
@@ -349,9 +357,9 @@ impl Supervisor {
             callback_urls: BTreeMap::new(),
             budget: Budget::default(),
             policy: Policy::default(),
-            guard: Guard::default(),
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             intensity: Intensity::default(),
+            lock: None,
         }
     }
 
@@ -389,6 +397,7 @@ impl Handle {
         if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
             tracing::error!("closing the store panicked; what was acknowledged is durable all the same");
         }
+        inner.lock.lock().take();
     }
 }
 

@@ -1,9 +1,9 @@
-//! Reading request bodies: bounded in size and in time, plain JSON only.
+//! Reading request bodies: bounded in size and in time, JSON only.
 //!
 //! Works on the raw payload, so that no configuration of an embedding application changes a limit or an
 //! answer.
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
 use actix_web::{HttpMessage as _, HttpRequest, web};
 use bytes::BytesMut;
 use dogwatch_actors::json;
@@ -34,13 +34,23 @@ pub(crate) async fn read(
     if bytes.is_empty() {
         return Ok(None);
     }
-    if !req.content_type().eq_ignore_ascii_case("application/json") {
+    if !is_json(req) {
         return Err(Problem::new(
             Code::UnsupportedMediaType,
             "say what the body is: send the header `Content-Type: application/json`",
         ));
     }
     Ok(json::read(&bytes).map(Some)?)
+}
+
+/// Whether the body may be JSON. `curl -d` and `wget --post-data` call everything a form unless told otherwise,
+/// and scripts in containers have little else; that is taken for JSON where a key goes along. Without a key it
+/// could be the form of a foreign web page, which a browser sends without asking.
+fn is_json(req: &HttpRequest) -> bool {
+    let kind = req.content_type();
+    let is = |name: &str| kind.eq_ignore_ascii_case(name);
+    let has_key = req.headers().contains_key(AUTHORIZATION);
+    is("application/json") || (has_key && (is("") || is("application/x-www-form-urlencoded")))
 }
 
 /// The body as JSON, which must be there.
@@ -105,6 +115,29 @@ mod tests {
         let mut raw = RawPayload::Stream { payload };
         let body = web::Payload::from_request(&req, &mut raw).await.unwrap();
         read(&req, body, limit).await
+    }
+
+    #[test]
+    fn what_simple_tools_send_is_json_where_a_key_goes_along() {
+        for (kind, has_key, accepted) in [
+            (Some("application/json"), false, true),
+            (Some("Application/JSON; charset=utf-8"), false, true),
+            (Some("application/x-www-form-urlencoded"), true, true),
+            (None, true, true),
+            (Some("application/x-www-form-urlencoded"), false, false),
+            (None, false, false),
+            (Some("text/plain"), true, false),
+            (Some("multipart/form-data"), true, false),
+        ] {
+            let mut req = TestRequest::default();
+            if let Some(kind) = kind {
+                req = req.insert_header(("content-type", kind));
+            }
+            if has_key {
+                req = req.insert_header(("authorization", "Bearer x"));
+            }
+            assert_eq!(is_json(&req.to_http_request()), accepted, "{kind:?} {has_key}");
+        }
     }
 
     #[test]

@@ -8,3 +8,4 @@ pub(crate) mod purge;
 pub(crate) mod raise;
 pub(crate) mod show;
 pub(crate) mod submit;
+pub(crate) mod webhooks;

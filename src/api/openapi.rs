@@ -28,6 +28,7 @@ use crate::callbacks;
         jobs::submit::submit, jobs::list::list, jobs::show::show, jobs::purge::purge,
         jobs::command::cancel, jobs::command::suspend, jobs::command::resume, jobs::command::restart,
         jobs::command::retry, jobs::history::history, jobs::logs::logs, jobs::raise::raise,
+        jobs::webhooks::list, jobs::webhooks::replay,
         events::follow, probes::livez, probes::readyz, metrics::metrics, show,
         callbacks::handler::callback,
     ),

@@ -1,5 +1,7 @@
 //! `GET /livez` and `GET /readyz`: whether the process answers, and whether it takes work.
 
+use std::collections::BTreeMap;
+
 use actix_web::web::{Data, Json};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,9 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not; empty when it does.
     pub reasons: Vec<String>,
+    /// Each runtime, and whether it answered when it was last asked. One that does not delays its jobs, which
+    /// is no reason to refuse them.
+    pub runtimes: BTreeMap<String, bool>,
 }
 
 /// Is the process alive?
@@ -45,13 +50,15 @@ pub(crate) async fn livez(req: HttpRequest) -> Result<Json<Liveness>, Problem> {
 )]
 pub(crate) async fn readyz(api: Data<Api>, req: HttpRequest) -> Result<HttpResponse, Problem> {
     Query::none(&req)?;
-    Ok(readiness(api.handle.unready()))
+    let runtimes = api.handle.fleet().runtimes;
+    let runtimes = runtimes.into_iter().map(|(name, runtime)| (name, runtime.reachable)).collect();
+    Ok(readiness(api.handle.unready(), runtimes))
 }
 
-fn readiness(reasons: Vec<String>) -> HttpResponse {
+fn readiness(reasons: Vec<String>, runtimes: BTreeMap<String, bool>) -> HttpResponse {
     let ready = reasons.is_empty();
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.json(Readiness { ready, reasons })
+    response.json(Readiness { ready, reasons, runtimes })
 }
 
 #[cfg(test)]
@@ -60,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_reason_makes_it_unready() {
-        assert_eq!(readiness(Vec::new()).status(), 200);
-        assert_eq!(readiness(vec!["the disk is full".to_owned()]).status(), 503);
+        assert_eq!(readiness(Vec::new(), BTreeMap::from([("docker".to_owned(), false)])).status(), 200);
+        assert_eq!(readiness(vec!["the disk is full".to_owned()], BTreeMap::new()).status(), 503);
     }
 }

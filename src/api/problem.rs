@@ -40,6 +40,8 @@ pub enum Code {
     JobNotFound,
     /// 404: the job has no such attempt.
     AttemptNotFound,
+    /// 404: the job has no such webhook.
+    WebhookNotFound,
     /// 405: the route has other methods.
     MethodNotAllowed,
     /// 408: the body did not come in time.
@@ -82,6 +84,7 @@ impl Code {
             Self::RouteNotFound => (StatusCode::NOT_FOUND, "there is no such route"),
             Self::JobNotFound => (StatusCode::NOT_FOUND, "there is no such job"),
             Self::AttemptNotFound => (StatusCode::NOT_FOUND, "there is no such attempt"),
+            Self::WebhookNotFound => (StatusCode::NOT_FOUND, "there is no such webhook"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "the route has other methods"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
             Self::JobConflict => (StatusCode::CONFLICT, "the state of the job does not allow it"),
@@ -242,6 +245,7 @@ impl From<Error> for Problem {
         match error {
             Error::NotFound(_) => Self::new(Code::JobNotFound, text),
             Error::NoAttempt(_) => Self::new(Code::AttemptNotFound, text),
+            Error::NoWebhook { .. } => Self::new(Code::WebhookNotFound, text),
             Error::InvalidSpec(errors) => Self::invalid_fields(errors),
             Error::IdempotencyMismatch(_) => Self::new(Code::IdempotencyMismatch, text),
             Error::Conflict { state, .. } => {
@@ -279,8 +283,14 @@ fn of_store(error: &store::Error) -> Problem {
         }
         store::Error::Closed => Problem::from(Error::ShuttingDown),
         store::Error::Full(_) | store::Error::Failed(_) => {
-            let detail = "the data directory cannot be written, so that nothing can be accepted; whether this \
-                          request was recorded is not known: repeat it with the same idempotency key";
+            let why = if matches!(error, store::Error::Full(_)) {
+                "no space is left for the data directory: free some, and restart dogwatch"
+            } else {
+                "the data directory cannot be written any more: see the log, and restart dogwatch"
+            };
+            let detail = format!(
+                "{why}; whether this request was recorded is not known: repeat it with the same idempotency key"
+            );
             Problem::new(Code::StoreUnavailable, detail).retry_after(Duration::from_secs(30)).logged(error)
         }
         other => Problem::internal(other),
@@ -340,6 +350,7 @@ mod tests {
         let table = [
             (Error::NotFound(job), 404, Code::JobNotFound, None),
             (Error::NoAttempt(AttemptKey::new(job, 2)), 404, Code::AttemptNotFound, None),
+            (Error::NoWebhook { job, target: 3 }, 404, Code::WebhookNotFound, None),
             (Error::InvalidSpec(Vec::new()), 422, Code::InvalidSpec, None),
             (Error::IdempotencyMismatch(job), 422, Code::IdempotencyMismatch, None),
             (conflict, 409, Code::JobConflict, None),

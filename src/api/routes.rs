@@ -61,6 +61,10 @@ pub const TABLE: &[Entry] = &[
     entry(Method::GET, "/v1/jobs/{id}/history", Access::Key, || web::to(jobs::history::history)),
     entry(Method::GET, "/v1/jobs/{id}/logs", Access::Key, || web::to(jobs::logs::logs)),
     entry(Method::POST, "/v1/jobs/{id}/events/{name}", Access::Key, || web::to(jobs::raise::raise)),
+    entry(Method::GET, "/v1/jobs/{id}/webhooks", Access::Key, || web::to(jobs::webhooks::list)),
+    entry(Method::POST, "/v1/jobs/{id}/webhooks/{target}/replay", Access::Key, || {
+        web::to(jobs::webhooks::replay)
+    }),
 ];
 
 /// Registers every route. What is under `/v1` but no route needs a key too; what is elsewhere is a 404.

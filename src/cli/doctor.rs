@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use dogwatch_actors::clock::Timestamp;
+use dogwatch_actors::data_dir::lock::{self, DirLock};
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
@@ -13,7 +14,6 @@ use super::output::{Colour, escape};
 use super::{Error, human, output};
 use crate::limits::{DISK_FREE_WARN_BYTES, FILES_OPEN_WARN};
 use crate::serve::addresses::Addresses;
-use crate::serve::lock::{self, DirLock};
 use crate::serve::runtimes::{self, RuntimeHealth};
 
 /// How a check came out.
@@ -235,8 +235,10 @@ fn runtime(found: RuntimeHealth, any_works: bool) -> Check {
 
 async fn callback(context: &Context) -> Option<Check> {
     const NAME: &str = "callback";
-    let url = Addresses::read(context.loaded.data_dir())?.callback;
-    let port = url.rsplit(':').next()?.parse().ok()?;
+    // The addresses of a server that is gone are still there; then another listener takes its place.
+    let runs = matches!(DirLock::try_take(context.loaded.data_dir()), Err(lock::Error::Held { .. }));
+    let addresses = Addresses::read(context.loaded.data_dir()).filter(|_| runs);
+    let port = addresses.and_then(|addresses| addresses.callback.rsplit(':').next()?.parse().ok());
     match runtimes::probe_container_callback(&context.loaded.config, port).await? {
         Ok(message) => Some(Check::ok(NAME, message)),
         Err(message) => Some(Check::warn(

@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 
 use super::output;
 use crate::client::{self, Answer, Client, LogsQuery};
-use crate::limits::{CLIENT_ATTEMPT_POLL, CLIENT_LOG_DRAIN, CLIENT_WAIT_STEP};
+use crate::limits::{CLIENT_ATTEMPT_POLL, CLIENT_LOG_DRAIN, CLIENT_WAIT_FIRST, CLIENT_WAIT_STEP};
 
 /// Where output goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,13 +76,21 @@ impl Follower {
     }
 }
 
-/// The job when it is over, however long that takes.
+/// The job when it is over, however long that takes. What keeps it from going on is told meanwhile.
 pub(super) async fn until_over(client: &Client, id: JobId) -> client::Result<Answer<JobView>> {
+    let mut told = None;
+    let mut step = CLIENT_WAIT_FIRST;
     loop {
-        let job = client.job(id, Some(CLIENT_WAIT_STEP)).await?;
+        let job = client.job(id, Some(step)).await?;
         if job.value.state.is_terminal() {
             return Ok(job);
         }
+        if job.value.message.is_some() && job.value.message != told {
+            told.clone_from(&job.value.message);
+            let why = output::escape(told.as_deref().unwrap_or_default());
+            output::note(&format!("dogwatch: {} still: {why}", job.value.state.name()));
+        }
+        step = (step * 2).min(CLIENT_WAIT_STEP);
     }
 }
 

@@ -20,7 +20,6 @@ mod command;
 mod completions;
 mod config;
 mod demo;
-mod demo_worker;
 mod doctor;
 mod events;
 mod logs;
@@ -32,6 +31,7 @@ mod serve;
 mod show;
 mod submit;
 mod wait;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -106,6 +106,8 @@ pub enum Command {
     Restart(JobsArg),
     /// Raise an event to a job
     Raise(raise::RaiseArgs),
+    /// Show how the telling of a job's end is going, or try again
+    Webhooks(webhooks::WebhooksArgs),
     /// Delete jobs that are over, with all that was kept of them
     #[command(visible_alias = "rm")]
     Purge(JobsArg),
@@ -119,7 +121,7 @@ pub enum Command {
     Demo,
     /// The job of the demonstration
     #[command(hide = true)]
-    DemoWorker(demo_worker::DemoWorkerArgs),
+    DemoWorker,
 }
 
 /// One job.
@@ -158,7 +160,7 @@ async fn dispatch(cli: Cli, shim: Shim) -> Result<Exit, Error> {
     // These two must work whatever the configuration says.
     match command {
         Command::Completions(args) => return completions::run(&args),
-        Command::DemoWorker(args) => return demo_worker::run(&args).await,
+        Command::DemoWorker => return demo::worker::run().await,
         _ => {}
     }
     let flags = if let Command::Serve(args) = &command { args.flags() } else { Vec::new() };
@@ -178,10 +180,11 @@ async fn dispatch(cli: Cli, shim: Shim) -> Result<Exit, Error> {
         Command::Resume(args) => command::run(&context, JobCommand::Resume, &args.jobs).await,
         Command::Restart(args) => command::run(&context, JobCommand::Restart, &args.jobs).await,
         Command::Raise(args) => raise::run(&context, args).await,
+        Command::Webhooks(args) => webhooks::run(&context, args).await,
         Command::Purge(args) => purge::run(&context, &args.jobs).await,
         Command::Doctor => doctor::run(&context).await,
         Command::Config => config::run(&context),
         Command::Demo => demo::run(&context).await,
-        Command::Completions(_) | Command::DemoWorker(_) => unreachable!("handled above"),
+        Command::Completions(_) | Command::DemoWorker => unreachable!("handled above"),
     }
 }

@@ -79,6 +79,9 @@ pub(super) const fn colour(state: JobState) -> Colour {
     }
 }
 
+/// Longer texts belong to `show`.
+const DETAIL_CHARS: usize = 70;
+
 /// The one thing that is worth knowing of a job in this state.
 fn detail(job: &JobView, now: Timestamp) -> String {
     let cause = job.cause.map_or("", |cause| cause.name());
@@ -90,9 +93,12 @@ fn detail(job: &JobView, now: Timestamp) -> String {
         (JobState::BackingOff, Some(at)) => format!("{cause}, next attempt {}", human::relative(at, now)),
         (JobState::Queued, Some(at)) if at > now => format!("due {}", human::relative(at, now)),
         (JobState::Running, _) => job.progress.as_ref().map_or_else(String::new, |progress| {
-            // Long payloads belong to `show`.
-            format!("progress {}", progress.to_string().chars().take(60).collect::<String>())
+            format!("progress {}", progress.to_string().chars().take(DETAIL_CHARS).collect::<String>())
         }),
-        _ => String::new(),
+        // What keeps it from going on, where something does.
+        _ => job
+            .message
+            .as_deref()
+            .map_or_else(String::new, |message| message.chars().take(DETAIL_CHARS).collect()),
     }
 }

@@ -16,16 +16,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use dogwatch_actors::handle::{CallbackReceipt, Command};
 use dogwatch_actors::id::JobId;
-use dogwatch_actors::job::view::{HistoryEntry, JobView};
+use dogwatch_actors::job::view::JobView;
 use dogwatch_actors::runtime::LogStream;
 use dogwatch_actors::secret::Secret;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use reqwest::{Method, RequestBuilder, Response};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::api::{HistoryPage, JobPage, Readiness, WebhookList};
 use crate::limits::{
     CLIENT_ANSWER_BYTES_MAX, CLIENT_ANSWER_TIMEOUT, CLIENT_CONNECT_TIMEOUT, CLIENT_HISTORY_PAGE,
 };
@@ -43,36 +43,6 @@ pub struct Answer<T> {
     pub value: T,
     /// The JSON that the server sent.
     pub raw: String,
-}
-
-/// A page of jobs.
-#[derive(Debug, Clone, Deserialize)]
-pub struct JobPage {
-    /// The jobs, newest first.
-    pub jobs: Vec<JobView>,
-    /// Give it as [`ListQuery::cursor`] for the next page.
-    #[serde(default)]
-    pub next_cursor: Option<String>,
-}
-
-/// A page of a job's history.
-#[derive(Debug, Clone, Deserialize)]
-pub struct HistoryPage {
-    /// The entries, oldest first.
-    pub entries: Vec<HistoryEntry>,
-    /// Ask for the entries behind this number for the next page; `None` on the last.
-    #[serde(default)]
-    pub next_after: Option<u64>,
-}
-
-/// Whether a server takes work.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Readiness {
-    /// Whether it does.
-    pub ready: bool,
-    /// Why not.
-    #[serde(default)]
-    pub reasons: Vec<String>,
 }
 
 /// Which jobs to list.
@@ -209,6 +179,16 @@ impl Client {
     pub async fn raise(&self, id: JobId, event: &str, payload: &Value) -> Result<Answer<CallbackReceipt>> {
         let path = format!("/v1/jobs/{id}/events/{}", escape(event));
         self.ask(self.request(Method::POST, &path).json(payload)).await
+    }
+
+    /// How the telling of a job's end is going.
+    pub async fn webhooks(&self, id: JobId) -> Result<Answer<WebhookList>> {
+        self.ask(self.request(Method::GET, &format!("/v1/jobs/{id}/webhooks"))).await
+    }
+
+    /// Tries a webhook again that was given up.
+    pub async fn replay_webhook(&self, id: JobId, target: u16) -> Result<Answer<WebhookList>> {
+        self.ask(self.request(Method::POST, &format!("/v1/jobs/{id}/webhooks/{target}/replay"))).await
     }
 
     /// Deletes a job that is over.

@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Whole,
     /// A number.
     Number,
+    /// Texts, separated by commas.
+    List,
 }
 
 /// One key.
@@ -41,7 +43,7 @@ impl Key {
 }
 
 /// Every key, section by section, in the order in which they are shown.
-pub(super) const KEYS: [Key; 23] = [
+pub(super) const KEYS: [Key; 24] = [
     Key::or("server.data_dir", "DOGWATCH_DATA_DIR"),
     Key::or("server.listen", "DOGWATCH_LISTEN"),
     Key::new("server.allow_remote", Kind::Bool),
@@ -63,6 +65,7 @@ pub(super) const KEYS: [Key; 23] = [
     Key::new("process.enabled", Kind::Bool),
     Key::new("security.weakest_profile", Kind::Text),
     Key::new("webhooks.allow_private_networks", Kind::Bool),
+    Key::new("webhooks.allowed", Kind::List),
     Key::new("log.level", Kind::Text),
     Key::new("log.format", Kind::Text),
 ];

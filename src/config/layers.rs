@@ -109,12 +109,17 @@ fn read(key: &Key, text: &str, origin: &Origin) -> Result<Value, Error> {
         },
         Kind::Whole => text.parse().ok().map(Value::Integer),
         Kind::Number => text.parse().ok().map(Value::Float),
+        Kind::List => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Some(Value::Array(items.map(|item| Value::String(item.to_owned())).collect()))
+        }
     };
     let expected = match key.kind {
         Kind::Text => "a text",
         Kind::Bool => "true or false",
         Kind::Whole => "a whole number",
         Kind::Number => "a number",
+        Kind::List => "texts, separated by commas",
     };
     value.ok_or_else(|| Error::BadValue {
         key: key.path.to_owned(),

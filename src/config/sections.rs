@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use dogwatch_actors::job::spec::SecurityProfile;
+use dogwatch_actors::outbound::cidr::Cidr;
 /// The databases.
 pub use dogwatch_actors::store::Kind as StoreEngine;
 use dogwatch_actors::units::Size;
@@ -172,6 +173,8 @@ pub struct Security {
 pub struct Webhooks {
     /// Whether a webhook may go to a loopback, private or link-local address.
     pub allow_private_networks: bool,
+    /// Blocks of addresses that a webhook may go to whatever they are.
+    pub allowed: Vec<Cidr>,
 }
 
 /// The server's own log.

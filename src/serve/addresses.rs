@@ -6,9 +6,8 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
+use dogwatch_actors::data_dir::files;
 use serde::{Deserialize, Serialize};
-
-use super::files;
 
 const FILE: &str = "addresses.json";
 const PORT_FILE: &str = "callback.port";

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use dogwatch_actors::data_dir::DataDir;
 use dogwatch_actors::fleet::Budget;
 use dogwatch_actors::id::InstallationId;
 use dogwatch_actors::outbound::guard::Guard;
@@ -20,7 +21,6 @@ use dogwatch_actors::store::{self, Store};
 use dogwatch_actors::supervisor::{StartError, Supervisor};
 use tokio::sync::mpsc;
 
-use super::data_dir::DataDir;
 use super::runtimes::Runtimes;
 use super::{Error, base_url};
 use crate::api::Auth;
@@ -84,7 +84,10 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
         .logs_dir(dir.subdirectory("logs")?)
         .budget(budget(config))
         .weakest_security_profile(config.security.weakest_profile)
-        .webhook_guard(Guard { allow_private: config.webhooks.allow_private_networks, ..Guard::default() });
+        .webhook_guard(Guard {
+            allow_private: config.webhooks.allow_private_networks,
+            allowed: config.webhooks.allowed.clone(),
+        });
     if let Some(threads) = config.server.threads {
         builder = builder.threads(threads);
     }

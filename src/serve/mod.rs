@@ -10,10 +10,7 @@
 
 pub mod addresses;
 pub mod assemble;
-pub mod data_dir;
 pub mod embedded;
-mod files;
-pub mod lock;
 pub mod notify;
 pub mod runtimes;
 pub mod signals;
@@ -23,6 +20,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dogwatch_actors::data_dir::lock::{self, DirLock};
+use dogwatch_actors::data_dir::{self, DataDir};
 use dogwatch_actors::id::RandomIds;
 use dogwatch_actors::store;
 
@@ -30,8 +29,6 @@ use crate::config::Loaded;
 use crate::limits::{EMBEDDED_SHUTDOWN_MAX, SHUTDOWN_TIMEOUT_SECONDS};
 use addresses::Addresses;
 use assemble::{Assembled, Parts, Shim};
-use data_dir::DataDir;
-use lock::DirLock;
 
 /// Why a server cannot be started, or ended by itself.
 #[derive(Debug, thiserror::Error)]

@@ -1,18 +1,19 @@
 //! The runtimes that the configuration asks for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dogwatch_actors::data_dir::DataDir;
 use dogwatch_actors::id::{Ids as _, InstallationId, RandomIds};
 use dogwatch_actors::runtime::docker::{CallbackProbe, Defaults, DockerOptions, DockerRuntime};
 use dogwatch_actors::runtime::process::{ProcessOptions, ProcessRuntime, Shim};
 use dogwatch_actors::runtime::{self, Health, Runtime};
 use dogwatch_actors::supervisor::Builder;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::data_dir::DataDir;
 use super::{Error, addresses};
 use crate::config::{Config, RuntimeChoice};
 use crate::limits::ENGINE_START_MAX;
@@ -162,14 +163,22 @@ async fn health(runtime: &dyn Runtime) -> Result<String, String> {
 
 /// Whether containers reach the callback listener on `port`: `Ok` with what was found, `Err` with why not.
 /// `None`: there is nothing to try, or no way to.
-pub async fn probe_container_callback(config: &Config, port: u16) -> Option<Result<String, String>> {
+pub async fn probe_container_callback(config: &Config, port: Option<u16>) -> Option<Result<String, String>> {
     if !wants_docker(config) || !config.callback.containers {
         return None;
     }
     let docker = docker(config, RandomIds.installation_id()).ok()?;
-    let url = match &config.callback.docker_url {
-        Some(url) => url.clone(),
-        None => super::base_url((docker.gateway().await.ok()?, port).into()),
+    let stand_in;
+    let url = match (&config.callback.docker_url, port) {
+        (Some(url), _) => url.clone(),
+        (None, Some(port)) => super::base_url((docker.gateway().await.ok()?, port).into()),
+        (None, None) => {
+            stand_in = match StandIn::listen(docker.gateway().await.ok()?).await {
+                Ok(stand_in) => stand_in,
+                Err(error) => return Some(Err(format!("nothing can listen where containers call: {error}"))),
+            };
+            super::base_url(stand_in.address)
+        }
     };
     match docker.probe_callback(&url).await {
         Ok(CallbackProbe::Reached) => Some(Ok(format!("containers reach {url}"))),
@@ -178,6 +187,35 @@ pub async fn probe_container_callback(config: &Config, port: u16) -> Option<Resu
         }
         Ok(CallbackProbe::Untested(message)) => Some(Ok(format!("not tried from a container: {message}"))),
         Err(error) => Some(Ok(format!("not tried from a container: {error}"))),
+    }
+}
+
+/// A listener that takes the place of the callback listener while no server runs: it answers whatever comes.
+struct StandIn {
+    address: SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl StandIn {
+    async fn listen(ip: IpAddr) -> std::io::Result<Self> {
+        const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+        let listener = tokio::net::TcpListener::bind((ip, 0)).await?;
+        let address = listener.local_addr()?;
+        let task = tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                // The request is small; that it came at all is what counts.
+                let mut request = [0; 1024];
+                drop(connection.read(&mut request).await);
+                drop(connection.write_all(ANSWER).await);
+            }
+        });
+        Ok(Self { address, task })
     }
 }
 

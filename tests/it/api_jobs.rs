@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::api_support::{Answer, Bench, bearer, send};
 
 /// An application with everything mounted under `/dogwatch`, without keys.
-async fn app(
+pub(crate) async fn app(
     bench: &Bench,
 ) -> impl Service<actix_http::Request, Response = ServiceResponse<impl MessageBody>, Error = actix_web::Error>
 {
@@ -25,7 +25,7 @@ async fn app(
     init_service(App::new().service(api).service(callbacks)).await
 }
 
-fn get(path: &str) -> TestRequest {
+pub(crate) fn get(path: &str) -> TestRequest {
     TestRequest::get().uri(path)
 }
 
@@ -34,7 +34,7 @@ fn post(path: &str, body: &Value) -> TestRequest {
 }
 
 /// Submits and returns the path of the job, as the answer says it.
-async fn submit<S, B>(app: &S, spec: Value) -> String
+pub(crate) async fn submit<S, B>(app: &S, spec: Value) -> String
 where
     S: Service<actix_http::Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
     B: MessageBody,
@@ -48,7 +48,7 @@ where
 }
 
 /// Asks until `wanted` holds of the job.
-async fn until<S, B>(app: &S, path: &str, wanted: impl Fn(&Value) -> bool) -> Value
+pub(crate) async fn until<S, B>(app: &S, path: &str, wanted: impl Fn(&Value) -> bool) -> Value
 where
     S: Service<actix_http::Request, Response = ServiceResponse<B>, Error = actix_web::Error>,
     B: MessageBody,

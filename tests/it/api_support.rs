@@ -13,7 +13,7 @@ use dogwatch_actors::id::AttemptKey;
 use dogwatch_actors::runtime::fake::FakeRuntime;
 use dogwatch_actors::secret::{Keyring, Secret};
 use dogwatch_actors::store::memory::MemoryStore;
-use dogwatch_actors::supervisor::Supervisor;
+use dogwatch_actors::supervisor::{Builder, Supervisor};
 use serde_json::Value;
 
 /// The key of [`auth`].
@@ -32,11 +32,16 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn start() -> Self {
+        Self::start_as(|builder| builder).await
+    }
+
+    /// One that is built a little differently.
+    pub(crate) async fn start_as(change: impl FnOnce(Builder) -> Builder) -> Self {
         let keyring = Keyring::new([7; 32]);
         let engine = FakeRuntime::new("process", Arc::new(SystemClock));
         let builder =
             Supervisor::builder().store(Arc::new(MemoryStore::new())).runtime(Arc::new(engine.clone()));
-        let builder = builder.keyring(keyring.clone()).threads(0);
+        let builder = change(builder.keyring(keyring.clone()).threads(0));
         let logs = concat!(env!("CARGO_TARGET_TMPDIR"), "/api-logs");
         let supervisor = builder.logs_dir(logs).start().await.expect("a supervisor in memory starts");
         Self { handle: supervisor.handle(), engine, keyring }

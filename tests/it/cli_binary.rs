@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use dogwatch::serve::addresses::Addresses;
-use dogwatch::serve::lock::DirLock;
+use dogwatch_actors::data_dir::DirLock;
 use dogwatch_actors::job::cause::Cause;
 use dogwatch_actors::job::view::JobState;
 use serde_json::{Value, json};

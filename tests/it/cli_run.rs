@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::cli_binary::{Guarded, PATIENCE, program, reader, signal, text};
 
-fn data_dir() -> TempDir {
+pub(crate) fn data_dir() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     dir

@@ -186,6 +186,9 @@ impl FleetActor {
         let now = self.options.clock.now();
         self.view.send_modify(|view| {
             let shown = view.runtimes.entry(runtime.to_owned()).or_default();
+            if !shown.reachable && shown.last_error.is_some() {
+                tracing::info!(runtime, "the runtime answers again");
+            }
             (shown.reachable, shown.checked_at) = (true, Some(now));
         });
         for action in reconcile(runtime, listed, &self.roster) {
@@ -207,7 +210,11 @@ impl FleetActor {
 
     fn unreachable(&mut self, runtime: String, message: String) {
         self.view.send_modify(|view| {
-            let shown = view.runtimes.entry(runtime).or_default();
+            let shown = view.runtimes.entry(runtime.clone()).or_default();
+            // Said once, not with every try.
+            if shown.reachable || shown.last_error.as_ref() != Some(&message) {
+                tracing::warn!(runtime, message, "the runtime does not answer; what runs on it is unknown");
+            }
             (shown.reachable, shown.last_error) = (false, Some(message));
         });
     }

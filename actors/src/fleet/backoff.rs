@@ -16,6 +16,8 @@ pub(super) struct Backoff {
 impl Backoff {
     /// Between failed calls to a runtime.
     pub(super) const RETRY: Self = Self { first: limits::RETRY_PAUSE_FIRST, max: limits::RETRY_PAUSE_MAX };
+    /// Between tries to reach a runtime as a whole.
+    pub(super) const REACH: Self = Self { first: limits::RETRY_PAUSE_FIRST, max: limits::REACH_PAUSE_MAX };
     /// Between looks at an attempt that does not change.
     pub(super) const LOOK: Self = Self { first: limits::OBSERVE_PAUSE_FIRST, max: limits::OBSERVE_PAUSE_MAX };
     /// Between repetitions of a report.

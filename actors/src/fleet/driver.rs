@@ -86,7 +86,8 @@ impl Driver {
             }
         };
         // First the slot, then the news: whoever is next in the queue waits for nobody.
-        self.mailbox.post(Input::Ended { key: self.key, report: report.clone() });
+        // Heard by the fleet first: its slot is free, and its log being saved, before the job knows.
+        self.mailbox.deliver(Input::Ended { key: self.key, report: report.clone() }).await;
         self.teller.repeat(report, &mut self.orders).await;
     }
 

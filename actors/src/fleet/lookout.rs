@@ -54,7 +54,9 @@ impl Lookout {
             let hints = self.runtime.hints();
             match within(&*self.runtime, "hints", limits::SUBSCRIBE_DEADLINE, hints).await {
                 Ok(hints) => {
-                    list_at = self.follow(hints).await;
+                    self.follow(hints).await;
+                    // A runtime that went away is asked once more, so that it is known to be away.
+                    list_at = Instant::now();
                     if began.elapsed() >= STREAM_IS_STABLE {
                         failures = 0;
                     }
@@ -67,13 +69,13 @@ impl Lookout {
                     }
                 }
             }
-            tokio::time::sleep(Backoff::RETRY.pause(failures, self.runtime.name())).await;
+            tokio::time::sleep(Backoff::REACH.pause(failures, self.runtime.name())).await;
             failures = failures.saturating_add(1);
         }
     }
 
     /// Follows one stream to its end. Subscribed first and listed then: no change falls between the two.
-    async fn follow(&self, mut hints: BoxStream<'static, Hint>) -> Instant {
+    async fn follow(&self, mut hints: BoxStream<'static, Hint>) {
         let mut list_at = self.list().await;
         loop {
             tokio::select! {
@@ -83,7 +85,7 @@ impl Lookout {
                 hint = hints.next() => match hint {
                     Some(Hint::Attempt(key)) => self.mailbox.deliver(Input::Hinted(key)).await,
                     Some(Hint::Everything) => list_at = self.soon(list_at),
-                    None => return list_at,
+                    None => return,
                 },
             }
         }

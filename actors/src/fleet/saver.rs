@@ -6,6 +6,7 @@
 //! Invariants: a line is written in the order it came and never twice, also across restarts (the sink knows
 //! the time of its last line); nothing of it stands in the way of the attempt's end.
 
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,11 @@ pub trait LogSink: Send {
 
 /// Where the sinks come from.
 pub trait LogSinks: Send + Sync + 'static {
+    /// A saver begins; until it drops what it gets, the log is not complete. Default: nobody wants to know.
+    fn begin(&self, _: AttemptKey) -> Box<dyn Any + Send> {
+        Box::new(())
+    }
+
     /// The sink of this attempt; `None` when nobody wants its log any more.
     fn open(&self, key: AttemptKey) -> io::Result<Option<Box<dyn LogSink>>>;
 }
@@ -50,7 +56,13 @@ impl Saver {
     /// Begins or goes on to save.
     pub(super) fn spawn(runtime: Arc<dyn Runtime>, key: AttemptKey, sinks: Arc<dyn LogSinks>) -> Self {
         let (over, observed) = watch::channel(false);
-        let task = Task::spawn(follow(runtime, key, sinks, observed), move |panic| {
+        // Before anybody can hear of the attempt's end, so that whoever does finds that its log is coming.
+        let saving = sinks.begin(key);
+        let work = async move {
+            follow(runtime, key, sinks, observed).await;
+            drop(saving);
+        };
+        let task = Task::spawn(work, move |panic| {
             tracing::error!(attempt = %key, panic, "saving a log panicked; the rest of it may be missing");
         });
         Self { over, task }

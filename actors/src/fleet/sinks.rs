@@ -1,5 +1,6 @@
 //! The logs' directory as the place where savers put what they save.
 
+use std::any::Any;
 use std::io;
 
 use super::saver::{LogSink, LogSinks};
@@ -8,6 +9,10 @@ use crate::logs::{LogStore, LogWriter};
 use crate::runtime::LogLine;
 
 impl LogSinks for LogStore {
+    fn begin(&self, key: AttemptKey) -> Box<dyn Any + Send> {
+        Box::new(self.begin_saving(key))
+    }
+
     fn open(&self, key: AttemptKey) -> io::Result<Option<Box<dyn LogSink>>> {
         let writer = self.writer(key).map_err(io::Error::other)?;
         Ok(Some(Box::new(writer)))

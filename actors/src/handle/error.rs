@@ -31,6 +31,16 @@ pub enum Error {
     /// There is no such attempt of this job.
     #[error("job {} has no attempt {}", .0.job, .0.number)]
     NoAttempt(AttemptKey),
+    /// There is no such webhook target of this job.
+    #[error(
+        "job {job} has no webhook {target}; its targets are numbered from 0 in the order of `on_complete`"
+    )]
+    NoWebhook {
+        /// The job.
+        job: JobId,
+        /// What was asked for.
+        target: u16,
+    },
     /// The spec cannot be accepted.
     #[error("the job spec is not valid: {}", .0.first().map_or("", |field| field.message.as_str()))]
     InvalidSpec(Vec<FieldError>),

@@ -3,6 +3,7 @@
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::{Error, Handle, Result};
 use crate::durable::batch::read_event_pointer;
@@ -10,6 +11,7 @@ use crate::durable::{Machine, MachineId, keys};
 use crate::id::JobId;
 use crate::job::state::Job;
 use crate::job::view::{EventView, HistoryEntry};
+use crate::limits::EVENT_SETTLE_MAX;
 use crate::store::{KeyRange, Log, Order, Rows, codec};
 
 /// Events read at once.
@@ -58,7 +60,7 @@ impl Follower {
                     self.after = self.after.max(durable);
                     self.durable.changed().await.ok()?;
                 }
-                Ok(rows) => return Some(self.views(rows)),
+                Ok(rows) => return Some(self.views(rows).await),
             }
         }
     }
@@ -72,13 +74,35 @@ impl Follower {
         self.handle.inner().store.scan(range, Order::Ascending, PAGE).map_err(Error::Store)
     }
 
-    fn views(&mut self, rows: Rows) -> Result<Vec<EventView>> {
+    async fn views(&mut self, rows: Rows) -> Result<Vec<EventView>> {
         let mut views = Vec::with_capacity(rows.len());
         for (key, pointer) in rows {
             let Some(seq) = Log::Events.seq(&key) else { continue };
             self.after = seq;
-            views.extend(self.handle.event(seq, &pointer)?);
+            if let Some(view) = self.handle.event(seq, &pointer)? {
+                self.settle(&view).await?;
+                views.push(view);
+            }
         }
         Ok(views)
+    }
+
+    /// Waits until the job itself shows what the event tells, so that whoever asks for it then is not told
+    /// something older. Its actor publishes right after the commit that made the event durable.
+    async fn settle(&self, view: &EventView) -> Result<()> {
+        let published = self.handle.inner().jobs.published();
+        let is_behind =
+            || Ok::<_, Error>(published.read(view.job)?.is_some_and(|job| job.revision < view.entry.seq));
+        if !is_behind()? {
+            return Ok(());
+        }
+        let mut watching = published.watch(view.job);
+        while is_behind()? {
+            // An actor that panicked just now publishes when it is back; the event is true meanwhile.
+            if timeout(EVENT_SETTLE_MAX, watching.changed()).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 }

@@ -2,11 +2,13 @@
 
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use tokio::time::timeout;
 
 use super::{Error, Handle, LogQuery, Result};
 use crate::id::{AttemptKey, JobId};
 use crate::job::state::Job;
 use crate::job::view::AttemptState;
+use crate::limits::LOG_DRAIN_MAX;
 use crate::logs::Start;
 use crate::runtime::LogLine;
 
@@ -24,8 +26,12 @@ impl Handle {
         }
         let first = query.attempt.unwrap_or_else(|| job.attempt.max(1));
         if !query.follow {
-            let reader = self.reader(AttemptKey::new(id, first), query);
-            return Ok(reader.lines().map_err(Error::from).boxed());
+            let key = AttemptKey::new(id, first);
+            if is_over(&job, first) && self.inner().logs.is_being_saved(key) {
+                // Its last lines are on their way, and whoever asks now wants them too.
+                return Ok(self.follow(key, query));
+            }
+            return Ok(self.reader(key, query).lines().map_err(Error::from).boxed());
         }
         if query.attempt.is_some() {
             return Ok(self.follow(AttemptKey::new(id, first), query));
@@ -51,7 +57,11 @@ impl Handle {
 
     fn follow(&self, key: AttemptKey, query: LogQuery) -> Lines {
         let handle = self.clone();
-        let over = async move { handle.until(key.job, |job| is_over(job, key.number)).await };
+        let over = async move {
+            handle.until(key.job, |job| is_over(job, key.number)).await;
+            let logs = handle.inner().logs.clone();
+            drop(timeout(LOG_DRAIN_MAX, logs.saved(key)).await);
+        };
         self.reader(key, query).follow(over).map_err(Error::from).boxed()
     }
 

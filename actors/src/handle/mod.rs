@@ -25,14 +25,15 @@ pub use self::metrics::Counters;
 pub use self::types::{Callback, CallbackReceipt, Command, Filter, LogQuery, Page, Submission, Submitted};
 
 use crate::clock::Clock;
+use crate::data_dir::DirLock;
 use crate::durable::batch::Terms;
 use crate::durable::host::Host;
 use crate::durable::keys;
 use crate::durable::shell;
-use crate::fleet::FleetHandle;
+use crate::fleet::{FleetHandle, FleetView};
 use crate::id::{AttemptKey, Ids, JobId};
 use crate::job::event::{Event, Submitted as SubmittedEvent};
-use crate::job::spec::Spec;
+use crate::job::spec::{Spec, WebhookTarget};
 use crate::job::state::Job;
 use crate::job::validate::{Policy, validate};
 use crate::job::view::{HistoryEntry, JobState, JobView};
@@ -58,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) closing: AtomicBool,
     /// Set while the jobs that were live before are brought back.
     pub(crate) recovered: watch::Receiver<bool>,
+    /// The lock of the data directory, where there is one: nobody else may use it as long as we are here.
+    pub(crate) lock: Mutex<Option<DirLock>>,
     /// What ends with the last handle.
     pub(crate) background: Mutex<Option<Background>>,
 }
@@ -242,30 +245,40 @@ impl Handle {
     /// The deliveries of a job's webhooks.
     pub fn webhooks(&self, id: JobId) -> Result<Vec<WebhookView>> {
         let job = self.state(id)?;
-        let targets = 0..u16::try_from(job.spec.on_complete.len()).unwrap_or(u16::MAX);
-        let mut views = Vec::new();
-        for target in targets {
+        let view = |(target, webhook): (u16, &WebhookTarget)| {
             let delivery = self.inner.webhooks.published().read(WebhookId { job: id, target })?;
-            views.extend(delivery.map(|delivery| delivery.view()));
-        }
-        Ok(views)
+            Ok(delivery.map_or_else(|| WebhookView::idle(target, &webhook.url), |delivery| delivery.view()))
+        };
+        (0..).zip(&job.spec.on_complete).map(view).collect()
     }
 
     /// Tries a parked webhook again.
     pub async fn replay_webhook(&self, id: JobId, target: u16) -> Result<()> {
         self.inner.open()?;
+        let job = self.state(id)?;
+        if usize::from(target) >= job.spec.on_complete.len() {
+            return Err(Error::NoWebhook { job: id, target });
+        }
         let delivery = WebhookId { job: id, target };
         let answer =
             self.inner.webhooks.deliver(delivery, webhook::Event::ReplayRequested, Terms::default()).await;
         match answer {
             Ok(_) => Ok(()),
-            Err(shell::Error::Missing) => Err(Error::NotFound(id)),
+            Err(shell::Error::Missing) => {
+                let message = "the job has told nothing yet; it does when it is over".to_owned();
+                Err(Error::Conflict { state: job.state(), message })
+            }
             Err(shell::Error::Rejected(rejected)) => {
-                Err(Error::Conflict { state: self.state(id)?.state(), message: rejected.to_string() })
+                Err(Error::Conflict { state: job.state(), message: rejected.to_string() })
             }
             Err(shell::Error::Store(error)) => Err(Error::Store(error)),
             Err(_) => Err(Error::Interrupted),
         }
+    }
+
+    /// The attempts and the runtimes as they are now.
+    pub fn fleet(&self) -> FleetView {
+        self.inner.fleet.snapshot()
     }
 
     /// Why the supervisor is not ready to take work; empty when it is.

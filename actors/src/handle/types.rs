@@ -1,6 +1,7 @@
 //! The shapes of questions and answers.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,13 +13,21 @@ use crate::job::view::{JobState, JobView};
 use crate::runtime::LogStream;
 
 /// A job to be submitted.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Submission {
     /// What to run.
     pub spec: Spec,
     /// The client's key for this submission (at most 255 characters), and the JSON it sent, which decides
     /// whether a repetition is the same.
     pub idempotency: Option<(String, Value)>,
+}
+
+impl fmt::Debug for Submission {
+    /// Without the JSON: the client's own text holds secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.idempotency.as_ref().map(|(key, _)| key);
+        f.debug_struct("Submission").field("spec", &self.spec).field("idempotency_key", &key).finish()
+    }
 }
 
 /// The answer to a submission.
@@ -93,7 +102,7 @@ pub struct Callback {
     pub id: Option<String>,
     /// The event's payload.
     #[serde(default, skip_serializing_if = "Value::is_null")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     pub data: Value,
 }
 

@@ -20,7 +20,7 @@ use crate::limits::{
     ATTEMPTS_KEPT_MAX, CALLBACK_GRACE, CALLBACK_LINGER, SERVICE_ANSWER_SLACK, SERVICE_POLL_TIMEOUT,
     SERVICE_START_TIMEOUT,
 };
-use crate::runtime::{Exit, Running};
+use crate::runtime::{Exit, Running, StartFault};
 
 /// A job in the middle of a transition.
 #[derive(Debug, Clone)]
@@ -188,6 +188,14 @@ impl Draft {
         if let Some(record) = self.job.newest() {
             record.exit_code = code;
             record.finished_at = Some(finished_at.unwrap_or(now));
+        }
+    }
+
+    /// Writes what is known of a failed start into the attempt's record.
+    pub(super) fn note_start_fault(&mut self, fault: StartFault) {
+        let code = verdict::start_exit_code(fault);
+        if let Some(record) = self.job.newest() {
+            record.exit_code = code;
         }
     }
 

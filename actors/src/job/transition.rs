@@ -120,6 +120,7 @@ fn attempt_report(mut draft: Draft, report: &Event) -> Outcome {
         }
         (Phase::Starting | Phase::Running { .. }, Event::AttemptExited { exit, .. }) => draft.exited(exit),
         (Phase::Starting | Phase::Running { .. }, Event::AttemptStartFailed { fault, message, .. }) => {
+            draft.note_start_fault(*fault);
             draft.conclude(verdict::of_start_fault(*fault, message));
         }
         (

@@ -16,6 +16,7 @@ mod webhook;
 use super::spec::{SecurityProfile, Spec};
 use crate::handle::FieldError;
 use crate::limits::{FIELD_ERRORS_MAX, SPAN_MAX};
+use crate::outbound::guard::Guard;
 use crate::units::Span;
 
 /// What this server accepts.
@@ -25,8 +26,8 @@ pub struct Policy {
     pub runtimes: Vec<String>,
     /// The weakest security profile that a container may ask for.
     pub weakest_security_profile: SecurityProfile,
-    /// Whether webhooks may go to private and loopback addresses.
-    pub webhook_private_networks: bool,
+    /// Where webhooks may go.
+    pub webhooks: Guard,
 }
 
 impl Default for Policy {
@@ -34,7 +35,7 @@ impl Default for Policy {
         Self {
             runtimes: vec!["docker".to_owned(), "process".to_owned()],
             weakest_security_profile: SecurityProfile::Baseline,
-            webhook_private_networks: false,
+            webhooks: Guard::default(),
         }
     }
 }

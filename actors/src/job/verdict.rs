@@ -75,6 +75,15 @@ fn signal_name(number: i32) -> &'static str {
     }
 }
 
+/// The exit code of a command that could not be run, as shells and engines have it (POSIX: 126 and 127).
+pub(super) const fn start_exit_code(fault: StartFault) -> Option<i32> {
+    match fault {
+        StartFault::CommandNotFound => Some(127),
+        StartFault::CommandNotExecutable => Some(126),
+        _ => None,
+    }
+}
+
 /// What an attempt that cannot start means.
 pub(super) fn of_start_fault(fault: StartFault, message: &str) -> Ending {
     let hint = match fault {

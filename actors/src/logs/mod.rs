@@ -14,16 +14,19 @@
 mod cursor;
 mod line;
 mod reader;
+mod saving;
 mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::id::{AttemptKey, JobId};
+use saving::Saving;
 
 #[cfg(feature = "process")]
 pub(crate) use line::Full;
 pub use reader::{LogReader, Start};
+pub use saving::SavingGuard;
 pub use writer::LogWriter;
 
 /// What can go wrong with a log.
@@ -56,12 +59,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, Clone)]
 pub struct LogStore {
     dir: PathBuf,
+    saving: Saving,
 }
 
 impl LogStore {
     /// The logs under `dir`, which is made when the first one is written.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        Self { dir: dir.into(), saving: Saving::default() }
     }
 
     /// Where the log of an attempt lies.
@@ -77,6 +81,21 @@ impl LogStore {
     /// Reads the log of an attempt, which need not exist yet.
     pub fn reader(&self, key: AttemptKey) -> LogReader {
         LogReader::new(self.path(key))
+    }
+
+    /// Says that somebody will write this log until the guard is dropped. Every clone of this store knows.
+    pub fn begin_saving(&self, key: AttemptKey) -> SavingGuard {
+        self.saving.begin(key)
+    }
+
+    /// Whether somebody said so.
+    pub fn is_being_saved(&self, key: AttemptKey) -> bool {
+        self.saving.is_going_on(key)
+    }
+
+    /// Resolves when nobody writes this log (any more): what is there then is all.
+    pub async fn saved(&self, key: AttemptKey) {
+        self.saving.done(key).await;
     }
 
     /// Removes every log of a job; none is no error.

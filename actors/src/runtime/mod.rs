@@ -26,8 +26,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures_util::stream::BoxStream;
+pub use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -123,6 +124,21 @@ pub struct Exit {
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub finished_at: Option<Timestamp>,
+}
+
+impl Exit {
+    /// The end, at this moment, of an attempt that was seen running; how it ended is still to be said.
+    pub fn of(running: &Running, finished_at: Timestamp) -> Self {
+        Self {
+            runtime_id: running.runtime_id.clone(),
+            code: None,
+            signal: None,
+            oom_killed: false,
+            unseen: None,
+            started_at: Some(running.started_at),
+            finished_at: Some(finished_at),
+        }
+    }
 }
 
 /// Why the end of an attempt is not known.
@@ -269,19 +285,25 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
     /// Every attempt of this installation that the runtime knows, with what is known of it.
     async fn list(&self) -> Result<Vec<(AttemptKey, Observation)>>;
 
-    /// Hints about changes. Ends when the connection does; the caller subscribes again.
-    async fn hints(&self) -> Result<BoxStream<'static, Hint>>;
+    /// Hints about changes. Ends when the connection does; the caller subscribes again. Default: none ever
+    /// come, and everything is found by waiting, looking and listing.
+    async fn hints(&self) -> Result<BoxStream<'static, Hint>> {
+        Ok(stream::pending().boxed())
+    }
 
     /// Whether this runtime writes the logs to [`Plan::log_path`] itself.
     fn keeps_logs(&self) -> bool;
 
     /// The output after `after_nanos`, followed to the end of the attempt; only for runtimes that do not
-    /// keep logs themselves.
+    /// keep logs themselves. Default: there is none.
     async fn logs(
         &self,
         key: AttemptKey,
         after_nanos: Option<i128>,
-    ) -> Result<BoxStream<'static, Result<LogLine>>>;
+    ) -> Result<BoxStream<'static, Result<LogLine>>> {
+        let _ = (key, after_nanos);
+        Ok(stream::empty().boxed())
+    }
 
     /// Whether it works here, and what it is.
     async fn health(&self) -> Result<Health>;

@@ -176,6 +176,14 @@ pub struct WebhookView {
     pub next_at: Option<Timestamp>,
 }
 
+impl WebhookView {
+    /// A target that was never told anything.
+    pub(crate) fn idle(target: u16, url: &str) -> Self {
+        let (url, state) = (url.to_owned(), "idle".to_owned());
+        Self { target, url, state, delivered: 0, pending: 0, tries: 0, last_error: None, next_at: None }
+    }
+}
+
 impl Delivery {
     /// The delivery in the shape of the public contract.
     pub fn view(&self) -> WebhookView {

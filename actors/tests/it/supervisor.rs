@@ -213,3 +213,24 @@ fn jobs_are_listed_by_state_label_and_name_newest_first() {
         );
     });
 }
+
+#[test]
+fn whoever_follows_the_events_finds_the_job_at_least_as_far() {
+    Bench::run(async |bench| {
+        let handle = bench.start().await.handle();
+        let mut events = handle.events(None);
+        for _ in 0..20 {
+            handle.submit(shell("exit 0")).await.unwrap();
+        }
+        let mut over = 0;
+        while over < 20 {
+            let event = events.next().await.unwrap().unwrap();
+            let last = handle.history(event.job, 0, 100).unwrap().last().map(|entry| entry.seq);
+            assert!(last >= Some(event.entry.seq), "{last:?} after {event:?}");
+            if event.entry.state.is_terminal() {
+                assert!(handle.job(event.job).unwrap().state.is_terminal(), "{event:?}");
+                over += 1;
+            }
+        }
+    });
+}

@@ -10,7 +10,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
@@ -21,6 +21,20 @@ use crate::limits::{ENGINE_CONNECT_TIMEOUT, ENGINE_STREAM_TIMEOUT};
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// The client's own bound for an answer to begin: above every deadline of ours, which are the ones that count.
 const CLIENT_TIMEOUT_SECS: u64 = 600;
+
+/// The oldest version of the API that is supported, that of Docker 20.10: the oldest engine the tests run on.
+const VERSION_MIN: (usize, usize) = (1, 41);
+
+/// Whether the version that was agreed on is supported; an older engine leaves out what observations need.
+fn require(version: &ClientVersion) -> Answer<()> {
+    let (major, minor) = VERSION_MIN;
+    if (version.major_version, version.minor_version) >= VERSION_MIN {
+        return Ok(());
+    }
+    Err(Fault::Unanswered(format!(
+        "the engine offers version {version} of its API, at least {major}.{minor} (Docker 20.10) is needed; upgrade it"
+    )))
+}
 
 /// Two clients of one engine that agreed on a version with it.
 #[derive(Debug, Clone)]
@@ -111,6 +125,7 @@ impl Connection {
             let seconds = ENGINE_CONNECT_TIMEOUT.as_secs();
             Fault::Unanswered(format!("{} accepted no connection within {seconds} s", self.host))
         })??;
+        require(&clients.short.client_version())?;
         tracing::debug!(host = %self.host, version = %clients.short.client_version(), "connected to the engine");
         *self.clients.lock() = Some(clients.clone());
         Ok(clients)

@@ -46,6 +46,13 @@ impl Engine {
     pub(super) async fn find(&self, key: AttemptKey) -> Result<Option<Found>> {
         let name = self.name(key);
         let Some(inspect) = self.inspect(&name).await.map_err(Fault::unknown)? else { return Ok(None) };
+        if inspect.id.is_none() || inspect.state.is_none() || inspect.config.is_none() {
+            // Not somebody else's container but no container at all: another thing answers in the engine's place.
+            let odd =
+                Fault::Unanswered("its answer is not one of a container engine; check docker.host".into());
+            self.connection.drop_if_lost(&odd);
+            return Err(odd.unknown());
+        }
         let labels = inspect.config.as_ref().and_then(|config| config.labels.as_ref());
         if labels::attempt(labels, self.options.installation) != Some(key) {
             return Err(Error::Foreign { name });

@@ -30,6 +30,7 @@ mod list;
 mod logs;
 mod observe;
 mod out_of_memory;
+mod own_image;
 mod pull;
 mod single_flight;
 mod start;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::stream::BoxStream;
 
@@ -153,6 +155,17 @@ impl DockerRuntime {
     /// has `wget` it cannot be tried.
     pub async fn probe_callback(&self, url: &str) -> Result<CallbackProbe> {
         bridge::probe(&self.engine, url).await
+    }
+
+    /// Imports a file system, a tar, as the image `name:tag`: for a program that brings its own and wants no
+    /// registry. An older image of that name loses it.
+    pub async fn import_image(&self, name: &str, tag: &str, tar: Bytes) -> Result<()> {
+        own_image::import(&self.engine, name, tag, tar).await
+    }
+
+    /// Removes an image that [`DockerRuntime::import_image`] made; one that is not there is no error.
+    pub async fn remove_image(&self, image: &str) -> Result<()> {
+        own_image::remove(&self.engine, image).await
     }
 }
 

@@ -6,14 +6,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Puts `content` in the place of `path`: a reader sees the old file or the new one, also after a crash.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let draft = draft(path);
     let written = write_draft(&draft, content).and_then(|()| std::fs::rename(&draft, path));
     finish(path, &draft, written)
 }
 
 /// Writes `content` to `path` unless there is a file already; tells whether it did.
-pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
+pub fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
     let draft = draft(path);
     // A link, unlike a rename, never replaces: of two who write at once one wins and both read the winner.
     let written = write_draft(&draft, content).and_then(|()| match std::fs::hard_link(&draft, path) {

@@ -3,17 +3,22 @@
 //! Invariants: the directory is `0700` and ours; key files are `0600`, written once, whole or not at all, and
 //! never shown; every failure is one sentence that says what to do.
 
+pub mod files;
+mod home;
+pub mod lock;
+
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::id::{Ids, InstallationId};
+use crate::secret::{Keyring, Secret};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dogwatch_actors::id::{Ids, InstallationId};
-use dogwatch_actors::secret::{Keyring, Secret};
 
-use super::files;
+pub use self::home::{Home, OpenError};
+pub use self::lock::DirLock;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -211,8 +216,8 @@ impl DataDir {
 
 #[cfg(test)]
 mod tests {
-    use dogwatch_actors::clock::Timestamp;
-    use dogwatch_actors::id::{AttemptKey, RandomIds};
+    use crate::clock::Timestamp;
+    use crate::id::{AttemptKey, RandomIds};
 
     use super::*;
 

@@ -1,0 +1,112 @@
+//! A data directory in use: locked, its keys read, its store open. What an application needs to embed a
+//! supervisor in three lines.
+//!
+//! Not responsible for: configuration and the API's key, which are the server's.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{DataDir, DirLock, lock};
+use crate::id::{InstallationId, RandomIds};
+use crate::secret::Keyring;
+use crate::store::{self, Kind, Store};
+use crate::supervisor::{Builder, Supervisor};
+
+/// Why a data directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory or a file in it.
+    #[error(transparent)]
+    Dir(#[from] super::Error),
+    /// Another supervisor uses it.
+    #[error(transparent)]
+    Lock(#[from] lock::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The thread that opened the store broke off.
+    #[error("opening the store was interrupted; try again")]
+    Interrupted,
+}
+
+/// A data directory in use. Whoever has it, or the supervisor built on it, is the only one.
+#[derive(Debug)]
+pub struct Home {
+    dir: DataDir,
+    lock: DirLock,
+    keyring: Keyring,
+    installation: InstallationId,
+    store: Arc<dyn Store>,
+}
+
+impl Home {
+    /// Opens a directory, making it where there is none, with the default store.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let dir = DataDir::prepare(path.as_ref())?;
+        let lock = DirLock::take(dir.path()).await?;
+        dir.probe()?;
+        let keyring = dir.keyring(None, &RandomIds)?;
+        let installation = dir.installation(&RandomIds)?;
+        let folder = dir.subdirectory("store")?;
+        let opening = tokio::task::spawn_blocking(move || store::open(&folder, Kind::default()));
+        let store = opening.await.map_err(|_| OpenError::Interrupted)??;
+        Ok(Self { dir, lock, keyring, installation, store })
+    }
+
+    /// The directory.
+    pub const fn dir(&self) -> &DataDir {
+        &self.dir
+    }
+
+    /// Whose attempts are started from here.
+    pub const fn installation(&self) -> InstallationId {
+        self.installation
+    }
+
+    /// A supervisor on this directory; what is left to name are the runtimes.
+    pub fn builder(self) -> Builder {
+        Supervisor::builder()
+            .store(self.store)
+            .keyring(self.keyring)
+            .installation(self.installation)
+            .logs_dir(self.dir.path().join("logs"))
+            .lock(self.lock)
+    }
+
+    /// The runtime of processes on this directory.
+    #[cfg(feature = "process")]
+    pub fn processes(
+        &self,
+        shim: crate::runtime::process::Shim,
+    ) -> crate::runtime::Result<Arc<crate::runtime::process::ProcessRuntime>> {
+        use crate::runtime::process::{ProcessOptions, ProcessRuntime};
+        let options = ProcessOptions::new(self.dir.path().join("processes"), self.installation);
+        ProcessRuntime::new(options, shim).map(Arc::new)
+    }
+
+    /// The runtime of containers, on the engine of this host.
+    #[cfg(feature = "docker")]
+    pub fn containers(&self) -> crate::runtime::Result<Arc<crate::runtime::docker::DockerRuntime>> {
+        use crate::runtime::docker::{DockerOptions, DockerRuntime};
+        DockerRuntime::connect(DockerOptions::new(self.installation)).map(Arc::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix::test]
+    async fn a_home_has_one_user_at_a_time_and_remembers_who_it_is() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("home");
+        let home = Home::open(&path).await.unwrap();
+        let installation = home.installation();
+        let Err(OpenError::Lock(lock::Error::Held { .. })) = Home::open(&path).await else {
+            panic!("opened twice");
+        };
+        drop(home);
+        assert_eq!(Home::open(&path).await.unwrap().installation(), installation);
+    }
+}
