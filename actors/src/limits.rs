@@ -70,8 +70,10 @@ pub const TICKS_IN_FLIGHT_MAX: usize = 4_096;
 /// Messages between machines under way at once.
 pub const MESSAGES_IN_FLIGHT_MAX: usize = 1_024;
 
-/// How long an actor stays in memory without being sent anything. Hydrating one again costs microseconds.
-pub const ACTOR_IDLE_MAX: Duration = Duration::from_secs(10);
+/// How long an actor stays in memory without being sent anything. Hydrating one again costs microseconds, but
+/// repeats what its machine is waiting for: so this is longer than a webhook's request may take.
+pub const ACTOR_IDLE_MAX: Duration = Duration::from_secs(20);
+const _: () = assert!(ACTOR_IDLE_MAX.as_millis() > WEBHOOK_TIMEOUT.as_millis());
 
 /// Callbacks and raised events that one job may receive in its life; each leaves a mark of 16 bytes that makes
 /// a repetition one, so their number must be bounded.
@@ -83,6 +85,10 @@ pub const CALLBACK_LINGER: Duration = Duration::from_secs(2);
 
 /// The pause between two calls to a service that is not ready yet.
 pub const SERVICE_RETRY_EVERY: Duration = Duration::from_millis(500);
+
+/// How much longer than its time limit the answer of a call to a service may take to be recorded; after that
+/// it counts as lost with whoever waited for it, and the call is made again.
+pub const SERVICE_ANSWER_SLACK: Duration = Duration::from_secs(5);
 
 /// How long a service may fail every poll before it counts as unhealthy.
 pub const SERVICE_SILENCE_MAX: Duration = Duration::from_secs(60);

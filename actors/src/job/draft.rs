@@ -16,7 +16,10 @@ use super::view::JobState;
 use super::{announce, verdict};
 use crate::clock::Timestamp;
 use crate::durable::Message;
-use crate::limits::{ATTEMPTS_KEPT_MAX, CALLBACK_GRACE, CALLBACK_LINGER};
+use crate::limits::{
+    ATTEMPTS_KEPT_MAX, CALLBACK_GRACE, CALLBACK_LINGER, SERVICE_ANSWER_SLACK, SERVICE_POLL_TIMEOUT,
+    SERVICE_START_TIMEOUT,
+};
 use crate::runtime::{Exit, Running, StartFault};
 
 /// A job in the middle of a transition.
@@ -68,6 +71,12 @@ impl Draft {
         self.effects.push(Effect::RequestSlot { attempt: self.job.attempt + 1, since: self.now });
     }
 
+    /// The time limits start anew: the pause was the user's wish.
+    pub(super) fn forgive_pause(&mut self) {
+        self.job.clock_from = self.job.clock_from.map(|_| self.now);
+        self.job.failing_since = None;
+    }
+
     /// Starts over from wherever no attempt is: at its time, or at once.
     pub(super) fn admit(&mut self) {
         match self.job.spec.start_at {
@@ -103,34 +112,37 @@ impl Draft {
         let started_at = running.started_at;
         self.note_start(Some(started_at), &running.runtime_id);
         self.data = json!({ "runtime_id": running.runtime_id });
-        let service = self.job.spec.service.as_ref().map(|service| match (&service.start, running.address) {
-            (Some(_), Some(_)) => ServicePhase::Starting {
+        let service = self.job.spec.service.as_ref().map(|service| match service.start {
+            Some(_) => ServicePhase::Starting {
                 next_at: self.now,
                 until: self.now.after(service.ready_timeout.as_duration()),
             },
-            _ => ServicePhase::Started { poll_at: self.first_poll(), failing_since: None },
+            None => ServicePhase::Started { poll_at: self.next_poll(), failing_since: None },
         });
         self.job.phase = Phase::Running { running: running.clone(), service };
         self.job.trouble = None;
         self.call_service();
     }
 
-    /// When the first poll of a service is due.
-    pub(super) fn first_poll(&self) -> Option<Timestamp> {
+    /// When a service is to be polled that has just begun, or has just answered.
+    pub(super) fn next_poll(&self) -> Option<Timestamp> {
         let status = self.job.spec.service.as_ref()?.status.as_ref()?;
         Some(self.now.after(status.every.as_duration()))
     }
 
-    /// Makes the call to the service that is due now, if one is.
+    /// Makes the call to the service that is due now, if one is. It is made again only after its answer, or
+    /// when that counts as lost: a service must not be told twice to start its work.
     pub(super) fn call_service(&mut self) {
-        let attempt = self.job.attempt;
-        let Phase::Running { running, service: Some(service) } = &self.job.phase else { return };
+        let (attempt, now) = (self.job.attempt, self.now);
+        let Phase::Running { running, service: Some(service) } = &mut self.job.phase else { return };
         let Some(address) = running.address else { return };
         let effect = match service {
-            ServicePhase::Starting { next_at, .. } if *next_at <= self.now => {
+            ServicePhase::Starting { next_at, .. } if *next_at <= now => {
+                *next_at = now.after(SERVICE_START_TIMEOUT + SERVICE_ANSWER_SLACK);
                 Effect::StartService { attempt, address }
             }
-            ServicePhase::Started { poll_at: Some(at), .. } if *at <= self.now => {
+            ServicePhase::Started { poll_at: Some(at), .. } if *at <= now => {
+                *at = now.after(SERVICE_POLL_TIMEOUT + SERVICE_ANSWER_SLACK);
                 Effect::PollService { attempt, address }
             }
             _ => return,
@@ -166,6 +178,7 @@ impl Draft {
     /// Writes the facts of an exit into the attempt's record.
     pub(super) fn note_exit(&mut self, exit: &Exit) {
         self.note_start(exit.started_at, &exit.runtime_id);
+        self.job.trouble = None;
         let code = verdict::exit_code(exit);
         self.data = json!({ "exit_code": code });
         if exit.oom_killed {
@@ -230,6 +243,7 @@ impl Draft {
             record.ending = Some(ending.clone());
             record.finished_at = record.finished_at.or(Some(now));
         }
+        self.job.trouble = None;
         self.effects.push(Effect::Discard { attempt: self.job.attempt });
     }
 

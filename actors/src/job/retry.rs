@@ -91,6 +91,9 @@ fn matches(rule: &RetryRule, cause: Cause, exit_code: Option<i32>) -> bool {
 pub fn pause(backoff: &Backoff, streak: u32, key: AttemptKey) -> Duration {
     let exponent = i32::try_from(streak).unwrap_or(i32::MAX);
     let initial = backoff.initial.as_millis() as f64;
+    if initial == 0.0 {
+        return Duration::ZERO;
+    }
     let full = (initial * backoff.factor.powi(exponent)).min(backoff.max.as_millis() as f64);
     let share = f64::from(hash(key)) / f64::from(u32::MAX);
     let millis = full * (1.0 - backoff.jitter * share);
@@ -100,3 +103,6 @@ pub fn pause(backoff: &Backoff, streak: u32, key: AttemptKey) -> Duration {
 fn hash(key: AttemptKey) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key.job.as_bytes()), &key.number.to_be_bytes())
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,11 +174,11 @@ fn trouble(mut draft: Draft, message: &str) -> Outcome {
 }
 
 fn service(mut draft: Draft, report: &Event) -> Outcome {
-    let (now, first_poll) = (draft.now, draft.first_poll());
+    let (now, next_poll) = (draft.now, draft.next_poll());
     let Phase::Running { service: Some(service), .. } = &mut draft.job.phase else { return unchanged() };
     match (service, report) {
         (service @ ServicePhase::Starting { .. }, Event::ServiceStarted { answer, .. }) => {
-            *service = ServicePhase::Started { poll_at: first_poll, failing_since: None };
+            *service = ServicePhase::Started { poll_at: next_poll, failing_since: None };
             draft.say("the service accepted the start call");
             draft.data = answer.clone();
         }
@@ -191,11 +191,12 @@ fn service(mut draft: Draft, report: &Event) -> Outcome {
                 draft.say(format!("the service is not ready: {message}"));
             }
         }
-        (ServicePhase::Started { failing_since, .. }, Event::ServicePolled { answer, .. }) => {
-            *failing_since = None;
+        (service @ ServicePhase::Started { .. }, Event::ServicePolled { answer, .. }) => {
+            *service = ServicePhase::Started { poll_at: next_poll, failing_since: None };
             return polled(draft, answer);
         }
-        (ServicePhase::Started { failing_since, .. }, Event::ServicePollFailed { message, .. }) => {
+        (ServicePhase::Started { poll_at, failing_since }, Event::ServicePollFailed { message, .. }) => {
+            *poll_at = next_poll;
             let since = *failing_since.get_or_insert(now);
             if now.since(since) < SERVICE_SILENCE_MAX {
                 draft.say(format!("the service did not answer the poll: {message}"));
@@ -245,7 +246,9 @@ fn receive(mut draft: Draft, name: &str, data: &Value) -> Outcome {
     if let Some(outcome) = draft.job.outcome() {
         return Err(conflict(&draft.job, &format!("the job has {}", outcome.state.name())));
     }
-    if draft.job.events_received >= EVENTS_RECEIVED_MAX {
+    // One that ends the attempt is taken even then: otherwise the job could never end well.
+    let decides = terminal && draft.job.spec.completion != Completion::Exit;
+    if draft.job.events_received >= EVENTS_RECEIVED_MAX && !decides {
         return Err(Rejected::TooManyEvents);
     }
     draft.job.events_received += 1;
@@ -261,6 +264,8 @@ fn receive(mut draft: Draft, name: &str, data: &Value) -> Outcome {
 fn receive_terminal(mut draft: Draft, name: &str, data: &Value) -> Outcome {
     let ending = verdict::of_callback(name, data);
     let decides = draft.job.spec.completion != Completion::Exit;
+    // First, so that what is announced of the end has it.
+    draft.job.output = (!data.is_null()).then(|| data.clone());
     match draft.job.phase {
         Phase::Starting | Phase::Running { .. } if !decides => {}
         Phase::Starting | Phase::Running { .. } => {
@@ -271,7 +276,6 @@ fn receive_terminal(mut draft: Draft, name: &str, data: &Value) -> Outcome {
         Phase::Stopping { .. } => return Err(conflict(&draft.job, "its attempt is being stopped already")),
         _ => return Err(conflict(&draft.job, "it has no running attempt that could be completed or failed")),
     }
-    draft.job.output = (!data.is_null()).then(|| data.clone());
     changed(draft)
 }
 
@@ -320,19 +324,16 @@ fn tick_running(mut draft: Draft) -> Outcome {
         draft.stop(Then::Conclude(ending));
         return changed(draft);
     }
-    // The call is made now; its next time is set at once, so that a lost answer does not stop the polling.
-    draft.call_service();
-    let every = draft.job.spec.service.as_ref().and_then(|service| service.status.as_ref());
-    let every = every.map(|status| status.every.as_duration());
-    let Phase::Running { service: Some(service), .. } = &mut draft.job.phase else { return unchanged() };
-    match service {
-        ServicePhase::Starting { next_at, until } if *until <= now => {
-            // The last try was made above; should its answer be lost, the next tick is at the retry pace.
-            *next_at = now.after(SERVICE_RETRY_EVERY);
-        }
-        ServicePhase::Starting { next_at, .. } => *next_at = now.after(SERVICE_RETRY_EVERY * 10),
-        ServicePhase::Started { poll_at, .. } => *poll_at = every.map(|every| now.after(every)),
+    let Phase::Running { running, service: Some(phase) } = &draft.job.phase else { return unchanged() };
+    if running.address.is_none() {
+        let (attempt, message) = (draft.job.attempt, "the runtime knows no address of it".to_owned());
+        let report = match phase {
+            ServicePhase::Starting { .. } => Event::ServiceStartFailed { attempt, message, refused: false },
+            ServicePhase::Started { .. } => Event::ServicePollFailed { attempt, message },
+        };
+        return service(draft, &report);
     }
+    draft.call_service();
     draft.quiet = true;
     changed(draft)
 }
@@ -403,8 +404,7 @@ fn suspend(mut draft: Draft) -> Outcome {
 fn resume(mut draft: Draft) -> Outcome {
     match draft.job.phase {
         Phase::Suspended => {
-            // The time limit starts anew: the pause was the user's wish.
-            draft.job.clock_from = draft.job.clock_from.map(|_| draft.now);
+            draft.forgive_pause();
             draft.admit();
             changed(draft)
         }
@@ -418,7 +418,11 @@ fn restart(mut draft: Draft) -> Outcome {
         Phase::Starting | Phase::Running { .. } => draft.stop(Then::Restart),
         Phase::AwaitingCallback { .. } => draft.stopped(Then::Restart),
         Phase::Stopping { then: Then::Restart, .. } | Phase::Queued { .. } => return unchanged(),
-        Phase::Delayed { .. } | Phase::BackingOff { .. } | Phase::Suspended => draft.enqueue(),
+        Phase::Delayed { .. } | Phase::BackingOff { .. } => draft.enqueue(),
+        Phase::Suspended => {
+            draft.forgive_pause();
+            draft.enqueue();
+        }
         Phase::Finished(_) => return Err(conflict(&draft.job, "the job is over; use retry to run it again")),
         Phase::Stopping { .. } => {
             return Err(conflict(&draft.job, "its attempt is being stopped for another reason"));
@@ -461,7 +465,14 @@ fn quarantine(mut draft: Draft, reason: &str) -> Outcome {
         Phase::Finished(_) | Phase::Stopping { .. } => unchanged(),
         _ => {
             draft.data = json!({ "reason": reason });
-            fail_or_stop(draft, ending)
+            let mut outcome = fail_or_stop(draft, ending);
+            // Its actor does not resume, so whatever the stop needs is asked for here.
+            if let Ok(Applied::Changed(draft)) = &mut outcome
+                && draft.job.has_attempt()
+            {
+                draft.effects = draft.job.resume_effects();
+            }
+            outcome
         }
     }
 }
@@ -470,3 +481,6 @@ fn conflict(job: &Job, why: &str) -> Rejected {
     let state = job.state();
     Rejected::Conflict { state, message: format!("the job is {}: {why}", state.name()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,20 +16,17 @@ pub(super) fn of_exit(exit: &Exit) -> Ending {
         Some(Unseen::HostRestart) => {
             return Ending::new(
                 Cause::HostRestart,
-                "the host restarted while the attempt ran; it is tried again",
+                "the host restarted while the attempt ran, so its exit is not known; see its logs",
             );
         }
         Some(Unseen::WatcherLost) => {
-            let message = "the process that watched the attempt was killed, so its exit is not known; it is tried again";
+            let message = "the process that watched the attempt was killed, so its exit is not known; see its logs, and the host's for who killed it";
             return Ending::new(Cause::Lost, message);
         }
         None => {}
     }
     let Some(code) = exit_code(exit) else {
-        return Ending::new(
-            Cause::Lost,
-            "the runtime does not know how the attempt ended; it is tried again",
-        );
+        return Ending::new(Cause::Lost, "the runtime does not know how the attempt ended; see its logs");
     };
     if code == 0 {
         return Ending::new(Cause::Success, "exited with code 0");
@@ -106,7 +103,7 @@ pub(super) fn of_start_fault(fault: StartFault, message: &str) -> Ending {
 pub(super) fn vanished() -> Ending {
     Ending::new(
         Cause::Lost,
-        "the attempt was removed by somebody else, so its exit is not known; it is tried again",
+        "the attempt was removed by somebody else, so its exit is not known; see who cleans up on its host",
     )
 }
 
@@ -142,3 +139,6 @@ pub(super) fn of_callback(name: &str, data: &serde_json::Value) -> Ending {
     };
     Ending::new(Cause::CallbackFailed, message)
 }
+
+#[cfg(test)]
+mod tests;

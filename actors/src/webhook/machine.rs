@@ -76,11 +76,9 @@ impl Machine for Delivery {
             }
         };
         next.revision += 1;
-        let effects = if matches!(next.phase, Phase::Sending { .. }) && next.phase != self.phase {
-            next.resume()
-        } else {
-            vec![]
-        };
+        // Both are compared: two requests may begin within one tick of the clock.
+        let begins = next.phase != self.phase || next.queue.front() != self.queue.front();
+        let effects = if begins { next.resume() } else { vec![] };
         Ok(Step::next(next, Record { at: now, text }, effects))
     }
 
@@ -178,3 +176,6 @@ impl Delivery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,10 +4,13 @@
 
 #[cfg(feature = "docker")]
 mod docker;
+mod durable;
 mod fake;
 mod fleet;
+mod job_panics;
 mod logs;
 mod outbound;
 mod process;
 mod store;
+mod supervise;
 mod supervisor;

@@ -1,0 +1,459 @@
+//! Random lives with a crash between any two steps, on the same machine that the shell hosts.
+//!
+//! The simulated shell does what the real one does: apply, commit (the state goes through its stored form),
+//! perform. A crash before the commit loses the event, which comes again as reports and commands do; a crash
+//! after it loses the effects, and `resume` has to make up for them. After every step the invariants are
+//! checked, and in the end the life must be the same as one without crashes.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use serde_json::{Value, json};
+
+use super::sample::{
+    ID, START, at, callback, every_event, exit, hooked, service_spec, spec, start_fails, started,
+};
+use crate::clock::Timestamp;
+use crate::durable::{Change, Machine as _, Message};
+use crate::job::cause::Cause;
+use crate::job::effect::Effect;
+use crate::job::event::{Event, Submitted};
+use crate::job::spec::{Completion, ExitCodes, RestartPolicy, RetryAction, RetryRule, Spec};
+use crate::job::state::{Job, Outcome, Phase};
+use crate::job::view::HistoryEntry;
+use crate::limits::{SERVICE_ANSWER_SLACK, SERVICE_POLL_TIMEOUT};
+use crate::units::Span;
+
+/// Where the process dies within a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Crash {
+    Nowhere,
+    BeforeCommit,
+    AfterCommit,
+}
+
+/// What happens next.
+#[derive(Debug, Clone)]
+enum What {
+    /// One of the events that the world would send now.
+    Plausible(prop::sample::Index),
+    /// Any event, about the newest attempt, the one before it or the one after it.
+    Any(prop::sample::Index, u32),
+    /// A tick at the deadline, when there is one.
+    Deadline,
+}
+
+#[derive(Debug, Clone)]
+struct Input {
+    what: What,
+    /// The wall clock moves by so many seconds; it may jump back.
+    moves: i64,
+    crash: Crash,
+}
+
+fn inputs() -> impl Strategy<Value = Vec<Input>> {
+    let what = prop_oneof![
+        6 => any::<prop::sample::Index>().prop_map(What::Plausible),
+        3 => (any::<prop::sample::Index>(), 0..3u32).prop_map(|(index, offset)| What::Any(index, offset)),
+        2 => Just(What::Deadline),
+    ];
+    let moves = prop_oneof![4 => Just(0), 4 => 1..9i64, 2 => 10..700i64, 1 => Just(4_000), 1 => Just(-500)];
+    let crash =
+        prop_oneof![6 => Just(Crash::Nowhere), 1 => Just(Crash::BeforeCommit), 2 => Just(Crash::AfterCommit)];
+    let input = (what, moves, crash).prop_map(|(what, moves, crash)| Input { what, moves, crash });
+    prop::collection::vec(input, 1..70)
+}
+
+fn specs() -> impl Strategy<Value = Spec> {
+    let policy =
+        prop::sample::select(vec![RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never]);
+    let completion = prop::sample::select(vec![Completion::Exit, Completion::Callback, Completion::Either]);
+    let limit = |secs: u64| prop::option::weighted(0.3, Just(Span::from_secs(secs)));
+    let max = prop::sample::select(vec![None, Some(1), Some(2), Some(4)]);
+    let times = (limit(900), limit(60), limit(30), prop::option::weighted(0.1, Just(at(40))));
+    let flags = (any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.2), 0..3usize);
+    (policy, completion, max, times, flags).prop_map(
+        |(restart_policy, completion, max_attempts, times, flags)| {
+            let (timeout, attempt_timeout, queue_timeout, start_at) = times;
+            let (is_service, suspended, has_rules, targets) = flags;
+            let is_service = is_service && completion != Completion::Exit;
+            let free = RetryRule {
+                exit_codes: vec![ExitCodes::One(1)],
+                causes: vec![],
+                action: RetryAction::RetryFree,
+            };
+            Spec {
+                restart_policy,
+                completion,
+                max_attempts,
+                timeout,
+                attempt_timeout,
+                queue_timeout,
+                start_at,
+                suspended,
+                retry_rules: if has_rules { vec![free] } else { vec![] },
+                on_complete: hooked(targets),
+                ..if is_service { service_spec() } else { spec() }
+            }
+        },
+    )
+}
+
+/// What the world would send in this state.
+fn plausible(job: &Job, now: Timestamp) -> Vec<Event> {
+    let attempt = job.attempt;
+    let over = |code| Event::AttemptExited { attempt, exit: exit(code) };
+    let mut events = vec![Event::Ticked];
+    match &job.phase {
+        Phase::Queued { .. } => events.push(Event::SlotGranted { attempt: attempt + 1 }),
+        Phase::Starting => {
+            events.extend([started(attempt, now), started(attempt, now), start_fails(attempt)])
+        }
+        Phase::Running { .. } => {
+            let answer = json!({ "event": "completed", "data": 1 });
+            events.extend([over(0), over(1), over(137), Event::AttemptVanished { attempt }]);
+            events.extend([
+                callback(attempt, "completed", Value::Null),
+                callback(attempt, "failed", Value::Null),
+            ]);
+            events.extend([
+                Event::ServiceStarted { attempt, answer: Value::Null },
+                Event::ServicePolled { attempt, answer: json!(now.as_millis()) },
+                Event::ServicePolled { attempt, answer },
+            ]);
+        }
+        Phase::AwaitingCallback { .. } => events.push(callback(attempt, "completed", Value::Null)),
+        Phase::Stopping { .. } => events.extend([over(143), over(0), Event::AttemptNeverStarted { attempt }]),
+        Phase::Finished(_) => events.push(Event::RetryRequested),
+        Phase::Suspended => events.push(Event::ResumeRequested),
+        Phase::Delayed { .. } | Phase::BackingOff { .. } => {}
+    }
+    events
+}
+
+/// The attempt that this event says is over, whatever it was doing.
+fn ends(event: &Event) -> Option<u32> {
+    match event {
+        Event::AttemptExited { .. }
+        | Event::AttemptStartFailed { .. }
+        | Event::AttemptNeverStarted { .. }
+        | Event::AttemptVanished { .. } => event.reported_attempt(),
+        _ => None,
+    }
+}
+
+/// A job on a disk, in a process that dies, in a world.
+struct Simulation {
+    job: Job,
+    now: Timestamp,
+    /// Everything that was ever committed besides the state.
+    records: Vec<HistoryEntry>,
+    messages: Vec<Message>,
+    /// Attempts that the world was asked to run, and those of them that are over.
+    driven: BTreeSet<u32>,
+    ended: BTreeSet<u32>,
+    /// When the call to the service was made that has no answer yet.
+    called_at: Option<(u32, Timestamp)>,
+    /// Attempts since the last retry that ended by their own doing.
+    counted: u32,
+    purged: bool,
+}
+
+impl Simulation {
+    fn new(spec: Spec) -> Self {
+        let submitted = Event::Submitted(Box::new(Submitted { spec, vault: None, claim: None }));
+        let step = Job::create(ID, &submitted, START).expect("created").expect("accepted");
+        let Change::Next(job, record) = step.change else { panic!("a submission is recorded") };
+        let mut simulation = Self {
+            job: *job,
+            now: START,
+            records: record.into_iter().collect(),
+            messages: vec![],
+            driven: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            called_at: None,
+            counted: 0,
+            purged: false,
+        };
+        simulation.perform(step.effects);
+        simulation
+    }
+
+    fn step(&mut self, input: &Input, crash: Crash) {
+        let moved = self.now.as_millis() + input.moves * 1_000;
+        self.now = Timestamp::from_millis(moved);
+        let event = match &input.what {
+            What::Plausible(index) => index.get(&plausible(&self.job, self.now)).clone(),
+            What::Any(index, offset) => {
+                let number = (self.job.attempt + offset).saturating_sub(1);
+                index.get(&every_event(number, self.now)).1.clone()
+            }
+            What::Deadline => {
+                let Some(due) = self.job.deadline() else { return };
+                self.now = self.now.max(due);
+                Event::Ticked
+            }
+        };
+        if let Some(attempt) = ends(&event).filter(|attempt| self.driven.contains(attempt)) {
+            self.ended.insert(attempt);
+        }
+        if crash == Crash::BeforeCommit {
+            self.restart();
+        }
+        self.deliver(&event, crash);
+    }
+
+    fn deliver(&mut self, event: &Event, crash: Crash) {
+        let Ok(step) = self.job.apply(event, self.now) else { return };
+        if matches!(
+            event,
+            Event::ServiceStarted { .. }
+                | Event::ServiceStartFailed { .. }
+                | Event::ServicePolled { .. }
+                | Event::ServicePollFailed { .. }
+        ) {
+            self.called_at = None;
+        }
+        match step.change {
+            Change::Next(next, record) => self.commit(event, *next, record, step.outbox),
+            Change::None => assert_eq!(step.outbox, [], "messages without a change"),
+            Change::Purge => {
+                assert!(self.job.outcome().is_some(), "only what is over is purged");
+                self.purged = true;
+                return;
+            }
+        }
+        if crash == Crash::AfterCommit {
+            self.every_lost_effect_has_a_net(&step.effects);
+            self.restart();
+        } else {
+            self.perform(step.effects);
+        }
+        self.every_state_is_woken();
+        self.a_tick_moves_the_deadline();
+    }
+
+    fn commit(&mut self, event: &Event, next: Job, record: Option<HistoryEntry>, outbox: Vec<Message>) {
+        let old = std::mem::replace(&mut self.job, stored(&next));
+        assert_eq!(self.job, next, "the stored form is the state");
+        let new = &self.job;
+        let retried = matches!(event, Event::RetryRequested);
+
+        // A terminal outcome never changes, but for an explicit retry.
+        assert!(old.outcome().is_none() || retried || old.outcome() == new.outcome(), "{event:?}");
+
+        // Attempts are numbered without gaps, and a number is used once.
+        let begun = u32::from(matches!(event, Event::SlotGranted { .. }));
+        assert_eq!(new.attempt, old.attempt + begun, "{event:?}");
+        assert!(new.attempts.windows(2).all(|pair| pair[0].number + 1 == pair[1].number));
+        assert_eq!(new.attempts.last().map_or(0, |attempt| attempt.number), new.attempt);
+
+        // The revision is the number of the newest record.
+        assert_eq!(new.revision, old.revision + u64::from(record.is_some()));
+        assert!(
+            record.as_ref().is_none_or(|record| record.seq == new.revision && record.state == new.state())
+        );
+
+        // Each end is announced once to each target, and nothing else is.
+        let ended = old.outcome().is_none() && new.outcome().is_some();
+        assert_eq!(outbox.len(), if ended { new.spec.on_complete.len() } else { 0 }, "{event:?}");
+        assert!(outbox.iter().all(|message| !self.messages.contains(message)));
+
+        self.count_attempts(&old, retried);
+        self.records.extend(record);
+        self.messages.extend(outbox);
+    }
+
+    /// No more attempts than allowed end by their own doing.
+    fn count_attempts(&mut self, old: &Job, retried: bool) {
+        let ending = |job: &Job| job.attempts.last().and_then(|attempt| attempt.ending.clone());
+        let newly = ending(&self.job).filter(|_| ending(old).is_none());
+        let own = |cause: Cause| !cause.is_infrastructure() && cause != Cause::Canceled;
+        self.counted =
+            if retried { 0 } else { self.counted + u32::from(newly.is_some_and(|end| own(end.cause))) };
+        if let Some(max) = self.job.spec.max_attempts {
+            assert!(self.job.spent < max, "{} of {max}", self.job.spent);
+            assert!(
+                self.counted <= max || !self.job.spec.retry_rules.is_empty(),
+                "{} of {max}",
+                self.counted
+            );
+        }
+    }
+
+    /// The process starts on what is stored.
+    fn restart(&mut self) {
+        self.job = stored(&self.job);
+        self.called_at = None;
+        let resumed = self.job.resume();
+        assert_eq!(resumed, stored(&self.job).resume(), "resuming twice is resuming once");
+        self.perform(resumed);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        let (job, now) = (&self.job, self.now);
+        let is_active = |attempt| job.has_attempt() && job.attempt == attempt;
+        for effect in effects {
+            match effect {
+                Effect::Drive { attempt, .. } => {
+                    assert!(is_active(attempt), "its intent is committed: {effect:?} in {:?}", job.phase);
+                    assert!(
+                        self.driven.iter().all(|other| *other == attempt || self.ended.contains(other)),
+                        "one attempt at a time: {:?} {:?}",
+                        self.driven,
+                        self.ended
+                    );
+                    self.driven.insert(attempt);
+                }
+                Effect::RequestSlot { attempt, .. } => {
+                    assert!(matches!(job.phase, Phase::Queued { .. }) && attempt == job.attempt + 1);
+                    assert!(self.driven.is_subset(&self.ended), "a slot is asked for after the end");
+                }
+                Effect::Stop { attempt, .. } => assert!(is_active(attempt)),
+                Effect::Discard { attempt } => {
+                    assert!(!is_active(attempt), "an active attempt is not discarded")
+                }
+                Effect::Withdraw { attempt } => {
+                    let wanted = matches!(job.phase, Phase::Queued { .. }) && attempt == job.attempt + 1;
+                    assert!(!wanted && !is_active(attempt));
+                }
+                Effect::StartService { attempt, .. } | Effect::PollService { attempt, .. } => {
+                    assert!(is_active(attempt) && matches!(job.phase, Phase::Running { .. }));
+                    let patience = SERVICE_POLL_TIMEOUT + SERVICE_ANSWER_SLACK;
+                    let early =
+                        |(called, at): (u32, Timestamp)| called == attempt && now < at.after(patience);
+                    assert!(!self.called_at.is_some_and(early), "one call at a time");
+                    self.called_at = Some((attempt, now));
+                }
+            }
+        }
+    }
+
+    /// What a crash takes between commit and perform comes back by `resume`, by the report that the world
+    /// repeats until somebody acts on it, or by the deadline.
+    fn every_lost_effect_has_a_net(&self, effects: &[Effect]) {
+        let resumed = self.job.resume();
+        let answer =
+            |event: &Event| self.job.apply(event, self.now).map(|step| step.effects).unwrap_or_default();
+        for effect in effects {
+            let caught = match effect {
+                Effect::Drive { attempt, .. } => resumed
+                    .iter()
+                    .any(|again| matches!(again, Effect::Drive { attempt: same, .. } if same == attempt)),
+                Effect::RequestSlot { .. } | Effect::Stop { .. } => resumed.contains(effect),
+                Effect::Withdraw { attempt } => {
+                    answer(&Event::SlotGranted { attempt: *attempt }).contains(effect)
+                }
+                Effect::Discard { attempt } => {
+                    answer(&Event::AttemptExited { attempt: *attempt, exit: exit(0) }).contains(effect)
+                }
+                Effect::StartService { .. } | Effect::PollService { .. } => self.job.deadline().is_some(),
+            };
+            assert!(caught, "{effect:?} is lost in {:?}", self.job.phase);
+        }
+    }
+
+    fn every_state_is_woken(&self) {
+        let woken = self.job.deadline().is_some() || !self.job.resume().is_empty();
+        match self.job.phase {
+            // A user has to resume it.
+            Phase::Suspended => assert!(self.job.resume().is_empty()),
+            Phase::Finished(_) => assert!(self.job.resume().is_empty()),
+            _ => assert!(woken, "nothing wakes it up: {:?}", self.job.phase),
+        }
+    }
+
+    fn a_tick_moves_the_deadline(&self) {
+        let Some(due) = self.job.deadline() else { return };
+        let early = self.job.apply(&Event::Ticked, Timestamp::from_millis(due.as_millis() - 1));
+        assert!(matches!(early.expect("a tick").change, Change::None), "an early tick does nothing");
+        let now = self.now.max(due);
+        let ticked = self.job.apply(&Event::Ticked, now).expect("a tick is never refused");
+        match ticked.change {
+            Change::Next(next, _) => {
+                assert!(next.deadline().is_none_or(|next| next > now), "{:?}", next.phase)
+            }
+            Change::Purge => assert!(self.job.outcome().is_some()),
+            Change::None => panic!("a due tick is not ignored: {:?}", self.job.phase),
+        }
+    }
+}
+
+fn stored(job: &Job) -> Job {
+    let bytes = serde_json::to_vec(job).expect("a job is JSON");
+    serde_json::from_slice(&bytes).expect("a stored job reads back")
+}
+
+fn live(spec: &Spec, inputs: &[Input], crashes: bool) -> Simulation {
+    let mut simulation = Simulation::new(spec.clone());
+    for input in inputs {
+        simulation.step(input, if crashes { input.crash } else { Crash::Nowhere });
+        if simulation.purged {
+            break;
+        }
+    }
+    simulation
+}
+
+fn run(cases: u32, check: impl Fn(&Spec, &[Input])) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    // The same lives every time: a failure is found again, and how far they get is not left to luck.
+    TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
+        .run(&(specs(), inputs()), |(spec, inputs)| {
+            check(&spec, &inputs);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_life_with_crashes_is_the_same_life() {
+    run(2_000, |spec, inputs| {
+        let (smooth, bumpy) = (live(spec, inputs, false), live(spec, inputs, true));
+        assert_eq!(bumpy.job, smooth.job);
+        assert_eq!((bumpy.records, bumpy.messages), (smooth.records, smooth.messages));
+        assert_eq!(bumpy.ended, smooth.ended);
+    });
+}
+
+/// The random lives are worth something only when they get somewhere.
+#[test]
+fn the_random_lives_reach_every_end() {
+    let seen = std::cell::RefCell::new(BTreeSet::new());
+    run(600, |spec, inputs| {
+        let life = live(spec, inputs, true);
+        let mut seen = seen.borrow_mut();
+        seen.extend(life.records.iter().map(|record| record.state.name().to_owned()));
+        seen.extend(life.job.outcome().map(|Outcome { ending, .. }| ending.cause.name().to_owned()));
+        seen.extend((life.job.attempt > 4).then(|| "many attempts".to_owned()));
+        seen.extend((!life.messages.is_empty()).then(|| "announced".to_owned()));
+        seen.extend(life.purged.then(|| "purged".to_owned()));
+        seen.extend((life.records.len() > 30).then(|| "long".to_owned()));
+    });
+    let wanted = [
+        "queued",
+        "starting",
+        "running",
+        "backing_off",
+        "stopping",
+        "suspended",
+        "succeeded",
+        "failed",
+        "cancelled",
+        "success",
+        "exit_code",
+        "timeout",
+        "start_error",
+        "callback_failed",
+        "quarantined",
+        "canceled",
+        "many attempts",
+        "announced",
+        "purged",
+        "long",
+    ];
+    let seen = seen.into_inner();
+    let missed: Vec<_> = wanted.iter().filter(|word| !seen.contains(**word)).collect();
+    assert!(missed.is_empty(), "{missed:?}");
+}

@@ -1,0 +1,10 @@
+//! The durable shell with a small machine: order, faults, panics, rest, timers, messages, crashes.
+
+mod bench;
+mod counter;
+mod crashes;
+mod messages;
+mod order;
+mod panics;
+mod rest;
+mod timers;

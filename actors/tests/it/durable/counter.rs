@@ -1,0 +1,196 @@
+//! The smallest machine that uses everything the shell offers: it counts, has a deadline, sends messages to
+//! others of its kind, and panics as ordered.
+
+use std::fmt;
+use std::time::Duration;
+
+use dogwatch_actors::clock::Timestamp;
+use dogwatch_actors::durable::{Change, Liveness, Machine, MachineId, Message, Step};
+use dogwatch_actors::store::Key;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Number(pub(crate) u64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl MachineId for Number {
+    fn to_key(self) -> Vec<u8> {
+        self.0.to_be_bytes().to_vec()
+    }
+
+    fn from_key(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(|bytes| Self(u64::from_be_bytes(bytes)))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Counter {
+    pub(crate) revision: u64,
+    pub(crate) count: u64,
+    pub(crate) ticks: u64,
+    pub(crate) due: Option<Timestamp>,
+    pub(crate) is_live: bool,
+    /// Panics even when it is quarantined.
+    pub(crate) is_cursed: bool,
+    pub(crate) quarantined: Option<String>,
+    pub(crate) received: Vec<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Event {
+    Opened,
+    Added(u64),
+    /// Applying it panics.
+    Cursed(String),
+    /// Its effect panics.
+    Fumbled,
+    /// What follows is a change that nobody wants to read about.
+    Noted,
+    /// Changes nothing, but has an effect.
+    Asked,
+    Refused,
+    DueSet(Option<Timestamp>),
+    LiveSet(bool),
+    /// From now on even a quarantine panics.
+    CursedForEver,
+    /// Sends these amounts to another one, each as a message of its own.
+    Sent(Number, Vec<u64>),
+    Received(u64),
+    Ticked,
+    Closed,
+    Quarantined(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// Say the count.
+    Say(u64),
+    /// Derived by `resume`.
+    Resume(u64),
+    Panic,
+}
+
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("refused")]
+pub(crate) struct Refusal;
+
+type Outcome = Result<Step<Counter>, Refusal>;
+
+impl Counter {
+    fn recorded(mut self, event: &Event, effects: Vec<Effect>) -> Step<Self> {
+        self.revision += 1;
+        Step::next(self, format!("{event:?}"), effects)
+    }
+}
+
+impl Machine for Counter {
+    const KIND: &'static str = "counter";
+    const VERSION: u8 = 1;
+
+    type Id = Number;
+    type Event = Event;
+    type Effect = Effect;
+    type Record = String;
+    type Rejection = Refusal;
+
+    fn create(_: Number, event: &Event, now: Timestamp) -> Option<Outcome> {
+        let fresh = Self {
+            revision: 0,
+            count: 0,
+            ticks: 0,
+            due: None,
+            is_live: true,
+            is_cursed: false,
+            quarantined: None,
+            received: vec![],
+        };
+        match event {
+            Event::Opened => Some(Ok(fresh.recorded(event, vec![Effect::Say(0)]))),
+            Event::Added(_) | Event::Sent(..) => Some(fresh.apply(event, now)),
+            _ => None,
+        }
+    }
+
+    fn apply(&self, event: &Event, now: Timestamp) -> Outcome {
+        let mut next = self.clone();
+        let mut outbox = vec![];
+        match event {
+            Event::Opened | Event::Refused => return Err(Refusal),
+            Event::Added(more) => next.count += more,
+            Event::Cursed(text) => panic!("{text}"),
+            Event::Quarantined(reason) => {
+                assert!(!self.is_cursed, "cursed for ever");
+                next.quarantined = Some(reason.clone());
+            }
+            Event::CursedForEver => next.is_cursed = true,
+            Event::Fumbled => {
+                next.count += 1;
+                return Ok(next.recorded(event, vec![Effect::Panic]));
+            }
+            Event::Noted => {
+                next.count += 1;
+                let change = Change::Next(Box::new(next), None);
+                return Ok(Step { change, effects: vec![], outbox: vec![] });
+            }
+            Event::Asked => return Ok(Step::unchanged(vec![Effect::Say(self.count)])),
+            Event::DueSet(due) => next.due = *due,
+            Event::LiveSet(is_live) => next.is_live = *is_live,
+            Event::Sent(to, amounts) => {
+                outbox = amounts
+                    .iter()
+                    .map(|amount| Message::to::<Self>(*to, &Event::Received(*amount)))
+                    .collect();
+            }
+            // Every seventh is one that the receiver does not accept.
+            Event::Received(amount) if amount % 7 == 0 => return Err(Refusal),
+            Event::Received(amount) => next.received.push(*amount),
+            Event::Ticked if self.due.is_some_and(|due| due <= now) => {
+                next.ticks += 1;
+                // Every deadline but that at a full minute is the last one.
+                next.due = self.due.filter(|due| due.as_millis() % 60_000 == 0);
+                next.due = next.due.map(|due| due.after(Duration::from_secs(60)));
+            }
+            Event::Ticked => return Ok(Step::unchanged(vec![])),
+            Event::Closed => return Ok(Step { change: Change::Purge, effects: vec![], outbox: vec![] }),
+        }
+        let effects = vec![Effect::Say(next.count)];
+        Ok(Step { outbox, ..next.recorded(event, effects) })
+    }
+
+    fn resume(&self) -> Vec<Effect> {
+        vec![Effect::Resume(self.count)]
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        self.due
+    }
+
+    fn tick() -> Event {
+        Event::Ticked
+    }
+
+    fn quarantine(reason: String) -> Event {
+        Event::Quarantined(reason)
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn liveness(&self) -> Liveness {
+        if self.is_live { Liveness::Live } else { Liveness::Waiting }
+    }
+
+    fn index(&self) -> Vec<Vec<u8>> {
+        vec![if self.count % 2 == 0 { b"even".to_vec() } else { b"odd".to_vec() }]
+    }
+
+    fn owned_keys(&self) -> Vec<Key> {
+        vec![b"own/counter".to_vec()]
+    }
+}

@@ -1,0 +1,93 @@
+//! A machine at rest costs no memory, and is brought back by whatever is for it.
+
+use std::time::Duration;
+
+use dogwatch_actors::limits::ACTOR_IDLE_MAX;
+use futures_util::future::join_all;
+
+use super::bench::{Process, START, in_virtual_time};
+use super::counter::{Effect, Event};
+
+#[test]
+fn a_machine_that_waits_leaves_memory_when_it_has_settled() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        for id in 0..50 {
+            process.apply(id, Event::Opened).await;
+        }
+        process.settle().await;
+        assert_eq!(process.host.published().in_memory(), 50, "what is live stays");
+        join_all((0..50).map(|id| process.deliver(id, Event::LiveSet(false)))).await;
+        process.settle().await;
+        assert_eq!(process.host.published().in_memory(), 0);
+        assert_eq!(process.read(7).map(|counter| counter.revision), Some(2), "and is read from the store");
+    });
+}
+
+#[test]
+fn a_message_brings_it_back_and_everything_sent_meanwhile_is_handled() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        process.apply(1, Event::Opened).await;
+        process.apply(1, Event::LiveSet(false)).await;
+        process.settle().await;
+        let many = join_all((0..200).map(|_| process.deliver(1, Event::Added(1)))).await;
+        let last = many.into_iter().map(|answer| answer.unwrap().state.unwrap().count).max();
+        assert_eq!(last, Some(200));
+        let resumed = process.effects(1).iter().filter(|effect| matches!(effect, Effect::Resume(_))).count();
+        assert_eq!(resumed, 1, "it stays while there is something for it");
+        process.settle().await;
+        assert_eq!(process.host.published().in_memory(), 0);
+    });
+}
+
+#[test]
+fn a_deadline_brings_it_back() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        process.apply(1, Event::Opened).await;
+        process.apply(1, Event::DueSet(Some(START.after(Duration::from_secs(3_601))))).await;
+        process.apply(1, Event::LiveSet(false)).await;
+        process.settle().await;
+        assert_eq!(process.host.published().in_memory(), 0);
+        process.until(1, |counter| counter.ticks == 1).await;
+    });
+}
+
+#[test]
+fn a_live_machine_that_is_sent_nothing_leaves_memory_too_and_resumes_when_it_is_back() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        process.apply(1, Event::Opened).await;
+        tokio::time::advance(ACTOR_IDLE_MAX / 2).await;
+        process.settle().await;
+        process.apply(2, Event::Opened).await;
+        let gone = async {
+            while process.host.published().in_memory() > 1 {
+                tokio::time::advance(Duration::from_secs(1)).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        gone.await;
+        assert_eq!(process.effects(1), [Effect::Say(0)]);
+        assert_eq!(process.apply(1, Event::Added(1)).await.count, 1);
+        assert_eq!(process.effects(1), [Effect::Say(0), Effect::Resume(0), Effect::Say(1)]);
+        assert_eq!(
+            process.effects(2),
+            [Effect::Say(0)],
+            "the one that was sent something later is still there"
+        );
+    });
+}
+
+#[test]
+fn what_does_not_exist_leaves_nothing_behind() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        for id in 0..30 {
+            assert!(process.deliver(id, Event::Ticked).await.is_err());
+        }
+        process.settle().await;
+        assert_eq!(process.host.published().in_memory(), 0);
+    });
+}
