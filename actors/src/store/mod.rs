@@ -265,7 +265,9 @@ pub enum Error {
         path: String,
     },
     /// The disk is full: the batch may or may not be there after a restart.
-    #[error("no space left on the device that holds the data directory; free some, and restart dogwatch: {0}")]
+    #[error(
+        "no space left on the device that holds the data directory; free some, and restart dogwatch: {0}"
+    )]
     Full(Arc<str>),
     /// The disk or the database failed. The store refuses writes until it is opened again.
     #[error("the store failed and refuses writes until dogwatch is restarted: {0}")]

@@ -178,6 +178,23 @@ fn a_retry_starts_over_with_the_next_number() {
 }
 
 #[test]
+fn a_retried_job_has_all_its_attempts_again() {
+    let mut life = Life::of(spec());
+    for _ in 0..2 {
+        life.running().exits(1).tick();
+    }
+    life.running().exits(1).apply(Event::RetryRequested);
+    for pause in [1, 2] {
+        life.running().exits(1);
+        let until = life.now.after(std::time::Duration::from_secs(pause));
+        assert_eq!(life.job.phase, Phase::BackingOff { until });
+        life.tick();
+    }
+    life.running().exits(1);
+    assert_eq!((life.outcome(), life.job.attempt), (Some(("failed", Cause::ExitCode)), 6));
+}
+
+#[test]
 fn a_cancelled_job_may_be_retried() {
     let mut life = Life::of(spec());
     life.apply(Event::CancelRequested).apply(Event::RetryRequested).running().exits(0);

@@ -199,6 +199,7 @@ fn the_time_of_the_job_is_bounded_pauses_included() {
     assert!(running.stops());
     running.exits(0);
     assert_eq!(running.outcome(), Some(("failed", Cause::Timeout)), "whatever the policy says");
+    assert!(running.message().starts_with("timeout of 10s"), "{}", running.message());
     for _ in 0..3 {
         waiting.exits(1).tick().running();
     }
