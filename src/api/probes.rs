@@ -27,6 +27,7 @@ pub struct Readiness {
     pub reasons: Vec<String>,
     /// Each runtime, and whether it answered when it was last asked. One that does not delays its jobs, which
     /// is no reason to refuse them.
+    #[serde(default)]
     pub runtimes: BTreeMap<String, bool>,
 }
 

@@ -2,10 +2,9 @@
 //!
 //! Not responsible for: how an engine or an image is had (`engine.rs`, `image.rs`).
 
-use std::fs;
 use std::process::Command;
 
-use crate::command::{Outcome, cargo, find, output, root, run};
+use crate::command::{Outcome, cargo, find, output, run};
 use crate::{engine, image, packages};
 
 /// What the tests that need an engine are called: those of the integration tests in a module `docker…`.
@@ -52,11 +51,8 @@ pub(crate) fn test(docker: Docker) -> Outcome {
 
 fn nextest(docker: Docker) -> Command {
     let mut command = cargo();
-    command.args(["nextest", "run", "--workspace", "--lib", "--bins", "--tests"]);
-    // The targets that are listed only: not every package has an example, and the tests run those there are.
-    if fs::read_dir(root().join("examples")).is_ok_and(|mut files| files.next().is_some()) {
-        command.arg("--examples");
-    }
+    // Without a selection of targets the examples are built as the programs that they are, for the tests to run.
+    command.args(["nextest", "run", "--workspace"]);
     command.args(["--all-features", "--no-fail-fast"]);
     if docker == Docker::LeftOut {
         command.env("DOGWATCH_TEST_WITHOUT_DOCKER", "1");
