@@ -218,6 +218,14 @@ fn each_end_is_announced_to_each_target_once() {
     assert_eq!(life.outbox.len(), 2);
     assert!(life.outbox.iter().all(|message| !first.contains(&message.event["announced"]["message"])));
     assert_eq!(life.outbox[0].event["announced"]["kind"], "dev.dogwatch.job.succeeded");
+    let mut idle = Life::of(Spec { on_complete: hooked(1), ..spec() });
+    let mut name = || {
+        idle.apply(Event::CancelRequested);
+        let name = idle.outbox[0].event["announced"]["message"].clone();
+        idle.apply(Event::RetryRequested);
+        name
+    };
+    assert_ne!(name(), name(), "two ends without an attempt in between");
 }
 
 #[test]

@@ -257,7 +257,8 @@ fn trouble_while_running_changes_nothing_and_is_forgotten_at_the_end() {
         (life.job.state().name(), life.message().as_str(), life.job.deadline()),
         ("running", "no answer", None)
     );
-    let mut gone = life.clone();
+    let (mut gone, mut back) = (life.clone(), life.clone());
+    assert_eq!(back.started().job.trouble, None, "it is seen again, as it was");
     life.exits(1);
     assert!(life.message().contains("code 1"), "{}", life.message());
     gone.apply(Event::AttemptVanished { attempt: 1 });
