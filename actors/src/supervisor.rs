@@ -7,37 +7,39 @@
 //! knows what is taken; then everything else that must be in memory is brought back; timers and messages
 //! begin when the hosts are there. Requests are taken from the beginning: they meet durable state either way.
 
+mod background;
+mod recovery;
+mod trimming;
+
 use std::collections::{BTreeMap, HashMap};
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
-use futures_util::FutureExt as _;
-use futures_util::future::{AbortHandle, Abortable};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+pub(crate) use self::background::Background;
+use self::background::Tasks;
+use self::recovery::Recovery;
+use self::trimming::trim_events;
 use crate::clock::{Clock, SystemClock};
 use crate::data_dir::DirLock;
 use crate::durable::host::{Dispatch, Host, Shared};
 use crate::durable::outbox::Outbox;
 use crate::durable::published::Published;
 use crate::durable::timers::{Router, Timers};
-use crate::durable::{Machine, Perform, keys};
+use crate::durable::{Machine, Perform};
 use crate::fleet::{self, Budget, Fleet, LogSinks};
 use crate::handle::{Counters, Handle, Inner};
 use crate::id::{Ids, InstallationId, RandomIds};
-use crate::job::machine::index_by_state;
 use crate::job::performer::{JobLedger, JobMail, JobPerformer};
 use crate::job::planner::Planner;
 use crate::job::state::Job;
 use crate::job::validate::Policy;
-use crate::job::view::JobState;
-use crate::limits::{EVENTS_KEPT_MAX, SHUTDOWN_PATIENCE};
+use crate::limits::SHUTDOWN_PATIENCE;
 use crate::logs::LogStore;
 use crate::outbound;
 use crate::outbound::guard::Guard;
@@ -45,8 +47,8 @@ use crate::outbound::service::ServiceCaller;
 use crate::outbound::webhook::WebhookSender;
 use crate::runtime::Runtime;
 use crate::secret::Keyring;
-use crate::store::{Batch, KeyRange, Log, Order, Store};
-use crate::supervise::{Intensity, panic_text};
+use crate::store::Store;
+use crate::supervise::Intensity;
 use crate::webhook::{Delivery, WebhookPerformer};
 
 /// Why a supervisor cannot be started.
@@ -211,33 +213,18 @@ impl Builder {
         let own: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
         let home = own.first().cloned().unwrap_or_else(Arbiter::current);
 
-        let (timers, outbox) = (Arc::new(Timers::default()), Arc::new(Outbox::default()));
         let shop = Workshop {
-            store: &store,
-            clock: &self.clock,
-            timers: &timers,
-            outbox: &outbox,
+            store: Arc::clone(&store),
+            clock: Arc::clone(&self.clock),
+            timers: Arc::default(),
+            outbox: Arc::default(),
             intensity: self.intensity,
         };
         let (jobs_seen, webhooks_seen) = (shop.published::<Job>(), shop.published::<Delivery>());
         let (logs, mail) = (LogStore::new(&self.logs_dir), Arc::new(JobMail::default()));
-        let fleet = Fleet::start(
-            fleet::Options {
-                runtimes: self.runtimes.clone(),
-                budget: self.budget,
-                reports: Arc::<JobMail>::clone(&mail),
-                ledger: Arc::new(JobLedger(Arc::clone(&jobs_seen))),
-                logs: Arc::new(logs.clone()) as Arc<dyn LogSinks>,
-                clock: Arc::clone(&self.clock),
-            },
-            Some(&home),
-        );
-        let planner = Planner {
-            keyring: self.keyring.clone(),
-            installation: self.installation,
-            logs: logs.clone(),
-            callback_urls: self.callback_urls.clone(),
-        };
+        let ledger = JobLedger(Arc::clone(&jobs_seen));
+        let fleet = Fleet::start(self.fleet_options(ledger, &mail, &logs), Some(&home));
+        let planner = self.planner(&logs);
         let performer = JobPerformer { fleet: fleet.clone(), planner, caller, mail: Arc::clone(&mail) };
         let poster = WebhookPerformer::new(
             sender,
@@ -272,20 +259,29 @@ impl Builder {
             (Job::KIND, Arc::new(jobs) as Arc<dyn Dispatch>),
             (Delivery::KIND, Arc::new(webhooks) as Arc<dyn Dispatch>),
         ]));
-        let mut tasks = Tasks { home, aborts: vec![] };
-        let start = Recovery { store: Arc::clone(&store), router: Arc::clone(&router), done: recovery_done };
-        tasks.once(start.run());
-        let (clock, timer_store, timer_router) = (self.clock, Arc::clone(&store), Arc::clone(&router));
-        tasks.forever("timers", move || {
-            Arc::clone(&timers).run(Arc::clone(&timer_store), Arc::clone(&clock), Arc::clone(&timer_router))
-        });
-        let outbox_store = Arc::clone(&store);
-        tasks.forever("outbox", move || {
-            Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
-        });
-        tasks.forever("trimming", move || trim_events(Arc::clone(&store)));
-        *handle.inner().background.lock() = Some(Background { tasks, arbiters });
+        let tasks = shop.background(home, router, recovery_done);
+        *handle.inner().background.lock() = Some(Background::new(tasks, arbiters));
         Ok(Supervisor { handle })
+    }
+
+    fn fleet_options(&self, ledger: JobLedger, mail: &Arc<JobMail>, logs: &LogStore) -> fleet::Options {
+        fleet::Options {
+            runtimes: self.runtimes.clone(),
+            budget: self.budget,
+            reports: Arc::<JobMail>::clone(mail),
+            ledger: Arc::new(ledger),
+            logs: Arc::new(logs.clone()) as Arc<dyn LogSinks>,
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
+    fn planner(&self, logs: &LogStore) -> Planner {
+        Planner {
+            keyring: self.keyring.clone(),
+            installation: self.installation,
+            logs: logs.clone(),
+            callback_urls: self.callback_urls.clone(),
+        }
     }
 
     fn checked_policy(&self) -> Result<Policy, StartError> {
@@ -301,18 +297,18 @@ impl Builder {
     }
 }
 
-/// What the shared parts of all hosts are made of.
-struct Workshop<'a> {
-    store: &'a Arc<dyn Store>,
-    clock: &'a Arc<dyn Clock>,
-    timers: &'a Arc<Timers>,
-    outbox: &'a Arc<Outbox>,
+/// What all hosts share, and the work that goes on behind them.
+struct Workshop {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    timers: Arc<Timers>,
+    outbox: Arc<Outbox>,
     intensity: Intensity,
 }
 
-impl Workshop<'_> {
+impl Workshop {
     fn published<M: Machine>(&self) -> Arc<Published<M>> {
-        Arc::new(Published::new(Arc::clone(self.store)))
+        Arc::new(Published::new(Arc::clone(&self.store)))
     }
 
     fn shared<M: Machine>(
@@ -321,14 +317,32 @@ impl Workshop<'_> {
         performer: Arc<dyn Perform<M> + Send + Sync>,
     ) -> Shared<M> {
         Shared {
-            store: Arc::clone(self.store),
-            clock: Arc::clone(self.clock),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
             published,
-            timers: Arc::clone(self.timers),
-            outbox: Arc::clone(self.outbox),
+            timers: Arc::clone(&self.timers),
+            outbox: Arc::clone(&self.outbox),
             performer,
             intensity: self.intensity,
         }
+    }
+
+    /// Begins recovery, timers, messages and trimming.
+    fn background(self, home: ArbiterHandle, router: Arc<Router>, done: watch::Sender<bool>) -> Tasks {
+        let Self { store, clock, timers, outbox, .. } = self;
+        let mut tasks = Tasks::new(home);
+        let recovery = Recovery { store: Arc::clone(&store), router: Arc::clone(&router), done };
+        tasks.once(recovery.run());
+        let (timer_store, timer_router) = (Arc::clone(&store), Arc::clone(&router));
+        tasks.forever("timers", move || {
+            Arc::clone(&timers).run(Arc::clone(&timer_store), Arc::clone(&clock), Arc::clone(&timer_router))
+        });
+        let outbox_store = Arc::clone(&store);
+        tasks.forever("outbox", move || {
+            Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
+        });
+        tasks.forever("trimming", move || trim_events(Arc::clone(&store)));
+        tasks
     }
 }
 
@@ -398,146 +412,5 @@ impl Handle {
             tracing::error!("closing the store panicked; what was acknowledged is durable all the same");
         }
         inner.lock.lock().take();
-    }
-}
-
-/// The threads of a supervisor and the work they do besides hosting actors. Both end when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Background {
-    tasks: Tasks,
-    arbiters: Vec<Arbiter>,
-}
-
-impl Background {
-    /// Ends it and waits for the threads.
-    async fn end(mut self) {
-        self.tasks.abort();
-        for arbiter in std::mem::take(&mut self.arbiters) {
-            arbiter.stop();
-            // A panic of the thread itself was reported by whoever panicked.
-            drop(tokio::task::spawn_blocking(move || arbiter.join()).await);
-        }
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        self.tasks.abort();
-        for arbiter in &self.arbiters {
-            arbiter.stop();
-        }
-    }
-}
-
-/// The background work.
-#[derive(Debug)]
-struct Tasks {
-    home: ArbiterHandle,
-    aborts: Vec<AbortHandle>,
-}
-
-impl Tasks {
-    fn once(&mut self, work: impl Future<Output = ()> + Send + 'static) {
-        let (abort, registration) = AbortHandle::new_pair();
-        self.aborts.push(abort);
-        let work = Abortable::new(work, registration).map(drop);
-        assert!(self.home.spawn(work), "the arbiter outlives the start");
-    }
-
-    /// Runs `work` for ever: a panic is reported and the work begun anew.
-    fn forever<F>(&mut self, name: &'static str, work: impl Fn() -> F + Send + 'static)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.once(async move {
-            loop {
-                if let Err(panic) = AssertUnwindSafe(work()).catch_unwind().await {
-                    tracing::error!(name, cause = %panic_text(panic.as_ref()), "background work panicked and is begun anew");
-                }
-                tokio::time::sleep(BEGIN_ANEW_AFTER).await;
-            }
-        });
-    }
-}
-
-impl Tasks {
-    fn abort(&self) {
-        for abort in &self.aborts {
-            abort.abort();
-        }
-    }
-}
-
-/// The pause before background work that panicked is begun anew.
-const BEGIN_ANEW_AFTER: Duration = Duration::from_millis(100);
-
-/// Machines roused at the same time.
-const ROUSED_AT_ONCE: usize = 1_024;
-
-/// Brings back what was live.
-struct Recovery {
-    store: Arc<dyn Store>,
-    router: Arc<Router>,
-    done: watch::Sender<bool>,
-}
-
-impl Recovery {
-    async fn run(self) {
-        let may_run = [JobState::Stopping, JobState::Running, JobState::Starting];
-        for state in may_run {
-            self.rouse(Job::KIND, keys::listed(Job::KIND, &index_by_state(state.name()))).await;
-        }
-        for kind in self.router.keys().copied() {
-            self.rouse(kind, keys::all_live(kind)).await;
-        }
-        self.done.send_replace(true);
-    }
-
-    async fn rouse(&self, kind: &'static str, prefix: Vec<u8>) {
-        let Some(host) = self.router.get(kind) else { return };
-        let mut range = KeyRange::prefix(prefix.clone());
-        loop {
-            let rows = match self.store.scan(range.clone(), Order::Ascending, ROUSED_AT_ONCE) {
-                Ok(rows) => rows,
-                Err(error) => return tracing::error!(kind, %error, "what was live cannot be read"),
-            };
-            let Some((last, _)) = rows.last() else { return };
-            range = range.after(last);
-            let roused = rows.iter().map(|(key, _)| host.rouse(&key[prefix.len()..]));
-            futures_util::future::join_all(roused).await;
-        }
-    }
-}
-
-/// How often the events log is trimmed.
-const TRIM_EVERY: Duration = Duration::from_secs(60);
-
-/// Rows trimmed in one batch.
-const TRIM_PAGE: usize = 10_000;
-
-/// Drops the oldest events beyond [`EVENTS_KEPT_MAX`], for ever.
-async fn trim_events(store: Arc<dyn Store>) {
-    loop {
-        tokio::time::sleep(TRIM_EVERY).await;
-        let Some(keep_from) = store.appended().borrow().checked_sub(EVENTS_KEPT_MAX) else { continue };
-        let range = KeyRange { from: Log::Events.key(0), to: Some(Log::Events.key(keep_from)) };
-        loop {
-            let rows = match store.scan(range.clone(), Order::Ascending, TRIM_PAGE) {
-                Ok(rows) if rows.is_empty() => break,
-                Ok(rows) => rows,
-                Err(error) => {
-                    tracing::error!(%error, "old events cannot be read");
-                    break;
-                }
-            };
-            let mut batch = Batch::new();
-            for (key, _) in rows {
-                batch.delete(key);
-            }
-            if let Err(error) = store.commit(batch).await {
-                tracing::error!(%error, "old events cannot be dropped");
-                break;
-            }
-        }
     }
 }

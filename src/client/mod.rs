@@ -6,6 +6,7 @@
 //! Invariant: an answer is kept as the server wrote it beside what was read from it, so that `--json` can
 //! print exactly that.
 
+pub mod callback;
 pub mod discover;
 mod error;
 mod events;

@@ -48,6 +48,9 @@ fn key(number: u8) -> AttemptKey {
     AttemptKey::new(id(number), 1)
 }
 
+/// How often, and over which effects.
+type Panics = (u32, fn(&Effect) -> bool);
+
 /// The jobs' clock: panics when asked next, as a bad rule would.
 struct Fuse {
     clock: TokioClock,
@@ -65,7 +68,7 @@ impl Clock for Fuse {
 struct Clumsy {
     inner: JobPerformer,
     performed: Mutex<Vec<(JobId, Effect)>>,
-    panics: Mutex<(u32, fn(&Effect) -> bool)>,
+    panics: Mutex<Panics>,
 }
 
 impl Perform<Job> for Clumsy {
@@ -89,7 +92,7 @@ struct World {
 }
 
 /// Runs a test with `JOBS` jobs submitted, in virtual time on one thread.
-fn world(panics: (u32, fn(&Effect) -> bool), test: impl AsyncFnOnce(&World)) {
+fn world(panics: Panics, test: impl AsyncFnOnce(&World)) {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_all().start_paused(true).build().expect("a runtime of one thread")
@@ -106,7 +109,7 @@ fn world(panics: (u32, fn(&Effect) -> bool), test: impl AsyncFnOnce(&World)) {
 }
 
 impl World {
-    async fn start(panics: (u32, fn(&Effect) -> bool)) -> Self {
+    async fn start(panics: Panics) -> Self {
         let clock = TokioClock::starting_at(START);
         let engine = FakeRuntime::new("fake", Arc::new(clock));
         engine.behave(Behaviour::runs());

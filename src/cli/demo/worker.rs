@@ -3,14 +3,14 @@
 //! It does what any job would do with `curl`: it takes the address and the token from its environment. A
 //! report that does not arrive is dropped; the end is told until somebody says that it was heard.
 
-use serde_json::{Value, json};
+use dogwatch_actors::secret::Secret;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::cli::Error;
 use crate::cli::exit::Exit;
-use crate::limits::{
-    CLIENT_CONNECT_TIMEOUT, CLIENT_RECONNECT_EVERY, DEMO_CALLBACK_MAX, DEMO_STEP, DEMO_STEPS,
-};
+use crate::client::callback::CallbackCaller;
+use crate::limits::{CLIENT_RECONNECT_EVERY, DEMO_CALLBACK_MAX, DEMO_STEP, DEMO_STEPS};
 
 /// What it writes when it begins.
 pub(super) const BEGUN: &str = "begun";
@@ -24,7 +24,7 @@ pub(super) fn is_step(line: &str) -> bool {
 }
 
 pub(in crate::cli) async fn run() -> Result<Exit, Error> {
-    let caller = Caller::from_environment()?;
+    let caller = caller()?;
     println!("{BEGUN}");
     for step in 1..=DEMO_STEPS {
         sleep(DEMO_STEP).await;
@@ -46,36 +46,10 @@ pub(in crate::cli) async fn run() -> Result<Exit, Error> {
     Ok(Exit::OK)
 }
 
-struct Caller {
-    http: reqwest::Client,
-    url: String,
-    token: String,
-}
-
-impl Caller {
-    fn from_environment() -> Result<Self, Error> {
-        let variable = |name: &str| {
-            std::env::var(name)
-                .map_err(|_| Error::Usage(format!("{name} is not set: this runs as a job only")))
-        };
-        crate::client::install_tls();
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            // The callback address is plain http, and the image has no certificates to trust.
-            .tls_certs_only([])
-            .timeout(CLIENT_CONNECT_TIMEOUT)
-            .build()
-            .map_err(|error| Error::Demo(error.to_string()))?;
-        Ok(Self {
-            http,
-            url: variable("DOGWATCH_CALLBACK_URL")?,
-            token: variable("DOGWATCH_CALLBACK_TOKEN")?,
-        })
-    }
-
-    /// Makes a callback; tells whether it was heard.
-    async fn call(&self, body: &Value) -> bool {
-        let request = self.http.post(&self.url).bearer_auth(&self.token).json(body);
-        request.send().await.is_ok_and(|answer| answer.status().is_success())
-    }
+fn caller() -> Result<CallbackCaller, Error> {
+    let variable = |name: &str| {
+        std::env::var(name).map_err(|_| Error::Usage(format!("{name} is not set: this runs as a job only")))
+    };
+    let (url, token) = (variable("DOGWATCH_CALLBACK_URL")?, variable("DOGWATCH_CALLBACK_TOKEN")?);
+    CallbackCaller::new(url, Secret::new(token)).map_err(|error| Error::Demo(error.to_string()))
 }

@@ -147,7 +147,7 @@ impl Machine for Counter {
                     .collect();
             }
             // Every seventh is one that the receiver does not accept.
-            Event::Received(amount) if amount % 7 == 0 => return Err(Refusal),
+            Event::Received(amount) if amount.is_multiple_of(7) => return Err(Refusal),
             Event::Received(amount) => next.received.push(*amount),
             Event::Ticked if self.due.is_some_and(|due| due <= now) => {
                 next.ticks += 1;
@@ -187,7 +187,7 @@ impl Machine for Counter {
     }
 
     fn index(&self) -> Vec<Vec<u8>> {
-        vec![if self.count % 2 == 0 { b"even".to_vec() } else { b"odd".to_vec() }]
+        vec![if self.count.is_multiple_of(2) { b"even".to_vec() } else { b"odd".to_vec() }]
     }
 
     fn owned_keys(&self) -> Vec<Key> {

@@ -188,7 +188,7 @@ impl Handler<BoomIn> for Child {
     fn handle(&mut self, place: BoomIn, ctx: &mut Self::Context) -> Self::Result {
         let later = Duration::from_millis(5);
         let boom = move || panic!("in {place:?}");
-        let pause = async move { tokio::time::sleep(later).await };
+        let pause = tokio::time::sleep_until(tokio::time::Instant::now() + later);
         match place {
             BoomIn::Handler => boom(),
             BoomIn::Number => panic_any(7_u32),

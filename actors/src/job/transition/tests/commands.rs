@@ -178,6 +178,23 @@ fn a_retry_starts_over_with_the_next_number() {
 }
 
 #[test]
+fn a_retried_job_has_all_its_attempts_again() {
+    let mut life = Life::of(spec());
+    for _ in 0..2 {
+        life.running().exits(1).tick();
+    }
+    life.running().exits(1).apply(Event::RetryRequested);
+    for pause in [1, 2] {
+        life.running().exits(1);
+        let until = life.now.after(std::time::Duration::from_secs(pause));
+        assert_eq!(life.job.phase, Phase::BackingOff { until });
+        life.tick();
+    }
+    life.running().exits(1);
+    assert_eq!((life.outcome(), life.job.attempt), (Some(("failed", Cause::ExitCode)), 6));
+}
+
+#[test]
 fn a_cancelled_job_may_be_retried() {
     let mut life = Life::of(spec());
     life.apply(Event::CancelRequested).apply(Event::RetryRequested).running().exits(0);
@@ -201,6 +218,14 @@ fn each_end_is_announced_to_each_target_once() {
     assert_eq!(life.outbox.len(), 2);
     assert!(life.outbox.iter().all(|message| !first.contains(&message.event["announced"]["message"])));
     assert_eq!(life.outbox[0].event["announced"]["kind"], "dev.dogwatch.job.succeeded");
+    let mut idle = Life::of(Spec { on_complete: hooked(1), ..spec() });
+    let mut name = || {
+        idle.apply(Event::CancelRequested);
+        let name = idle.outbox[0].event["announced"]["message"].clone();
+        idle.apply(Event::RetryRequested);
+        name
+    };
+    assert_ne!(name(), name(), "two ends without an attempt in between");
 }
 
 #[test]

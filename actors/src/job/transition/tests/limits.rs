@@ -199,6 +199,7 @@ fn the_time_of_the_job_is_bounded_pauses_included() {
     assert!(running.stops());
     running.exits(0);
     assert_eq!(running.outcome(), Some(("failed", Cause::Timeout)), "whatever the policy says");
+    assert!(running.message().starts_with("timeout of 10s"), "{}", running.message());
     for _ in 0..3 {
         waiting.exits(1).tick().running();
     }
@@ -256,7 +257,8 @@ fn trouble_while_running_changes_nothing_and_is_forgotten_at_the_end() {
         (life.job.state().name(), life.message().as_str(), life.job.deadline()),
         ("running", "no answer", None)
     );
-    let mut gone = life.clone();
+    let (mut gone, mut back) = (life.clone(), life.clone());
+    assert_eq!(back.started().job.trouble, None, "it is seen again, as it was");
     life.exits(1);
     assert!(life.message().contains("code 1"), "{}", life.message());
     gone.apply(Event::AttemptVanished { attempt: 1 });

@@ -118,8 +118,8 @@ fn rows(life: &Life) -> Vec<(&'static str, Event, Life)> {
                 rows.push(("slot_granted:next", Event::SlotGranted { attempt: attempt + 1 }, life.clone()));
             }
             Event::Ticked => {
-                let now =
-                    crate::durable::Machine::deadline(&life.job).unwrap_or(super::sample::at(99_999_999));
+                let now = crate::durable::Machine::deadline(&life.job)
+                    .unwrap_or_else(|| super::sample::at(99_999_999));
                 rows.push(("ticked:due", Event::Ticked, Life { now, ..life.clone() }));
             }
             _ => {}

@@ -1,0 +1,90 @@
+//! What runs besides actors, and on which threads; ends with the supervisor.
+//!
+//! Not responsible for: what the work is.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use actix::{Arbiter, ArbiterHandle};
+use futures_util::FutureExt as _;
+use futures_util::future::{AbortHandle, Abortable};
+
+use crate::supervise::panic_text;
+
+/// The pause before background work that panicked is begun anew.
+const BEGIN_ANEW_AFTER: Duration = Duration::from_millis(100);
+
+/// The threads of a supervisor and the work they do besides hosting actors. Both end when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Background {
+    tasks: Tasks,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Background {
+    pub(super) fn new(tasks: Tasks, arbiters: Vec<Arbiter>) -> Self {
+        Self { tasks, arbiters }
+    }
+
+    /// Ends it and waits for the threads.
+    pub(super) async fn end(mut self) {
+        self.tasks.abort();
+        for arbiter in std::mem::take(&mut self.arbiters) {
+            arbiter.stop();
+            // A panic of the thread itself was reported by whoever panicked.
+            drop(tokio::task::spawn_blocking(move || arbiter.join()).await);
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.tasks.abort();
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+    }
+}
+
+/// The background work.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    home: ArbiterHandle,
+    aborts: Vec<AbortHandle>,
+}
+
+impl Tasks {
+    /// None yet; all of it will run on `home`.
+    pub(super) fn new(home: ArbiterHandle) -> Self {
+        Self { home, aborts: vec![] }
+    }
+
+    pub(super) fn once(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        let (abort, registration) = AbortHandle::new_pair();
+        self.aborts.push(abort);
+        let work = Abortable::new(work, registration).map(drop);
+        assert!(self.home.spawn(work), "the arbiter outlives the start");
+    }
+
+    /// Runs `work` for ever: a panic is reported and the work begun anew.
+    pub(super) fn forever<F>(&mut self, name: &'static str, work: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.once(async move {
+            loop {
+                if let Err(panic) = AssertUnwindSafe(work()).catch_unwind().await {
+                    tracing::error!(name, cause = %panic_text(panic.as_ref()), "background work panicked and is begun anew");
+                }
+                tokio::time::sleep(BEGIN_ANEW_AFTER).await;
+            }
+        });
+    }
+
+    fn abort(&self) {
+        for abort in &self.aborts {
+            abort.abort();
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Brings back what was live when the process last ended.
+//!
+//! What may be running comes first, so that the fleet knows what is taken before it grants slots to others.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::durable::timers::Router;
+use crate::durable::{Machine, keys};
+use crate::job::machine::index_by_state;
+use crate::job::state::Job;
+use crate::job::view::JobState;
+use crate::store::{KeyRange, Order, Store};
+
+/// Machines roused at the same time.
+const ROUSED_AT_ONCE: usize = 1_024;
+
+/// Brings back what was live.
+pub(super) struct Recovery {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) router: Arc<Router>,
+    /// Told when it is done.
+    pub(super) done: watch::Sender<bool>,
+}
+
+impl Recovery {
+    pub(super) async fn run(self) {
+        let may_run = [JobState::Stopping, JobState::Running, JobState::Starting];
+        for state in may_run {
+            self.rouse(Job::KIND, keys::listed(Job::KIND, &index_by_state(state.name()))).await;
+        }
+        for kind in self.router.keys().copied() {
+            self.rouse(kind, keys::all_live(kind)).await;
+        }
+        self.done.send_replace(true);
+    }
+
+    async fn rouse(&self, kind: &'static str, prefix: Vec<u8>) {
+        let Some(host) = self.router.get(kind) else { return };
+        let mut range = KeyRange::prefix(prefix.clone());
+        loop {
+            let rows = match self.store.scan(range.clone(), Order::Ascending, ROUSED_AT_ONCE) {
+                Ok(rows) => rows,
+                Err(error) => return tracing::error!(kind, %error, "what was live cannot be read"),
+            };
+            let Some((last, _)) = rows.last() else { return };
+            range = range.after(last);
+            let roused = rows.iter().map(|(key, _)| host.rouse(&key[prefix.len()..]));
+            futures_util::future::join_all(roused).await;
+        }
+    }
+}
