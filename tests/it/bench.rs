@@ -164,6 +164,12 @@ impl Bench {
         assert_eq!(status.success(), signal == Signal::TERM, "{status}\n{}", self.log());
     }
 
+    /// Kills the server while requests are under way; [`Bench::restart`] must follow.
+    pub(crate) fn strike(&self) {
+        let child = self.child.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), Signal::KILL).unwrap();
+    }
+
     /// Ends the server by this signal and starts it again.
     pub(crate) async fn restart(&mut self, signal: Signal) {
         self.end(signal);
@@ -270,6 +276,17 @@ impl Bench {
             assert_eq!(entry["seq"], index as u64 + 1, "{entries:?}");
         }
         entries.iter().map(|entry| entry["type"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// How many jobs there are.
+    pub(crate) async fn count_jobs(&self) -> usize {
+        let (mut found, mut path) = (0, "/v1/jobs?limit=100".to_owned());
+        loop {
+            let page = self.get(&path).await;
+            found += page["jobs"].as_array().unwrap().len();
+            let Some(cursor) = page["next_cursor"].as_str() else { return found };
+            path = format!("/v1/jobs?limit=100&cursor={cursor}");
+        }
     }
 
     /// Who this installation is.

@@ -18,6 +18,7 @@ mod cli_client;
 mod cli_fake;
 mod cli_run;
 mod config;
+mod crash_harness;
 mod defects;
 mod docker_demo;
 mod docker_engine;

@@ -56,17 +56,6 @@ impl Drop for SmallDisk {
     }
 }
 
-/// How many jobs there are.
-async fn all(bench: &Bench) -> usize {
-    let (mut found, mut path) = (0, "/v1/jobs?limit=100".to_owned());
-    loop {
-        let page = bench.get(&path).await;
-        found += page["jobs"].as_array().unwrap().len();
-        let Some(cursor) = page["next_cursor"].as_str() else { return found };
-        path = format!("/v1/jobs?limit=100&cursor={cursor}");
-    }
-}
-
 #[tokio::test]
 async fn on_a_full_disk_nothing_is_acknowledged_that_is_not_kept() {
     for engine in ["sled", "redb"] {
@@ -118,7 +107,7 @@ async fn on_a_full_disk_nothing_is_acknowledged_that_is_not_kept() {
             );
         }
         // Of those that were refused the last may have been recorded: it was not known.
-        let listed = all(&bench).await;
+        let listed = bench.count_jobs().await;
         assert!((acknowledged.len()..=acknowledged.len() + 1).contains(&listed), "{engine}: {listed}");
         let id = bench.submit(&On::Process.script("exit 0")).await;
         assert_eq!(bench.over(&id).await["state"], "succeeded", "{engine}: it goes on");

@@ -1,0 +1,225 @@
+//! The real binary under load, killed again and again, and then everything that was recorded is checked.
+//!
+//! Submissions (some sent twice with one key), callbacks (each sent three times), cancels and reads go on while
+//! the server is killed at random moments. An answer that never came may go either way, but not both. At the
+//! end everything acknowledged must come to its end.
+//!
+//! `DOGWATCH_PROVE_CYCLES` sets the number of kills (default 8), `DOGWATCH_PROVE_SEED` the seed. Not
+//! responsible for power loss: the operating system lives on, the stores' own tests drop what was not synced.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, On, with};
+
+/// Clients at the same time.
+const CLIENTS: usize = 6;
+
+/// Numbers from a seed (xorshift64*; Marsaglia 2003, Vigna 2016), so that a run can be repeated.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
+    }
+}
+
+/// What a job is to do, and so how it must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It exits.
+    Exits,
+    /// It calls back until it is heard, and twice more.
+    Calls,
+    /// It sleeps until it is cancelled.
+    Sleeps,
+}
+
+impl Kind {
+    fn pick(random: &mut Random) -> Self {
+        match random.below(4) {
+            0 => Self::Calls,
+            1 => Self::Sleeps,
+            _ => Self::Exits,
+        }
+    }
+
+    fn spec(self, ledger: &Path) -> Value {
+        let mark = format!("echo $DOGWATCH_JOB_ID $DOGWATCH_ATTEMPT >> {}", ledger.display());
+        let script = match self {
+            Self::Exits => mark,
+            Self::Calls => format!(
+                "{mark}\nsaid='{{\"event\": \"completed\", \"id\": \"done\", \"data\": '$DOGWATCH_ATTEMPT'}}'\n\
+                 until call \"$said\"; do sleep 0.1; done; call \"$said\"; call \"$said\"; exit 0"
+            ),
+            Self::Sleeps => format!("{mark}\nsleep 300 & wait"),
+        };
+        with(On::Process.script(&script), json!({"stop_grace": "1s", "max_attempts": 1}))
+    }
+
+    const fn end(self) -> &'static str {
+        if matches!(self, Self::Sleeps) { "cancelled" } else { "succeeded" }
+    }
+}
+
+/// What is known of one submission.
+#[derive(Debug, Clone)]
+struct Submission {
+    key: String,
+    kind: Kind,
+    /// Every id that an answer named. There must be one.
+    ids: BTreeSet<String>,
+    /// A cancel was answered.
+    cancelled: bool,
+    /// The last end that was read.
+    end: Option<String>,
+}
+
+/// One client for one life of the server: submits, reads and cancels until the server dies.
+async fn client(
+    bench: &Bench,
+    ledger: &Path,
+    name: String,
+    seed: u64,
+    old: Vec<Submission>,
+) -> Vec<Submission> {
+    let mut random = Random(seed | 1);
+    let mut all = old;
+    for number in 0.. {
+        let kind = Kind::pick(&mut random);
+        let key = format!("{name}-{number}");
+        all.push(Submission { key, kind, ids: BTreeSet::new(), cancelled: false, end: None });
+        let newest = all.len() - 1;
+        if submit(bench, ledger, &mut all[newest]).await.is_none() {
+            return all;
+        }
+        let index = usize::try_from(random.below(all.len() as u64)).unwrap();
+        let done = match random.below(4) {
+            0 => submit(bench, ledger, &mut all[index]).await,
+            1 => cancel(bench, &mut all[index]).await,
+            2 => read(bench, &mut all[index]).await,
+            _ => Some(()),
+        };
+        if done.is_none() {
+            return all;
+        }
+    }
+    all
+}
+
+async fn submit(bench: &Bench, ledger: &Path, submission: &mut Submission) -> Option<()> {
+    let request = bench.request(Method::POST, "/v1/jobs").json(&submission.kind.spec(ledger));
+    let answer = request.header("idempotency-key", &submission.key).send().await.ok()?;
+    let status = answer.status();
+    let job: Value = serde_json::from_slice(&answer.bytes().await.ok()?).ok()?;
+    assert_eq!(status, 202, "{job}");
+    submission.ids.insert(job["id"].as_str().unwrap().to_owned());
+    assert_eq!(submission.ids.len(), 1, "one key, several jobs: {submission:?}");
+    Some(())
+}
+
+async fn cancel(bench: &Bench, submission: &mut Submission) -> Option<()> {
+    let Some(id) = submission.ids.first().filter(|_| submission.kind == Kind::Sleeps) else {
+        return Some(());
+    };
+    let answer = bench.request(Method::POST, &format!("/v1/jobs/{id}/cancel")).send().await.ok()?;
+    assert!(matches!(answer.status().as_u16(), 202 | 409), "{}", answer.status());
+    submission.cancelled = true;
+    Some(())
+}
+
+async fn read(bench: &Bench, submission: &mut Submission) -> Option<()> {
+    let Some(id) = submission.ids.first() else { return Some(()) };
+    let answer = bench.request(Method::GET, &format!("/v1/jobs/{id}")).send().await.ok()?;
+    let status = answer.status();
+    let job: Value = serde_json::from_slice(&answer.bytes().await.ok()?).ok()?;
+    assert_eq!(status, 200, "an acknowledged job is lost: {submission:?}");
+    let state = job["state"].as_str().unwrap();
+    if let Some(end) = &submission.end {
+        assert_eq!(state, end, "an end changed: {job}");
+    }
+    if matches!(state, "succeeded" | "failed" | "cancelled") {
+        assert!(submission.kind != Kind::Sleeps || state == "cancelled", "{job}");
+        submission.end = Some(state.to_owned());
+    }
+    Some(())
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+#[tokio::test]
+async fn killed_under_load_nothing_is_lost_doubled_or_stuck() {
+    let (cycles, seed) = (setting("DOGWATCH_PROVE_CYCLES", 8), setting("DOGWATCH_PROVE_SEED", 20_261_121));
+    println!("cycles {cycles}, seed {seed}");
+    let mut random = Random(seed | 1);
+    let mut bench = Bench::start(On::Process).await;
+    let ledger = bench.path().join("ledger");
+    let mut clients: Vec<Vec<Submission>> = vec![Vec::new(); CLIENTS];
+    for cycle in 0..cycles {
+        let life = Duration::from_millis(50 + random.below(400));
+        let work = clients.drain(..).enumerate().map(|(index, old)| {
+            client(&bench, &ledger, format!("{cycle}-{index}"), random.below(u64::MAX), old)
+        });
+        let (next, ()) = tokio::join!(join_all(work.collect::<Vec<_>>()), async {
+            tokio::time::sleep(life).await;
+            bench.strike();
+        });
+        clients = next;
+        bench.restart(Signal::KILL).await;
+    }
+    let mut all: Vec<Submission> = clients.into_iter().flatten().collect();
+    for submission in &mut all {
+        // Sent until it is answered; what was recorded without an answer is found by its key.
+        submit(&bench, &ledger, submission).await.expect("the server lives on");
+        if submission.kind == Kind::Sleeps {
+            cancel(&bench, submission).await.expect("the server lives on");
+        }
+    }
+    check(&bench, &ledger, &all).await;
+    println!("{} submissions over {cycles} kills: 0 lost, 0 doubled, 0 run twice, 0 stuck", all.len());
+}
+
+async fn check(bench: &Bench, ledger: &Path, all: &[Submission]) {
+    for submission in all {
+        let id = submission.ids.first().unwrap();
+        let job = bench.over(id).await;
+        assert_eq!(job["state"], submission.kind.end(), "{submission:?}: {job}");
+        if let Some(end) = &submission.end {
+            assert_eq!(job["state"], end.as_str(), "an end changed: {job}");
+        }
+        if submission.kind == Kind::Calls {
+            assert_eq!(job["output"], 1, "the callback of the first attempt counts: {job}");
+            let history = bench.history(id).await;
+            let heard = history.iter().filter(|kind| *kind == "callback_received").count();
+            assert_eq!(heard, 1, "a callback was applied {heard} times: {history:?}");
+        }
+    }
+    let ids: BTreeSet<&String> = all.iter().filter_map(|submission| submission.ids.first()).collect();
+    assert_eq!(ids.len(), all.len(), "two keys share a job");
+    assert_eq!(bench.count_jobs().await, all.len(), "there are jobs that nobody submitted");
+    let mut runs: BTreeMap<String, usize> = BTreeMap::new();
+    for line in std::fs::read_to_string(ledger).unwrap().lines() {
+        *runs.entry(line.to_owned()).or_default() += 1;
+    }
+    assert!(runs.values().all(|count| *count == 1), "an attempt ran twice: {runs:?}");
+    let processes = bench.path().join("processes");
+    bench
+        .eventually("nothing is left over", async || {
+            let installations = std::fs::read_dir(&processes).ok()?;
+            let left: usize =
+                installations.map(|dir| std::fs::read_dir(dir.unwrap().path()).unwrap().count()).sum();
+            (left == 0).then_some(())
+        })
+        .await;
+}
