@@ -9,7 +9,7 @@ use dogwatch_actors::store::memory::{Fault, MemoryStore};
 use futures_util::future::join_all;
 
 use super::bench::{Process, Settings, in_virtual_time};
-use super::counter::{Event, Number};
+use super::counter::{Effect, Event, Number};
 
 fn outbox() -> Vec<u8> {
     format!("{}/", Log::Outbox.prefix()).into_bytes()
@@ -52,6 +52,19 @@ fn a_message_to_nobody_is_dropped() {
         process.until(3, |counter| counter.received == [2]).await;
         process.settle().await;
         assert_eq!((process.rows(&outbox()), process.read(9)), (vec![], None));
+    });
+}
+
+#[test]
+fn a_message_that_has_to_be_tried_again_keeps_its_place() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        process.apply(2, Event::Opened).await;
+        process.apply(1, Event::Sent(Number(2), vec![13, 2])).await;
+        process.until_performed(|lines| lines.iter().any(|line| line.effect == Effect::Resume(0))).await;
+        process.apply(2, Event::Added(1)).await;
+        let receiver = process.until(2, |counter| counter.received.len() == 2).await;
+        assert_eq!(receiver.received, [13, 2]);
     });
 }
 
