@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use dogwatch_actors::durable::MachineId as _;
 use dogwatch_actors::durable::host::{Dispatch, Fate};
-use dogwatch_actors::store::Log;
 use dogwatch_actors::store::memory::{Fault, MemoryStore};
+use dogwatch_actors::store::{Log, Store, codec};
 use futures_util::future::join_all;
 
 use super::bench::{Process, Settings, in_virtual_time};
@@ -52,6 +52,23 @@ fn a_message_to_nobody_is_dropped() {
         process.until(3, |counter| counter.received == [2]).await;
         process.settle().await;
         assert_eq!((process.rows(&outbox()), process.read(9)), (vec![], None));
+    });
+}
+
+#[test]
+fn a_message_to_a_kind_that_is_gone_is_dropped() {
+    in_virtual_time(async || {
+        let store = Arc::new(MemoryStore::new());
+        let mut batch = dogwatch_actors::store::Batch::new();
+        batch.append(Log::Outbox, codec::encode(1, &("ghost", vec![1_u8], "boo")));
+        Store::commit(store.as_ref(), batch).await.unwrap();
+        let process = Process::start(store, Settings::new()).await;
+        assert_eq!(process.rows(&outbox()).len(), 1);
+        process.apply(2, Event::Opened).await;
+        process.apply(1, Event::Sent(Number(2), vec![1])).await;
+        process.until(2, |counter| counter.received == [1]).await;
+        process.settle().await;
+        assert_eq!(process.rows(&outbox()), []);
     });
 }
 
