@@ -14,11 +14,11 @@ use dogwatch_actors::durable::shell::Answer;
 use dogwatch_actors::durable::timers::{Router, Timers};
 use dogwatch_actors::durable::{Machine, Perform, keys};
 use dogwatch_actors::store::memory::MemoryStore;
-use dogwatch_actors::store::{KeyRange, Order, Rows, Store, codec};
+use dogwatch_actors::store::{self, Batch, Committed, KeyRange, Order, Rows, Store, codec};
 use dogwatch_actors::supervise::Intensity;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::counter::{Counter, Effect, Event, Number};
@@ -44,6 +44,44 @@ pub(crate) fn in_real_time(test: impl AsyncFnOnce()) {
     System::new().block_on(async {
         tokio::time::timeout(PATIENCE, test()).await.expect("the test ends in time");
     });
+}
+
+/// A store whose commits take a millisecond, as a disk's do: until then nobody sees them.
+#[derive(Debug, Default)]
+pub(crate) struct SlowStore(Arc<MemoryStore>);
+
+impl Store for SlowStore {
+    fn get(&self, key: &[u8]) -> store::Result<Option<Vec<u8>>> {
+        self.0.get(key)
+    }
+
+    fn scan(&self, range: KeyRange, order: Order, limit: usize) -> store::Result<Rows> {
+        self.0.scan(range, order, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'static, store::Result<Committed>> {
+        let store = Arc::clone(&self.0);
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            store.commit(batch).await
+        })
+    }
+
+    fn appended(&self) -> watch::Receiver<u64> {
+        self.0.appended()
+    }
+
+    fn health(&self) -> store::Result<()> {
+        self.0.health()
+    }
+
+    fn size_on_disk(&self) -> Option<u64> {
+        None
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
 }
 
 /// An effect as it was performed.

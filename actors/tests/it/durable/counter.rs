@@ -148,6 +148,11 @@ impl Machine for Counter {
             }
             // Every seventh is one that the receiver does not accept.
             Event::Received(amount) if amount.is_multiple_of(7) => return Err(Refusal),
+            // Another one panics until something was added.
+            Event::Received(13) => {
+                assert!(self.count > 0, "not yet");
+                next.received.push(13);
+            }
             Event::Received(amount) => next.received.push(*amount),
             Event::Ticked if self.due.is_some_and(|due| due <= now) => {
                 next.ticks += 1;

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use dogwatch_actors::store::Log;
+use dogwatch_actors::durable::MachineId as _;
+use dogwatch_actors::durable::host::{Dispatch, Fate};
 use dogwatch_actors::store::memory::{Fault, MemoryStore};
+use dogwatch_actors::store::{Log, Store, codec};
 use futures_util::future::join_all;
 
 use super::bench::{Process, Settings, in_virtual_time};
-use super::counter::{Event, Number};
+use super::counter::{Effect, Event, Number};
 
 fn outbox() -> Vec<u8> {
     format!("{}/", Log::Outbox.prefix()).into_bytes()
@@ -54,6 +56,36 @@ fn a_message_to_nobody_is_dropped() {
 }
 
 #[test]
+fn a_message_to_a_kind_that_is_gone_is_dropped() {
+    in_virtual_time(async || {
+        let store = Arc::new(MemoryStore::new());
+        let mut batch = dogwatch_actors::store::Batch::new();
+        batch.append(Log::Outbox, codec::encode(1, &("ghost", vec![1_u8], "boo")));
+        Store::commit(store.as_ref(), batch).await.unwrap();
+        let process = Process::start(store, Settings::new()).await;
+        assert_eq!(process.rows(&outbox()).len(), 1);
+        process.apply(2, Event::Opened).await;
+        process.apply(1, Event::Sent(Number(2), vec![1])).await;
+        process.until(2, |counter| counter.received == [1]).await;
+        process.settle().await;
+        assert_eq!(process.rows(&outbox()), []);
+    });
+}
+
+#[test]
+fn a_message_that_has_to_be_tried_again_keeps_its_place() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        process.apply(2, Event::Opened).await;
+        process.apply(1, Event::Sent(Number(2), vec![13, 2])).await;
+        process.until_performed(|lines| lines.iter().any(|line| line.effect == Effect::Resume(0))).await;
+        process.apply(2, Event::Added(1)).await;
+        let receiver = process.until(2, |counter| counter.received.len() == 2).await;
+        assert_eq!(receiver.received, [13, 2]);
+    });
+}
+
+#[test]
 fn a_slow_receiver_holds_up_only_its_own_messages() {
     in_virtual_time(async || {
         let (_, process) = Process::on_memory().await;
@@ -82,6 +114,43 @@ fn thousands_of_messages_arrive() {
             let receiver = process.until((id + 1) % many, |counter| !counter.received.is_empty()).await;
             assert_eq!(receiver.received, [id * 7 + 1]);
         }
+    });
+}
+
+#[test]
+fn a_message_whose_row_is_gone_was_applied_before_and_is_not_applied_again() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        process.apply(2, Event::Opened).await;
+        process.apply(1, Event::Sent(Number(2), vec![1])).await;
+        process.until(2, |counter| counter.received == [1]).await;
+        let last = *process.store.appended().borrow();
+        // One of them was the row of the message.
+        for seq in 1..=last {
+            let event = serde_json::to_value(Event::Received(1)).unwrap();
+            let fate =
+                Dispatch::message(&process.host, &Number(2).to_key(), event, Log::Outbox.key(seq)).await;
+            assert_eq!((fate, process.read(2).unwrap().received.as_slice()), (Fate::Done, [1].as_slice()));
+        }
+    });
+}
+
+#[test]
+fn only_what_may_yet_succeed_is_tried_again() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        process.apply(2, Event::Opened).await;
+        let tick = |id: u64| Dispatch::tick(&process.host, &Number(id).to_key());
+        let message = |event: Event| {
+            let event = serde_json::to_value(event).unwrap();
+            Dispatch::message(&process.host, &Number(2).to_key(), event, Log::Outbox.key(1))
+        };
+        assert_eq!(message(Event::Refused).await, Fate::Done);
+        assert_eq!((tick(2).await, tick(9).await), (Fate::Done, Fate::Missing));
+        assert_eq!(message(Event::Cursed("a bad rule".into())).await, Fate::Retry);
+        let unknown =
+            Dispatch::message(&process.host, &Number(2).to_key(), "nonsense".into(), Log::Outbox.key(1));
+        assert_eq!(unknown.await, Fate::Missing);
     });
 }
 

@@ -1,11 +1,12 @@
 //! A machine at rest costs no memory, and is brought back by whatever is for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dogwatch_actors::limits::ACTOR_IDLE_MAX;
 use futures_util::future::join_all;
 
-use super::bench::{Process, START, in_virtual_time};
+use super::bench::{Process, START, Settings, SlowStore, in_virtual_time};
 use super::counter::{Effect, Event};
 
 #[test]
@@ -69,14 +70,12 @@ fn a_live_machine_that_is_sent_nothing_leaves_memory_too_and_resumes_when_it_is_
             }
         };
         gone.await;
+        assert_eq!(process.host.published().in_memory(), 1, "the one that was sent something later is there");
         assert_eq!(process.effects(1), [Effect::Say(0)]);
         assert_eq!(process.apply(1, Event::Added(1)).await.count, 1);
         assert_eq!(process.effects(1), [Effect::Say(0), Effect::Resume(0), Effect::Say(1)]);
-        assert_eq!(
-            process.effects(2),
-            [Effect::Say(0)],
-            "the one that was sent something later is still there"
-        );
+        process.apply(2, Event::Asked).await;
+        assert_eq!(process.effects(2), [Effect::Say(0), Effect::Say(0)], "and does not resume");
     });
 }
 
@@ -90,4 +89,48 @@ fn what_does_not_exist_leaves_nothing_behind() {
         process.settle().await;
         assert_eq!(process.host.published().in_memory(), 0);
     });
+}
+
+#[test]
+fn a_machine_that_panicked_leaves_memory_like_any_other() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        process.apply(1, Event::Opened).await;
+        process.apply(1, Event::LiveSet(false)).await;
+        assert!(process.deliver(1, Event::Cursed("a bad rule".into())).await.is_err());
+        for _ in 0..3 {
+            tokio::time::advance(ACTOR_IDLE_MAX).await;
+            process.settle().await;
+        }
+        assert_eq!(process.host.published().in_memory(), 0);
+    });
+}
+
+/// Deliveries that arrive just when the actor of a machine at rest is let go of: there must never be two.
+#[test]
+fn a_machine_has_one_actor_whenever_something_arrives() {
+    for (together, every, slower) in [(3, 7, 1), (6, 9, 2)] {
+        in_virtual_time(async || one_actor(together, every, slower).await);
+    }
+}
+
+/// Rounds of so many deliveries, which come together in some and one by one in others, before and after the
+/// answer of a commit.
+async fn one_actor(together: u64, every: u64, slower: u64) {
+    let process = Process::start(Arc::new(SlowStore::default()), Settings::new()).await;
+    process.apply(1, Event::Opened).await;
+    process.apply(1, Event::LiveSet(false)).await;
+    let (process, all, start) = (&process, together * 200, tokio::time::Instant::now());
+    let many = (0..all).map(|number| async move {
+        let (round, place) = (number / together, number % together);
+        let at = Duration::from_millis(round * every + place * (round % 4) / slower);
+        tokio::time::sleep_until(start + at).await;
+        for _ in 0..(round + place) % 5 {
+            tokio::task::yield_now().await;
+        }
+        process.apply(1, Event::Added(1)).await.count
+    });
+    let mut counts = join_all(many).await;
+    counts.sort_unstable();
+    assert!(counts.into_iter().eq(1..=all), "an event was lost, or applied to an old state");
 }

@@ -152,7 +152,9 @@ fn a_wall_clock_that_jumps_takes_the_deadlines_along() {
         process.settle().await;
         assert_eq!(process.read(1).map(|counter| counter.ticks), Some(0));
         clock.set(after(3_700_000));
+        let jumped = tokio::time::Instant::now();
         process.until(1, |counter| counter.ticks == 1).await;
+        assert!(jumped.elapsed() < Duration::from_secs(5), "a jump is noticed soon");
         clock.set(START);
         tokio::time::advance(Duration::from_secs(7_200)).await;
         clock.set(after(3_700_000));
