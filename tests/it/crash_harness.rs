@@ -7,9 +7,9 @@
 //! `DOGWATCH_PROVE_CYCLES` sets the number of kills (default 8), `DOGWATCH_PROVE_SEED` the seed. Not
 //! responsible for power loss: the operating system lives on, the stores' own tests drop what was not synced.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -17,6 +17,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, On, with};
+
+/// The most answers in one life of the server.
+const ANSWERS_MAX: u64 = 200;
 
 /// Clients at the same time.
 const CLIENTS: usize = 6;
@@ -88,6 +91,7 @@ struct Submission {
 async fn client(
     bench: &Bench,
     ledger: &Path,
+    last: &Cell<u64>,
     name: String,
     seed: u64,
     old: Vec<Submission>,
@@ -101,6 +105,10 @@ async fn client(
         let newest = all.len() - 1;
         if submit(bench, ledger, &mut all[newest]).await.is_none() {
             return all;
+        }
+        last.set(last.get().saturating_sub(1));
+        if last.get() == 0 {
+            bench.strike();
         }
         let index = usize::try_from(random.below(all.len() as u64)).unwrap();
         let done = match random.below(4) {
@@ -167,15 +175,12 @@ async fn killed_under_load_nothing_is_lost_doubled_or_stuck() {
     let ledger = bench.path().join("ledger");
     let mut clients: Vec<Vec<Submission>> = vec![Vec::new(); CLIENTS];
     for cycle in 0..cycles {
-        let life = Duration::from_millis(50 + random.below(400));
+        // The answer after which it is killed, while the other clients wait for theirs.
+        let last = Cell::new(5 + random.below(ANSWERS_MAX));
         let work = clients.drain(..).enumerate().map(|(index, old)| {
-            client(&bench, &ledger, format!("{cycle}-{index}"), random.below(u64::MAX), old)
+            client(&bench, &ledger, &last, format!("{cycle}-{index}"), random.below(u64::MAX), old)
         });
-        let (next, ()) = tokio::join!(join_all(work.collect::<Vec<_>>()), async {
-            tokio::time::sleep(life).await;
-            bench.strike();
-        });
-        clients = next;
+        clients = join_all(work.collect::<Vec<_>>()).await;
         bench.restart(Signal::KILL).await;
     }
     let mut all: Vec<Submission> = clients.into_iter().flatten().collect();
