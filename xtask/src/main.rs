@@ -14,11 +14,17 @@ use std::process::ExitCode;
 
 use checks::Docker;
 
+/// Kills of the real binary in a short proof: some two minutes.
+const PROVE_CYCLES: u32 = 100;
+/// Kills of the real binary in a long one.
+const PROVE_CYCLES_LONG: u32 = 1_000;
+
 const USAGE: &str = "usage: cargo xtask <command>
 
   test [--without-docker]   make ready what the tests need, then run every test
   ci [--without-docker]     test, then formatting, lints and documentation
   lint                      formatting, lints and documentation only
+  prove [--long]            the proofs of docs/robustness.md with more rounds: minutes, or hours with --long
   prepare                   only make ready: packages, container engine, test image
 
 Without --without-docker a container engine is needed: one that answers is used, else (on Debian or Ubuntu,
@@ -33,6 +39,8 @@ fn main() -> ExitCode {
         ["ci"] => checks::ci(Docker::Needed),
         ["ci", "--without-docker"] => checks::ci(Docker::LeftOut),
         ["lint"] => checks::lint(),
+        ["prove"] => checks::prove(PROVE_CYCLES),
+        ["prove", "--long"] => checks::prove(PROVE_CYCLES_LONG),
         ["prepare"] => checks::prepare(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
