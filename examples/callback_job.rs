@@ -46,7 +46,8 @@ async fn supervise(shim: Shim) -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let home = Home::open(directory.path().join("jobs")).await?;
     let processes = home.processes(shim)?;
-    let supervisor = home.builder().runtime(processes).callback_url("process", callbacks).start().await?;
+    let supervisor =
+        home.builder().await?.runtime(processes).callback_url("process", callbacks).start().await?;
     let jobs = supervisor.handle();
     let routes = jobs.configure_callbacks();
     let server = HttpServer::new(move || App::new().configure(routes.clone())).workers(1).listen(listener)?;

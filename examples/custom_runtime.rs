@@ -106,7 +106,7 @@ impl Runtime for Naps {
 async fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let home = Home::open(directory.path().join("jobs")).await?;
-    let supervisor = home.builder().runtime(Arc::new(Naps::default())).start().await?;
+    let supervisor = home.builder().await?.runtime(Arc::new(Naps::default())).start().await?;
     let jobs = supervisor.handle();
     for code in [0, 3] {
         let spec = json!({"args": ["50", code.to_string()], "runtime": "naps", "restart_policy": "Never"});

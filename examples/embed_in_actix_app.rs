@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let home = Home::open(directory.path().join("jobs")).await?;
     let processes = home.processes(shim)?;
-    let supervisor = home.builder().runtime(processes).start().await?;
+    let supervisor = home.builder().await?.runtime(processes).start().await?;
     let jobs = supervisor.handle();
 
     // Made once, cloned into every worker. A key of at least 32 characters protects what is mounted.

@@ -62,7 +62,7 @@ async fn supervise(shim: Shim) -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let home = Home::open(directory.path().join("jobs")).await?;
     let processes = home.processes(shim)?;
-    let supervisor = home.builder().runtime(processes).start().await?;
+    let supervisor = home.builder().await?.runtime(processes).start().await?;
     let jobs = supervisor.handle();
 
     // A port that is free at this moment; a container would have its own.

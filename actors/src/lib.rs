@@ -15,7 +15,7 @@
 //!     let shim = Shim::enter();
 //!     let home = Home::open("/var/lib/example").await?;
 //!     let processes = home.processes(shim)?;
-//!     let supervisor = home.builder().runtime(processes).start().await?;
+//!     let supervisor = home.builder().await?.runtime(processes).start().await?;
 //!
 //!     let spec = parse(&serde_json::json!({"args": ["sh", "-c", "echo hello"], "timeout": "1m"})).unwrap();
 //!     let job = supervisor.handle().submit(spec).await?.job;

@@ -8,16 +8,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use dogwatch_actors::data_dir::DataDir;
+use dogwatch_actors::data_dir::Home;
 use dogwatch_actors::fleet::Budget;
-use dogwatch_actors::id::InstallationId;
 use dogwatch_actors::outbound::guard::Guard;
-use dogwatch_actors::secret::{Keyring, Secret};
-use dogwatch_actors::store::{self, Store};
+use dogwatch_actors::secret::Secret;
 use dogwatch_actors::supervisor::{StartError, Supervisor};
 use tokio::sync::mpsc;
 
@@ -36,13 +33,9 @@ pub(super) struct Parts<'a> {
     /// The configuration.
     pub(super) config: &'a Config,
     /// The data directory, locked.
-    pub(super) dir: &'a DataDir,
+    pub(super) home: Home,
     /// The root key of the API.
     pub(super) root_key: Secret,
-    /// The key for secrets and tokens.
-    pub(super) keyring: Keyring,
-    /// Who we are.
-    pub(super) installation: InstallationId,
     /// Where the API listens.
     pub(super) listen: SocketAddr,
     /// Where the callback listener may listen, best first; never empty.
@@ -70,18 +63,14 @@ impl fmt::Debug for Assembled {
 
 /// Opens the store, starts the supervisor and then the listeners.
 pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
-    let Parts { config, dir, root_key, keyring, installation, listen, callback, shim } = parts;
+    let Parts { config, home, root_key, listen, callback, shim } = parts;
     let auth = Auth::keys([&root_key]).map_err(|error| part("the API", &error))?;
-    let runtimes = Runtimes::open(config, dir, installation, shim)?;
-    let gateway = runtimes.gateway(config, dir.path()).await;
+    let runtimes = Runtimes::open(config, &home, shim)?;
+    let gateway = runtimes.gateway(config, home.dir().path()).await;
     let callback = CallbackSockets::open(&callback, gateway)?;
 
-    let store = open_store(config.store.engine, dir).await?;
-    let mut builder = Supervisor::builder()
-        .store(Arc::clone(&store))
-        .keyring(keyring)
-        .installation(installation)
-        .logs_dir(dir.subdirectory("logs")?)
+    let builder = home.builder_on(config.store.engine).await?;
+    let mut builder = builder
         .budget(budget(config))
         .weakest_security_profile(config.security.weakest_profile)
         .webhook_guard(Guard {
@@ -221,12 +210,6 @@ impl CallbackSockets {
         let containers = gateway.map(|ip| SocketAddr::new(ip, local.port()));
         Ok(Self { sockets, local, containers })
     }
-}
-
-async fn open_store(engine: store::Kind, dir: &DataDir) -> Result<Arc<dyn Store>, Error> {
-    let path = dir.subdirectory("store")?;
-    let opened = tokio::task::spawn_blocking(move || store::open(&path, engine)).await;
-    opened.map_err(|error| part("the store", &error))?.map_err(Error::Store)
 }
 
 fn budget(config: &Config) -> Budget {

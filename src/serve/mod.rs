@@ -20,8 +20,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dogwatch_actors::data_dir::lock::{self, DirLock};
-use dogwatch_actors::data_dir::{self, DataDir};
+use dogwatch_actors::data_dir::{self, DataDir, Home, OpenError, lock};
 use dogwatch_actors::id::RandomIds;
 use dogwatch_actors::store;
 
@@ -82,6 +81,17 @@ pub enum Error {
     ListenerEnded(String),
 }
 
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Dir(error) => Self::DataDir(error),
+            OpenError::Lock(error) => Self::Lock(error),
+            OpenError::Store(error) => Self::Store(error),
+            error => Self::Part { part: "the store", message: error.to_string() },
+        }
+    }
+}
+
 impl Error {
     /// Whether another server has the data directory.
     pub const fn is_taken(&self) -> bool {
@@ -117,7 +127,6 @@ pub struct Server {
     dir: DataDir,
     new_root_key: Option<PathBuf>,
     role: Role,
-    _lock: DirLock,
 }
 
 impl Server {
@@ -130,16 +139,14 @@ impl Server {
         if !listen.ip().is_loopback() && !loaded.config.server.allow_remote {
             return Err(Error::RemoteRefused(listen));
         }
-        let dir = DataDir::prepare(loaded.data_dir())?;
-        let lock = DirLock::take(dir.path()).await?;
-        dir.probe()?;
+        let key = loaded.config.server.secrets_key_file.as_deref();
+        let home = Home::open_with_key(loaded.data_dir(), key).await?;
+        let dir = home.dir().clone();
         let (root_key, is_new) = dir.root_key(&RandomIds)?;
         let new_root_key = is_new.then(|| dir.root_key_path());
         let callback = callback_candidates(loaded.config.callback.listen, role, dir.path());
-        let keyring = dir.keyring(loaded.config.server.secrets_key_file.as_deref(), &RandomIds)?;
-        let installation = dir.installation(&RandomIds)?;
         let config = &loaded.config;
-        let parts = Parts { config, dir: &dir, root_key, keyring, installation, listen, callback, shim };
+        let parts = Parts { config, home, root_key, listen, callback, shim };
         let assembled = assemble::assemble(parts).await?;
         let addresses = Addresses {
             api: base_url(assembled.api),
@@ -152,7 +159,7 @@ impl Server {
             assembled.shutdown(Duration::ZERO).await;
             return Err(Error::Addresses { dir: dir.path().to_owned(), source });
         }
-        Ok(Self { assembled, addresses, dir, new_root_key, role, _lock: lock })
+        Ok(Self { assembled, addresses, dir, new_root_key, role })
     }
 
     /// Where it listens.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dogwatch_actors::data_dir::DataDir;
+use dogwatch_actors::data_dir::Home;
 use dogwatch_actors::id::{Ids as _, InstallationId, RandomIds};
 use dogwatch_actors::runtime::docker::{CallbackProbe, Defaults, DockerOptions, DockerRuntime};
 use dogwatch_actors::runtime::process::{ProcessOptions, ProcessRuntime, Shim};
@@ -26,23 +26,17 @@ pub(super) struct Runtimes {
 
 impl Runtimes {
     /// Opens them. An engine that does not answer is no error: it may answer later.
-    pub(super) fn open(
-        config: &Config,
-        dir: &DataDir,
-        installation: InstallationId,
-        shim: Shim,
-    ) -> Result<Self, Error> {
+    pub(super) fn open(config: &Config, home: &Home, shim: Shim) -> Result<Self, Error> {
         let part = |part: &'static str| {
             move |error: runtime::Error| Error::Part { part, message: error.to_string() }
         };
         let process = if wants_process(config) {
-            let options = ProcessOptions::new(dir.subdirectory("processes")?, installation);
-            Some(Arc::new(ProcessRuntime::new(options, shim).map_err(part("the process runtime"))?))
+            Some(home.processes(shim).map_err(part("the process runtime"))?)
         } else {
             None
         };
         let docker = if wants_docker(config) {
-            Some(Arc::new(docker(config, installation).map_err(part("the docker runtime"))?))
+            Some(Arc::new(docker(config, home.installation()).map_err(part("the docker runtime"))?))
         } else {
             None
         };

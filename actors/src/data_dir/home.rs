@@ -1,5 +1,5 @@
-//! A data directory in use: locked, its keys read, its store open. What an application needs to embed a
-//! supervisor in three lines.
+//! A data directory in use: locked and its keys read, its store opened for the supervisor that is built on it.
+//! What an application needs to embed a supervisor in three lines, and what the server itself stands on.
 //!
 //! Not responsible for: configuration and the API's key, which are the server's.
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{DataDir, DirLock, lock};
 use crate::id::{InstallationId, RandomIds};
 use crate::secret::Keyring;
-use crate::store::{self, Kind, Store};
+use crate::store::{self, Kind};
 use crate::supervisor::{Builder, Supervisor};
 
 /// Why a data directory cannot be opened.
@@ -37,21 +37,22 @@ pub struct Home {
     lock: DirLock,
     keyring: Keyring,
     installation: InstallationId,
-    store: Arc<dyn Store>,
 }
 
 impl Home {
-    /// Opens a directory, making it where there is none, with the default store.
+    /// Opens a directory, making it where there is none.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::open_with_key(path, None).await
+    }
+
+    /// Opens a directory whose secrets are encrypted with the key in this file instead of its own.
+    pub async fn open_with_key(path: impl AsRef<Path>, key: Option<&Path>) -> Result<Self, OpenError> {
         let dir = DataDir::prepare(path.as_ref())?;
         let lock = DirLock::take(dir.path()).await?;
         dir.probe()?;
-        let keyring = dir.keyring(None, &RandomIds)?;
+        let keyring = dir.keyring(key, &RandomIds)?;
         let installation = dir.installation(&RandomIds)?;
-        let folder = dir.subdirectory("store")?;
-        let opening = tokio::task::spawn_blocking(move || store::open(&folder, Kind::default()));
-        let store = opening.await.map_err(|_| OpenError::Interrupted)??;
-        Ok(Self { dir, lock, keyring, installation, store })
+        Ok(Self { dir, lock, keyring, installation })
     }
 
     /// The directory.
@@ -64,14 +65,22 @@ impl Home {
         self.installation
     }
 
-    /// A supervisor on this directory; what is left to name are the runtimes.
-    pub fn builder(self) -> Builder {
-        Supervisor::builder()
-            .store(self.store)
+    /// A supervisor on this directory, with the default store; what is left to name are the runtimes.
+    pub async fn builder(self) -> Result<Builder, OpenError> {
+        self.builder_on(Kind::default()).await
+    }
+
+    /// A supervisor on this directory, with a store of this kind. Opening it may take a while after a crash.
+    pub async fn builder_on(self, kind: Kind) -> Result<Builder, OpenError> {
+        let folder = self.dir.subdirectory("store")?;
+        let opening = tokio::task::spawn_blocking(move || store::open(&folder, kind));
+        let store = opening.await.map_err(|_| OpenError::Interrupted)??;
+        Ok(Supervisor::builder()
+            .store(store)
             .keyring(self.keyring)
             .installation(self.installation)
-            .logs_dir(self.dir.path().join("logs"))
-            .lock(self.lock)
+            .logs_dir(self.dir.subdirectory("logs")?)
+            .lock(self.lock))
     }
 
     /// The runtime of processes on this directory.
