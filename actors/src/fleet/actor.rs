@@ -9,7 +9,7 @@
 //! - after every input that may have freed a slot, the queue is served before the input counts as handled;
 //! - every task ends with the actor; every attempt goes on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +39,8 @@ pub(super) struct FleetActor {
     mailbox: Mailbox,
     view: watch::Sender<FleetView>,
     roster: Roster,
-    entries: HashMap<AttemptKey, Entry>,
-    removing: HashMap<AttemptKey, Task>,
+    entries: BTreeMap<AttemptKey, Entry>,
+    removing: BTreeMap<AttemptKey, Task>,
     bases: BTreeMap<String, Base>,
 }
 
@@ -68,7 +68,7 @@ impl FleetActor {
         let runtimes = bases.keys().map(|name| (name.clone(), RuntimeView::default())).collect();
         view.send_replace(FleetView { runtimes, ..FleetView::default() });
         let roster = Roster::new(options.budget);
-        let (entries, removing) = (HashMap::new(), HashMap::new());
+        let (entries, removing) = (BTreeMap::new(), BTreeMap::new());
         Self { options, mailbox, view, roster, entries, removing, bases }
     }
 

@@ -14,7 +14,7 @@ use crate::durable::host::Host;
 use crate::durable::published::Published;
 use crate::fleet::{Drive, FleetHandle, Ledger, Report, Reports, Request, Standing};
 use crate::id::{AttemptKey, JobId};
-use crate::outbound::service::ServiceCaller;
+use crate::outbound::Network;
 use crate::runtime::StartFault;
 use crate::store;
 
@@ -74,7 +74,7 @@ pub struct JobPerformer {
     /// Who makes their plans.
     pub planner: Planner,
     /// Who calls services.
-    pub caller: ServiceCaller,
+    pub network: Arc<dyn Network>,
     /// Where results go.
     pub mail: Arc<JobMail>,
 }
@@ -128,10 +128,10 @@ impl JobPerformer {
 
     fn start_service(&self, job: &Job, attempt: u32, address: SocketAddr) {
         let Some(start) = job.spec.service.as_ref().and_then(|service| service.start.clone()) else { return };
-        let (caller, mail, id) = (self.caller.clone(), Arc::clone(&self.mail), job.id);
+        let (network, mail, id) = (Arc::clone(&self.network), Arc::clone(&self.mail), job.id);
         tokio::spawn(async move {
             let key = AttemptKey::new(id, attempt).to_string();
-            let event = match caller.start(address, &start.path, &start.body, key).await {
+            let event = match network.start_service(address, &start.path, &start.body, key).await {
                 Ok(answer) => Event::ServiceStarted { attempt, answer },
                 Err(error) => {
                     Event::ServiceStartFailed { attempt, message: error.message, refused: error.refused }
@@ -145,9 +145,9 @@ impl JobPerformer {
         let Some(status) = job.spec.service.as_ref().and_then(|service| service.status.clone()) else {
             return;
         };
-        let (caller, mail, id) = (self.caller.clone(), Arc::clone(&self.mail), job.id);
+        let (network, mail, id) = (Arc::clone(&self.network), Arc::clone(&self.mail), job.id);
         tokio::spawn(async move {
-            let event = match caller.poll(address, &status.path).await {
+            let event = match network.poll_service(address, &status.path).await {
                 Ok(answer) => Event::ServicePolled { attempt, answer },
                 Err(error) => Event::ServicePollFailed { attempt, message: error.message },
             };

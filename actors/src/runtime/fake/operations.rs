@@ -1,5 +1,6 @@
 //! The fake as a [`Runtime`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,7 +27,7 @@ impl Runtime for FakeRuntime {
             tokio::time::sleep(takes).await;
         }
         let plan = plan.clone();
-        self.operate(Operation::Create, |engine| {
+        self.operate(Operation::Create, Some(plan.key), |engine| {
             let key = plan.key;
             engine.counts(key).creates.0 += 1;
             if engine.foreign.contains(&key) {
@@ -43,9 +44,9 @@ impl Runtime for FakeRuntime {
     }
 
     async fn start(&self, key: AttemptKey) -> Result<()> {
-        let now = self.inner.clock.now();
+        let (now, wall) = (self.inner.time.now(), self.inner.clock.now());
         let fake = self.clone();
-        self.operate(Operation::Start, move |engine| {
+        self.operate(Operation::Start, Some(key), move |engine| {
             engine.counts(key).starts.0 += 1;
             if engine.foreign.contains(&key) {
                 return Err(foreign(key));
@@ -58,7 +59,7 @@ impl Runtime for FakeRuntime {
                     let message = "the script says that it cannot start; change the script".into();
                     return Err(Error::Start { fault, message });
                 }
-                attempt.start(now);
+                attempt.start(now, wall);
                 engine.counts(key).starts.1 += 1;
                 fake.announce_end(key);
             }
@@ -68,8 +69,9 @@ impl Runtime for FakeRuntime {
     }
 
     async fn observe(&self, key: AttemptKey) -> Result<Observation> {
-        self.operate(Operation::Observe, |engine| {
-            Ok(engine.attempts.get_mut(&key).map_or(Observation::Absent, Attempt::observe))
+        let now = self.inner.time.now();
+        self.operate(Operation::Observe, Some(key), |engine| {
+            Ok(engine.attempts.get_mut(&key).map_or(Observation::Absent, |attempt| attempt.observe(now)))
         })
         .await
     }
@@ -79,15 +81,17 @@ impl Runtime for FakeRuntime {
     }
 
     async fn stop(&self, key: AttemptKey, signal: StopSignal, grace: Duration) -> Result<()> {
+        let time = Arc::clone(&self.inner.time);
         let running = self
-            .operate(Operation::Stop, |engine| {
+            .operate(Operation::Stop, Some(key), |engine| {
                 engine.counts(key).stops.0 += 1;
                 let Some(attempt) = engine.attempts.get_mut(&key).filter(|attempt| !attempt.is_created())
                 else {
                     return Ok(false);
                 };
-                let running = attempt.is_running();
-                attempt.signal(signal, grace);
+                let now = time.now();
+                let running = attempt.is_running(now);
+                attempt.signal(signal, grace, now);
                 engine.counts(key).stops.1 += u32::from(running);
                 Ok(running)
             })
@@ -99,13 +103,14 @@ impl Runtime for FakeRuntime {
     }
 
     async fn remove(&self, key: AttemptKey) -> Result<()> {
-        self.operate(Operation::Remove, |engine| {
+        let time = Arc::clone(&self.inner.time);
+        self.operate(Operation::Remove, Some(key), move |engine| {
             engine.counts(key).removes.0 += 1;
             let Some(attempt) = engine.attempts.get_mut(&key) else { return Ok(()) };
-            if attempt.is_running() {
+            if attempt.is_running(time.now()) {
                 return Err(Error::Transient { message: format!("attempt {key} still runs; stop it first") });
             }
-            engine.attempts.remove(&key);
+            engine.remove(key, time.now());
             engine.counts(key).removes.1 += 1;
             Ok(())
         })
@@ -113,14 +118,15 @@ impl Runtime for FakeRuntime {
     }
 
     async fn list(&self) -> Result<Vec<(AttemptKey, Observation)>> {
-        self.operate(Operation::List, |engine| {
-            Ok(engine.attempts.iter_mut().map(|(key, attempt)| (*key, attempt.observe())).collect())
+        let now = self.inner.time.now();
+        self.operate(Operation::List, None, |engine| {
+            Ok(engine.attempts.iter_mut().map(|(key, attempt)| (*key, attempt.observe(now))).collect())
         })
         .await
     }
 
     async fn hints(&self) -> Result<BoxStream<'static, Hint>> {
-        let hints = self.operate(Operation::Hints, |engine| Ok(engine.hints.subscribe())).await?;
+        let hints = self.operate(Operation::Hints, None, |engine| Ok(engine.hints.subscribe())).await?;
         Ok(BroadcastStream::new(hints).map(|hint| hint.unwrap_or(Hint::Everything)).boxed())
     }
 
@@ -134,7 +140,9 @@ impl Runtime for FakeRuntime {
         after_nanos: Option<i128>,
     ) -> Result<BoxStream<'static, Result<LogLine>>> {
         let lines = self
-            .operate(Operation::Logs, |engine| Ok(engine.attempts.get(&key).map(printed).unwrap_or_default()))
+            .operate(Operation::Logs, Some(key), |engine| {
+                Ok(engine.attempts.get(&key).map(printed).unwrap_or_default())
+            })
             .await?;
         let new = lines.into_iter().filter(move |line| after_nanos.is_none_or(|after| line.at_nanos > after));
         let fake = self.clone();
@@ -144,7 +152,7 @@ impl Runtime for FakeRuntime {
     }
 
     async fn health(&self) -> Result<Health> {
-        self.operate(Operation::Health, |_| {
+        self.operate(Operation::Health, None, |_| {
             Ok(Health { version: "fake".into(), cpus: 8.0, memory_bytes: 16 << 30 })
         })
         .await
