@@ -97,16 +97,10 @@ struct Inner {
 
 type Chooser = Box<dyn Fn(&Plan) -> Option<Behaviour> + Send>;
 
-/// What becomes of one call: how much later it is made, and what goes wrong with it.
-pub type Disturbance = (Duration, Option<Fault>);
-
-type Disturber = Box<dyn FnMut(Operation, Option<AttemptKey>) -> Disturbance + Send>;
-
 struct Engine {
     usual: Behaviour,
     chosen: HashMap<AttemptKey, Behaviour>,
     chooser: Option<Chooser>,
-    disturber: Option<Disturber>,
     attempts: BTreeMap<AttemptKey, Attempt>,
     /// How attempts that were removed stood last.
     removed: BTreeMap<AttemptKey, Observation>,
@@ -136,7 +130,6 @@ impl FakeRuntime {
             usual: Behaviour::exits(0, Duration::ZERO),
             chosen: HashMap::new(),
             chooser: None,
-            disturber: None,
             attempts: BTreeMap::new(),
             removed: BTreeMap::new(),
             foreign: BTreeSet::new(),
@@ -169,14 +162,6 @@ impl FakeRuntime {
     /// Lets the next `times` calls of an operation go wrong.
     pub fn inject(&self, operation: Operation, fault: Fault, times: u32) {
         self.inner.engine.lock().faults.push((operation, fault, times));
-    }
-
-    /// Asks `disturber` about every call, before the faults that were injected.
-    pub fn disturb_by(
-        &self,
-        disturber: impl FnMut(Operation, Option<AttemptKey>) -> Disturbance + Send + 'static,
-    ) {
-        self.inner.engine.lock().disturber = Some(Box::new(disturber));
     }
 
     /// Stops answering anything. Attempts run on.
@@ -303,21 +288,13 @@ impl FakeRuntime {
     async fn operate<T>(
         &self,
         operation: Operation,
-        key: Option<AttemptKey>,
         effect: impl FnOnce(&mut Engine) -> Result<T> + Send,
     ) -> Result<T> {
         // Like any engine's answer it takes a turn of the scheduler.
         tokio::task::yield_now().await;
-        let (later, disturbed) = {
-            let mut engine = self.inner.engine.lock();
-            engine.disturber.as_mut().map_or((Duration::ZERO, None), |disturb| disturb(operation, key))
-        };
-        if !later.is_zero() {
-            tokio::time::sleep(later).await;
-        }
         let fault = {
             let mut engine = self.inner.engine.lock();
-            let fault = disturbed.or_else(|| engine.next_fault(operation));
+            let fault = engine.next_fault(operation);
             if engine.down { Some(Fault::Unavailable) } else { fault }
         };
         match fault {

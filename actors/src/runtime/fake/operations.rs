@@ -27,7 +27,7 @@ impl Runtime for FakeRuntime {
             tokio::time::sleep(takes).await;
         }
         let plan = plan.clone();
-        self.operate(Operation::Create, Some(plan.key), |engine| {
+        self.operate(Operation::Create, |engine| {
             let key = plan.key;
             engine.counts(key).creates.0 += 1;
             if engine.foreign.contains(&key) {
@@ -46,7 +46,7 @@ impl Runtime for FakeRuntime {
     async fn start(&self, key: AttemptKey) -> Result<()> {
         let (now, wall) = (self.inner.time.now(), self.inner.clock.now());
         let fake = self.clone();
-        self.operate(Operation::Start, Some(key), move |engine| {
+        self.operate(Operation::Start, move |engine| {
             engine.counts(key).starts.0 += 1;
             if engine.foreign.contains(&key) {
                 return Err(foreign(key));
@@ -70,7 +70,7 @@ impl Runtime for FakeRuntime {
 
     async fn observe(&self, key: AttemptKey) -> Result<Observation> {
         let now = self.inner.time.now();
-        self.operate(Operation::Observe, Some(key), |engine| {
+        self.operate(Operation::Observe, |engine| {
             Ok(engine.attempts.get_mut(&key).map_or(Observation::Absent, |attempt| attempt.observe(now)))
         })
         .await
@@ -83,7 +83,7 @@ impl Runtime for FakeRuntime {
     async fn stop(&self, key: AttemptKey, signal: StopSignal, grace: Duration) -> Result<()> {
         let time = Arc::clone(&self.inner.time);
         let running = self
-            .operate(Operation::Stop, Some(key), |engine| {
+            .operate(Operation::Stop, |engine| {
                 engine.counts(key).stops.0 += 1;
                 let Some(attempt) = engine.attempts.get_mut(&key).filter(|attempt| !attempt.is_created())
                 else {
@@ -104,7 +104,7 @@ impl Runtime for FakeRuntime {
 
     async fn remove(&self, key: AttemptKey) -> Result<()> {
         let time = Arc::clone(&self.inner.time);
-        self.operate(Operation::Remove, Some(key), move |engine| {
+        self.operate(Operation::Remove, move |engine| {
             engine.counts(key).removes.0 += 1;
             let Some(attempt) = engine.attempts.get_mut(&key) else { return Ok(()) };
             if attempt.is_running(time.now()) {
@@ -119,14 +119,14 @@ impl Runtime for FakeRuntime {
 
     async fn list(&self) -> Result<Vec<(AttemptKey, Observation)>> {
         let now = self.inner.time.now();
-        self.operate(Operation::List, None, |engine| {
+        self.operate(Operation::List, |engine| {
             Ok(engine.attempts.iter_mut().map(|(key, attempt)| (*key, attempt.observe(now))).collect())
         })
         .await
     }
 
     async fn hints(&self) -> Result<BoxStream<'static, Hint>> {
-        let hints = self.operate(Operation::Hints, None, |engine| Ok(engine.hints.subscribe())).await?;
+        let hints = self.operate(Operation::Hints, |engine| Ok(engine.hints.subscribe())).await?;
         Ok(BroadcastStream::new(hints).map(|hint| hint.unwrap_or(Hint::Everything)).boxed())
     }
 
@@ -140,9 +140,7 @@ impl Runtime for FakeRuntime {
         after_nanos: Option<i128>,
     ) -> Result<BoxStream<'static, Result<LogLine>>> {
         let lines = self
-            .operate(Operation::Logs, Some(key), |engine| {
-                Ok(engine.attempts.get(&key).map(printed).unwrap_or_default())
-            })
+            .operate(Operation::Logs, |engine| Ok(engine.attempts.get(&key).map(printed).unwrap_or_default()))
             .await?;
         let new = lines.into_iter().filter(move |line| after_nanos.is_none_or(|after| line.at_nanos > after));
         let fake = self.clone();
@@ -152,7 +150,7 @@ impl Runtime for FakeRuntime {
     }
 
     async fn health(&self) -> Result<Health> {
-        self.operate(Operation::Health, None, |_| {
+        self.operate(Operation::Health, |_| {
             Ok(Health { version: "fake".into(), cpus: 8.0, memory_bytes: 16 << 30 })
         })
         .await
