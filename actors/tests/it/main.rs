@@ -12,6 +12,7 @@ mod job_panics;
 mod logs;
 mod outbound;
 mod process;
+mod simulation;
 mod store;
 mod supervise;
 mod supervisor;

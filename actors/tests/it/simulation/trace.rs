@@ -1,0 +1,49 @@
+//! Everything that happened in a world, as a hash: two runs of one seed have the same. With `DOGWATCH_SIM_TRACE` set
+//! it is printed as well.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fmt;
+use std::hash::{Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::time::Time;
+
+#[derive(Clone)]
+pub(super) struct Trace(Arc<Mutex<DefaultHasher>>, Time, bool);
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Trace").finish_non_exhaustive()
+    }
+}
+
+impl Trace {
+    pub(super) fn new(time: Time) -> Self {
+        Self(Arc::default(), time, std::env::var_os("DOGWATCH_SIM_TRACE").is_some())
+    }
+
+    pub(super) fn note(&self, what: fmt::Arguments<'_>) {
+        let line = format!("{:>9} {what}", self.1.millis());
+        if self.2 {
+            println!("{line}");
+        }
+        line.hash(&mut *self.0.lock());
+    }
+
+    /// Bytes that are hashed but not printed.
+    pub(super) fn bytes(&self, bytes: &[u8]) {
+        bytes.hash(&mut *self.0.lock());
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.0.lock().finish()
+    }
+}
+
+/// Notes a line, written as for `format!`.
+macro_rules! note {
+    ($trace:expr, $($what:tt)*) => { $trace.note(format_args!($($what)*)) };
+}
+pub(super) use note;
