@@ -421,9 +421,13 @@ impl Handle {
                 "some requests were still being committed at the shutdown; repeat them after the start"
             );
         }
+        let has_threads = background.has_threads();
         background.end().await;
         let store = Arc::clone(&inner.store);
-        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+        if !has_threads {
+            // Everything is on the caller's thread, and in virtual time: another thread would not be.
+            store.close();
+        } else if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
             tracing::error!("closing the store panicked; what was acknowledged is durable all the same");
         }
         inner.lock.lock().take();

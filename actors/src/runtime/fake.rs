@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast};
 
 use self::attempt::{Attempt, Due};
 use super::{Error, Hint, Observation, Plan, Result};
@@ -91,8 +91,8 @@ struct Inner {
     /// What its attempts live by; goes on as tokio's time does, and never jumps.
     time: Arc<dyn Clock>,
     engine: Mutex<Engine>,
-    /// Moved on every change, for whoever waits.
-    changed: watch::Sender<()>,
+    /// Rung on every change. Whoever waits is woken in the order of waiting, which a `watch` does not promise.
+    changed: Notify,
 }
 
 type Chooser = Box<dyn Fn(&Plan) -> Option<Behaviour> + Send>;
@@ -138,7 +138,7 @@ impl FakeRuntime {
             down: false,
             hints: broadcast::channel(HINTS_QUEUED_MAX).0,
         };
-        let (changed, _) = watch::channel(());
+        let changed = Notify::new();
         Self {
             inner: Arc::new(Inner { name: name.into(), clock, time, engine: Mutex::new(engine), changed }),
         }
@@ -267,15 +267,18 @@ impl FakeRuntime {
 
     /// Resolves when `holds` does.
     pub async fn until(&self, mut holds: impl FnMut(&Self) -> bool) {
-        let mut changed = self.inner.changed.subscribe();
-        while !holds(self) {
-            changed.changed().await.expect("this engine owns the sender");
+        loop {
+            let changed = self.inner.changed.notified();
+            if holds(self) {
+                return;
+            }
+            changed.await;
         }
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Engine) -> T) -> T {
         let changed = change(&mut self.inner.engine.lock());
-        self.inner.changed.send_replace(());
+        self.inner.changed.notify_waiters();
         changed
     }
 
@@ -312,8 +315,8 @@ impl FakeRuntime {
 
     /// Resolves when the attempt is neither created nor running.
     async fn ended(&self, key: AttemptKey) {
-        let mut changed = self.inner.changed.subscribe();
         loop {
+            let changed = self.inner.changed.notified();
             let now = self.inner.time.now();
             let attempt_due = |attempt: &mut Attempt| attempt.due(now);
             let due = self.inner.engine.lock().attempts.get_mut(&key).map_or(Due::Over, attempt_due);
@@ -329,7 +332,7 @@ impl FakeRuntime {
             tokio::select! {
                 biased;
                 () = end => {}
-                _ = changed.changed() => {}
+                () = changed => {}
             }
         }
     }
@@ -341,7 +344,7 @@ impl FakeRuntime {
             fake.hint(key);
             fake.ended(key).await;
             fake.hint(key);
-            fake.inner.changed.send_replace(());
+            fake.inner.changed.notify_waiters();
         });
     }
 }

@@ -31,12 +31,13 @@ impl Engine {
         key: Option<AttemptKey>,
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let (random, faults, trace) = (&self.world.random, self.world.faults(), &self.world.trace);
+        let (random, trace) = (&self.world.random, &self.world.trace);
         let named = key.map(|key| key.to_string()).unwrap_or_default();
-        if random.chance(faults.call_slow) {
+        if random.chance(self.world.faults().call_slow) {
             let longest = random.pick(&[100, 3_000, 70_000]);
             tokio::time::sleep(random.up_to(Duration::from_millis(longest))).await;
         }
+        let faults = self.world.faults();
         if random.chance(faults.crash_at_call) {
             note!(trace, "crash before {what} {named}");
             self.crash.notify_one();
@@ -52,7 +53,11 @@ impl Engine {
         }
         if random.chance(faults.call_hangs) {
             note!(trace, "{what} {named} hangs");
-            return pending().await;
+            self.world.until_calm().await;
+            return Err(Error::Unavailable {
+                runtime: "sim".to_owned(),
+                message: "the connection broke".to_owned(),
+            });
         }
         let answer = call.await;
         note!(trace, "{what} {named} {}", answer.as_ref().err().map(Error::to_string).unwrap_or_default());

@@ -8,6 +8,7 @@ use dogwatch_actors::Supervisor;
 use dogwatch_actors::fleet::Budget;
 use dogwatch_actors::handle::Command;
 use dogwatch_actors::id::{Ids as _, InstallationId};
+use dogwatch_actors::job::view::JobState;
 use dogwatch_actors::runtime::fake::FakeRuntime;
 use dogwatch_actors::secret::Keyring;
 use dogwatch_actors::store::memory::{Fault, MemoryStore};
@@ -21,7 +22,7 @@ use super::engine::Engine;
 use super::faults::{Faults, Panics};
 use super::network::{Net, Receiver};
 use super::random::Random;
-use super::record::Record;
+use super::record::{Job, Record};
 use super::script::Script;
 use super::time::{Time, WallClock};
 use super::trace::{Trace, note};
@@ -46,6 +47,8 @@ pub(super) struct World {
     stormy: AtomicBool,
     /// The server may be killed by them.
     mortal: AtomicBool,
+    /// Rung when the faults are over.
+    calm: Notify,
     panics: Panics,
     installation: InstallationId,
     /// The furthest that the wall clock was ever set ahead.
@@ -57,6 +60,8 @@ pub(super) struct World {
 pub(super) struct Outcome {
     /// The hash of everything that happened.
     pub(super) trace: u64,
+    /// The same in words.
+    pub(super) lines: Vec<String>,
     pub(super) jobs: u64,
     pub(super) attempts: u64,
     pub(super) callbacks: u64,
@@ -86,6 +91,7 @@ impl World {
             faults,
             stormy: AtomicBool::new(false),
             mortal: AtomicBool::new(false),
+            calm: Notify::new(),
             panics,
             installation,
             ahead: Mutex::new(0),
@@ -103,6 +109,14 @@ impl World {
         self.stormy.store(stormy, Ordering::SeqCst);
         self.mortal.store(mortal, Ordering::SeqCst);
         self.panics.allow(self.faults().panics);
+        if !stormy {
+            self.calm.notify_waiters();
+        }
+    }
+
+    /// Resolves when the faults are over, which they may never be in this life.
+    pub(super) async fn until_calm(&self) {
+        self.calm.notified().await;
     }
 
     /// Lives through the whole of a seed.
@@ -118,6 +132,7 @@ impl World {
         let attempts = world.engine.ever_created().len() as u64;
         Outcome {
             trace: world.trace.hash(),
+            lines: world.trace.take_lines(),
             jobs: record.jobs.len() as u64,
             attempts,
             callbacks: record.callbacks.values().map(|heard| u64::from(heard.acknowledged)).sum(),
@@ -220,7 +235,8 @@ impl Life {
             self.memory.inject(1 + random.below(60), fault);
         }
         let longest = random.pick(&[50, 3_000, 120_000]);
-        let end = random.up_to(Duration::from_millis(longest));
+        // Not before its actors have started.
+        let end = Duration::from_millis(1) + random.up_to(Duration::from_millis(longest));
         tokio::select! {
             biased;
             () = self.crash.notified() => {}
@@ -278,7 +294,15 @@ impl Life {
 
 async fn until_over(client: &Client, jobs: usize) {
     loop {
-        (0..jobs).for_each(|index| client.read(index));
+        for index in 0..jobs {
+            client.read(index);
+            let suspended =
+                |job: &Job| job.history.last().is_some_and(|last| last.state == JobState::Suspended);
+            let suspended = suspended(&client.world.record.lock().jobs[index]);
+            if suspended {
+                client.command(index, Command::Resume).await;
+            }
+        }
         if client.world.record.lock().jobs[..jobs].iter().all(|job| job.end.is_some()) {
             return;
         }
