@@ -109,6 +109,12 @@ impl FleetActor {
         self.launch(key, Duration::ZERO);
     }
 
+    fn allow_start(&mut self, key: AttemptKey) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.allow_start();
+        }
+    }
+
     fn stop(&mut self, key: AttemptKey, signal: StopSignal, grace: Duration) {
         if self.removing.contains_key(&key) {
             return;
@@ -321,6 +327,7 @@ impl Handler<Input> for FleetActor {
             Input::Request(request) => self.request(&request),
             Input::Withdraw(key) => self.withdraw(key),
             Input::Drive { plan, runtime, phase } => self.drive(plan, runtime, phase),
+            Input::Start(key) => self.allow_start(key),
             Input::Stop { key, signal, grace } => self.stop(key, signal, grace),
             Input::Discard(key) => self.discard(key),
             Input::Halt => ctx.stop(),

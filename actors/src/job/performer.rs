@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use super::effect::Effect;
+use super::effect::{Come, Effect};
 use super::event::Event;
 use super::planner::Planner;
 use super::state::Job;
@@ -43,6 +43,7 @@ impl Reports for JobMail {
         let attempt = key.number;
         let event = match report {
             Report::Granted => Event::SlotGranted { attempt },
+            Report::Prepared => Event::AttemptPrepared { attempt },
             Report::Started(running) => Event::AttemptStarted { attempt, running },
             Report::Exited(exit) => Event::AttemptExited { attempt, exit },
             Report::StartFailed { fault, message } => Event::AttemptStartFailed { attempt, fault, message },
@@ -89,7 +90,8 @@ impl Perform<Job> for JobPerformer {
                 since,
             }),
             Effect::Withdraw { attempt } => self.fleet.withdraw(AttemptKey::new(id, attempt)),
-            Effect::Drive { seen_running, .. } => self.drive(job, seen_running),
+            Effect::Drive { come, .. } => self.drive(job, come),
+            Effect::Start { attempt } => self.fleet.start(AttemptKey::new(id, attempt)),
             Effect::Stop { attempt, signal, grace } => {
                 self.fleet.stop(AttemptKey::new(id, attempt), signal, grace)
             }
@@ -111,8 +113,12 @@ impl Perform<Job> for JobPerformer {
 }
 
 impl JobPerformer {
-    fn drive(&self, job: &Job, seen_running: bool) {
-        let phase = if seen_running { Drive::Attach } else { Drive::Start };
+    fn drive(&self, job: &Job, come: Come) {
+        let phase = match come {
+            Come::Intended => Drive::Start,
+            Come::LetStart => Drive::MayHaveStarted,
+            Come::Seen => Drive::Attach,
+        };
         match self.planner.plan(job) {
             Ok(plan) => self.fleet.drive(Arc::new(plan), job.spec.runtime_name().to_owned(), phase),
             Err(error) => self.mail.tell(
