@@ -346,16 +346,14 @@ impl Workshop {
         let Self { store, clock, timers, outbox, .. } = self;
         let mut tasks = Tasks::new(home);
         let recovery = Recovery { store: Arc::clone(&store), router: Arc::clone(&router), done };
-        tasks.once(recovery.run());
+        tasks.run("recovery", move || recovery.clone().run());
         let (timer_store, timer_router) = (Arc::clone(&store), Arc::clone(&router));
-        tasks.forever("timers", move || {
+        tasks.run("timers", move || {
             Arc::clone(&timers).run(Arc::clone(&timer_store), Arc::clone(&clock), Arc::clone(&timer_router))
         });
         let outbox_store = Arc::clone(&store);
-        tasks.forever("outbox", move || {
-            Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
-        });
-        tasks.forever("trimming", move || trim_events(Arc::clone(&store)));
+        tasks.run("outbox", move || Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router)));
+        tasks.run("trimming", move || trim_events(Arc::clone(&store)));
         tasks
     }
 }

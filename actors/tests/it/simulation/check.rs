@@ -115,21 +115,35 @@ fn heard_in_history(job: &Job, attempt: u32, event: &str) -> bool {
     })
 }
 
-/// Unknown is not exited: every code that was recorded is the one with which the attempt exited.
+/// Unknown is not exited, and not gone: what was told of an attempt's end is what happened to it.
 fn what_was_told_of_attempts_is_true(world: &World, view: &JobView) -> Vec<String> {
-    let told = view.attempts.iter().filter_map(|attempt| Some((attempt, attempt.exit_code?)));
-    told.filter_map(|(attempt, code)| {
-        let truth = world.engine.truth(AttemptKey::new(view.id, attempt.number));
-        let exited = match &truth {
-            Observation::Exited(exit) => exit.code.or(exit.signal.map(|signal| 128 + signal)),
-            _ => None,
+    let mut broken = vec![];
+    for attempt in &view.attempts {
+        let key = AttemptKey::new(view.id, attempt.number);
+        let truth = world.engine.truth(key);
+        let (exited, unseen) = match &truth {
+            Observation::Exited(exit) => {
+                (exit.code.or(exit.signal.map(|signal| 128 + signal)), exit.unseen.is_some())
+            }
+            _ => (None, false),
         };
         // What cannot be started has no exit, but the code that shells give it.
-        let never_started = world.engine.counts(AttemptKey::new(view.id, attempt.number)).starts.1 == 0;
-        (exited != Some(code) && !(never_started && code == 127))
-            .then(|| format!("attempt {} of {} told {code}, but in truth {truth:?}", attempt.number, view.id))
-    })
-    .collect()
+        let never_started = world.engine.counts(key).starts.1 == 0;
+        let code_is_true =
+            attempt.exit_code.is_none_or(|code| exited == Some(code) || (never_started && code == 127));
+        let cause_is_true = match attempt.cause {
+            Some(Cause::Lost) => world.vanished.lock().contains(&key),
+            Some(Cause::HostRestart) => unseen,
+            Some(Cause::Signal) => exited.is_some_and(|code| code > 128),
+            Some(Cause::StartError) => never_started,
+            Some(Cause::Oom | Cause::Unhealthy | Cause::Preempted) => false,
+            _ => true,
+        };
+        if !code_is_true || !cause_is_true {
+            broken.push(format!("told {attempt:?} of {}, but in truth {truth:?}", view.id));
+        }
+    }
+    broken
 }
 
 /// A callback that was acknowledged is in the history once; one that was not, at most once.

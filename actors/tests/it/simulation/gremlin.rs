@@ -36,6 +36,7 @@ pub(super) async fn run(world: Arc<World>, memory: Arc<MemoryStore>) {
         {
             note!(trace, "{key} vanishes");
             world.engine.vanish(*key);
+            world.vanished.lock().insert(*key);
         }
         if random.chance(faults.full) {
             note!(trace, "the disk is full");

@@ -9,6 +9,7 @@
 
 mod check;
 mod clients;
+mod clock;
 mod containers;
 mod disk;
 mod engine;

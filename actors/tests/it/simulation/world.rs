@@ -1,5 +1,6 @@
 //! One simulated world: a server that lives several lives over one engine, one store and one stretch of time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use dogwatch_actors::Supervisor;
 use dogwatch_actors::fleet::Budget;
 use dogwatch_actors::handle::Command;
-use dogwatch_actors::id::{Ids as _, InstallationId};
+use dogwatch_actors::id::{AttemptKey, Ids as _, InstallationId};
 use dogwatch_actors::job::view::JobState;
 use dogwatch_actors::runtime::fake::FakeRuntime;
 use dogwatch_actors::secret::Keyring;
@@ -53,6 +54,8 @@ pub(super) struct World {
     installation: InstallationId,
     /// The furthest that the wall clock was ever set ahead.
     pub(super) ahead: Mutex<i64>,
+    /// What somebody removed.
+    pub(super) vanished: Mutex<BTreeSet<AttemptKey>>,
 }
 
 /// What a seed came to.
@@ -95,6 +98,7 @@ impl World {
             panics,
             installation,
             ahead: Mutex::new(0),
+            vanished: Mutex::default(),
         })
     }
 
@@ -267,8 +271,10 @@ impl Life {
         note!(world.trace, "all is well from here on");
         let jobs = world.record.lock().jobs.len();
         for index in 0..jobs {
-            client.submit(index).await;
-            client.command(index, Command::Resume).await;
+            // Nobody touches what dogwatch must see to by itself.
+            while world.record.lock().jobs[index].ids.is_empty() {
+                client.submit(index).await;
+            }
             if !world.record.lock().jobs[index].script.ends() {
                 client.cancel(index).await;
             }
