@@ -123,7 +123,7 @@ fn what_was_told_of_attempts_is_true(world: &World, view: &JobView) -> Vec<Strin
         let truth = world.engine.truth(key);
         let (exited, unseen) = match &truth {
             Observation::Exited(exit) => {
-                (exit.code.or(exit.signal.map(|signal| 128 + signal)), exit.unseen.is_some())
+                (exit.code.or_else(|| exit.signal.map(|signal| 128 + signal)), exit.unseen.is_some())
             }
             _ => (None, false),
         };

@@ -129,14 +129,19 @@ impl Client {
 
     /// Lets a job that has failed run again: its end is no longer one.
     async fn retry(&self, index: usize) {
-        let failed = self.world.record.lock().jobs[index].end == Some(JobState::Failed);
-        if failed {
+        let may = {
             let mut record = self.world.record.lock();
-            (record.jobs[index].end, record.jobs[index].retried) = (None, true);
-            drop(record);
+            let job = &mut record.jobs[index];
+            let failed = job.end == Some(JobState::Failed);
+            if failed {
+                (job.end, job.retried) = (None, true);
+            }
+            failed
+        };
+        if may {
             self.command(index, Command::Retry).await;
-            let mut record = self.world.record.lock();
-            record.jobs[index].end = None;
+            // Whoever read it meanwhile may have seen the old end.
+            self.world.record.lock().jobs[index].end = None;
         }
     }
 

@@ -81,7 +81,7 @@ impl Caller {
     /// Whether it was answered, one way or the other.
     async fn once(&self, number: u32, event: &str) -> bool {
         // Every other one is told from its repetition by its body.
-        let id = (number % 2 == 0).then(|| format!("call-{number}"));
+        let id = number.is_multiple_of(2).then(|| format!("call-{number}"));
         let callback = Callback { event: event.to_owned(), id, data: json!({"n": number}) };
         let answer = self.handle.callback(self.key, &self.token, callback);
         let answer = AssertUnwindSafe(answer).catch_unwind().await;
