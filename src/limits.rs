@@ -28,6 +28,10 @@ pub const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// long before, and streams would never end by themselves.
 pub const SHUTDOWN_TIMEOUT_SECONDS: u64 = 5;
 
+/// How long a command may take until it is answered that its outcome is not known: a commit takes milliseconds,
+/// and clients give up after [`CLIENT_ANSWER_TIMEOUT`].
+pub const ANSWER_MAX: Duration = Duration::from_secs(20);
+
 /// Requests that are open at the same time because they follow or wait: event streams, followed logs, waits.
 /// Each holds a connection, so that below [`CONNECTIONS_MAX`] there is room left for commands.
 pub const FOLLOWERS_MAX: usize = 512;

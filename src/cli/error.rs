@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use dogwatch_actors::store;
+
 use super::exit::Exit;
 use super::output;
 use crate::{client, config, serve, telemetry};
@@ -78,6 +80,9 @@ impl Error {
             Self::Timeout(_) => Exit::TIMEOUT,
             Self::Closed => Exit::OK,
             Self::Demo(_) => Exit::NOT_WELL,
+            Self::Serve(
+                serve::Error::Fatal(serve::Fatal::Store(_)) | serve::Error::Store(store::Error::Failed(_)),
+            ) => Exit::STORE_FAILED,
             Self::Serve(_) | Self::Output(_) | Self::SilentServer(_) => Exit::OWN_FAULT,
         }
     }

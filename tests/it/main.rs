@@ -20,12 +20,16 @@ mod cli_run;
 mod config;
 mod crash_harness;
 mod defects;
+mod disk_faults;
 mod docker_demo;
 mod docker_engine;
 mod docker_jobs;
 mod docker_registry;
 mod engine_proxy;
 mod examples;
+#[path = "../shared/faultfs.rs"]
+mod faultfs;
+mod old_formats;
 mod process_jobs;
 mod restarts;
 mod scenarios;

@@ -12,6 +12,9 @@ use crate::secret::Keyring;
 use crate::store::{self, Kind};
 use crate::supervisor::{Builder, Supervisor};
 
+/// The directory of the store in it.
+pub(crate) const STORE: &str = "store";
+
 /// Why a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -47,6 +50,8 @@ impl Home {
 
     /// Opens a directory whose secrets are encrypted with the key in this file instead of its own.
     pub async fn open_with_key(path: impl AsRef<Path>, key: Option<&Path>) -> Result<Self, OpenError> {
+        // Before anything is written: what a newer version left stays as it is.
+        store::check_format(&path.as_ref().join(STORE))?;
         let dir = DataDir::prepare(path.as_ref())?;
         let lock = DirLock::take(dir.path()).await?;
         dir.probe()?;
@@ -72,7 +77,7 @@ impl Home {
 
     /// A supervisor on this directory, with a store of this kind. Opening it may take a while after a crash.
     pub async fn builder_on(self, kind: Kind) -> Result<Builder, OpenError> {
-        let folder = self.dir.subdirectory("store")?;
+        let folder = self.dir.subdirectory(STORE)?;
         let opening = tokio::task::spawn_blocking(move || store::open(&folder, kind));
         let store = opening.await.map_err(|_| OpenError::Interrupted)??;
         Ok(Supervisor::builder()

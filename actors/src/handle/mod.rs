@@ -303,6 +303,22 @@ impl Handle {
         let _seen = recovered.wait_for(|done| *done).await;
     }
 
+    /// Resolves when the store failed for good: from then on nothing is accepted, and nothing becomes durable
+    /// before another supervisor opens it. An application should end, or start a new supervisor. A full disk
+    /// does not count; it is among the reasons of [`Handle::unready`] for as long as it lasts.
+    pub async fn store_failed(&self) -> store::Error {
+        let mut failure = self.inner.store.failure();
+        loop {
+            if let Some(error) = failure.borrow_and_update().clone() {
+                return error;
+            }
+            if failure.changed().await.is_err() {
+                // The store is closed, or of a kind that never fails.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
     }

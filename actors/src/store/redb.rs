@@ -4,13 +4,14 @@
 //! responsible for the name of its file surviving a loss of power: `open` syncs that.
 
 use std::fmt;
+use std::fs::File;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use ::redb::{Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase as _, TableDefinition};
 use parking_lot::RwLock;
 
-use super::backend::{Backend, Changes, Read, io_failure};
+use super::backend::{Backend, Changes, Read, io_failure, sync_failure};
 use super::{Error, KeyRange, Order, Result, Rows};
 use crate::limits;
 
@@ -19,13 +20,21 @@ const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 /// An open redb database.
 pub(super) struct Redb {
     path: PathBuf,
-    /// `None` once closed.
-    db: RwLock<Option<Database>>,
+    /// Our own descriptor of the file: each one is told once of a sync that failed.
+    file: File,
+    /// `None` once closed; the error when it could not be opened again.
+    db: RwLock<Result<Option<Database>>>,
 }
 
 impl Redb {
     /// Opens or creates the database in the file `path`.
     pub(super) fn open(path: &Path) -> Result<Self> {
+        let db = Self::open_database(path)?;
+        let file = File::open(path).map_err(|error| io_failure(&error))?;
+        Ok(Self { path: path.to_owned(), file, db: RwLock::new(Ok(Some(db))) })
+    }
+
+    fn open_database(path: &Path) -> Result<Database> {
         let cache = usize::try_from(limits::STORE_CACHE_BYTES).unwrap_or(usize::MAX);
         let db = Database::builder().set_cache_size(cache).create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => Error::Locked { path: path.display().to_string() },
@@ -35,12 +44,12 @@ impl Redb {
         let transaction = db.begin_write().map_err(failure)?;
         transaction.open_table(ROWS).map_err(failure)?;
         transaction.commit().map_err(failure)?;
-        Ok(Self { path: path.to_owned(), db: RwLock::new(Some(db)) })
+        Ok(db)
     }
 
     fn with<T>(&self, run: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
         let db = self.db.read();
-        run(db.as_ref().ok_or(Error::Closed)?)
+        run(db.as_ref().map_err(Error::clone)?.as_ref().ok_or(Error::Closed)?)
     }
 
     fn read<T>(&self, run: impl FnOnce(ReadOnlyTable<&[u8], &[u8]>) -> Result<T>) -> Result<T> {
@@ -98,12 +107,29 @@ impl Backend for Redb {
         Ok(())
     }
 
+    fn check_synced(&self) -> Result<()> {
+        self.file.sync_data().map_err(|error| sync_failure(&error))
+    }
+
+    /// Without it there would be no reads: a failed write makes redb refuse those, too.
+    fn reopens_when_full(&self) -> bool {
+        true
+    }
+
+    fn reopen(&self) -> Result<()> {
+        let mut db = self.db.write();
+        // The old one first: it holds the lock.
+        *db = Err(Error::Closed);
+        *db = Self::open_database(&self.path).map(Some);
+        db.as_ref().map(drop).map_err(Error::clone)
+    }
+
     fn size_on_disk(&self) -> Option<u64> {
         self.path.metadata().ok().map(|file| file.len())
     }
 
     fn close(&self) {
-        drop(self.db.write().take());
+        *self.db.write() = Ok(None);
     }
 }
 
