@@ -29,8 +29,11 @@ mod engine_proxy;
 mod examples;
 #[path = "../shared/faultfs.rs"]
 mod faultfs;
+mod flips;
 mod old_formats;
 mod process_jobs;
+#[path = "../shared/random.rs"]
+mod random;
 mod restarts;
 mod scenarios;
 mod troubles;

@@ -51,7 +51,8 @@ impl Home {
     /// Opens a directory whose secrets are encrypted with the key in this file instead of its own.
     pub async fn open_with_key(path: impl AsRef<Path>, key: Option<&Path>) -> Result<Self, OpenError> {
         // Before anything is written: what a newer version left stays as it is.
-        if let Err(error @ store::Error::NewerFormat { .. }) = store::check_format(&path.as_ref().join(STORE)) {
+        if let Err(error @ store::Error::NewerFormat { .. }) = store::check_format(&path.as_ref().join(STORE))
+        {
             return Err(error.into());
         }
         let dir = DataDir::prepare(path.as_ref())?;

@@ -324,7 +324,7 @@ pub enum Kind {
     /// sled 0.34: the faster one.
     #[default]
     Sled,
-    /// redb 4: checks every page that it reads.
+    /// redb 4: the more careful one.
     Redb,
 }
 

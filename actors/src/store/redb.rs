@@ -1,6 +1,7 @@
 //! The second database: redb 4, one file, one table, one durable transaction per group.
 //!
-//! Slower than sled under many writers, but it checks what it reads and refuses a damaged file. Not
+//! Slower than sled under many writers. Opening reads all of it and compares it with its checksums, and a damaged
+//! file is refused: by itself redb does that only after a crash. Not
 //! responsible for the name of its file surviving a loss of power: `open` syncs that.
 
 use std::fmt;
@@ -36,10 +37,15 @@ impl Redb {
 
     fn open_database(path: &Path) -> Result<Database> {
         let cache = usize::try_from(limits::STORE_CACHE_BYTES).unwrap_or(usize::MAX);
-        let db = Database::builder().set_cache_size(cache).create(path).map_err(|error| match error {
+        let mut db = Database::builder().set_cache_size(cache).create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => Error::Locked { path: path.display().to_string() },
             other => failure(other),
         })?;
+        // redb checks what it reads only when it is asked to. What it mends by going back to an older state is
+        // noticed by whoever counts the groups.
+        if !db.check_integrity().map_err(failure)? {
+            tracing::warn!(path = %path.display(), "the database was damaged, and what redb could mend is mended");
+        }
         // A table must have been written once before it can be read.
         let transaction = db.begin_write().map_err(failure)?;
         transaction.open_table(ROWS).map_err(failure)?;

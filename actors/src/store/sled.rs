@@ -242,7 +242,10 @@ fn guarded<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T> {
 fn failure(error: ::sled::Error) -> Error {
     match error {
         ::sled::Error::Io(error) => io_failure(&error),
-        ::sled::Error::Corruption { .. } => Error::Corrupt(error.to_string().into()),
+        // The last two are what it says of files that it cannot have written as they are.
+        ::sled::Error::Corruption { .. }
+        | ::sled::Error::Unsupported(_)
+        | ::sled::Error::ReportableBug(_) => Error::Corrupt(error.to_string().into()),
         other => Error::Failed(other.to_string().into()),
     }
 }

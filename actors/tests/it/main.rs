@@ -7,11 +7,15 @@ mod architecture;
 mod docker;
 mod durable;
 mod fake;
+#[path = "../../../tests/shared/faultfs.rs"]
+mod faultfs;
 mod fleet;
 mod job_panics;
 mod logs;
 mod outbound;
 mod process;
+#[path = "../../../tests/shared/random.rs"]
+mod random;
 mod store;
 mod supervise;
 mod supervisor;
