@@ -73,6 +73,9 @@ pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// milliseconds, a queue of them at its limit some seconds.
 pub const CLIENT_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a client waits while the server reads all of its store: some gigabytes.
+pub const CLIENT_EXAMINE_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// The longest answer that a client reads whole: a page of the longest specs is below it.
 pub const CLIENT_ANSWER_BYTES_MAX: usize = 160 * 1024 * 1024;
 

@@ -55,6 +55,21 @@ pub const STORE_TEES_MAX: usize = 1;
 /// Bytes of commits that are kept for a backup whose reader is slower than the writers; then it is broken off.
 pub const STORE_TEE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Rows that a backup reads at once: at their largest some 16 MiB.
+pub const BACKUP_PAGE: usize = 64;
+
+/// Parts of a backup that are made before the reader has taken them.
+pub const BACKUP_PARTS_AHEAD: usize = 4;
+
+/// The longest part of a backup in bytes: a page of rows or a group of commits is far below it.
+pub const BACKUP_FRAME_BYTES_MAX: u32 = 256 * 1024 * 1024;
+
+/// Rows that an examination of a store reads at once.
+pub const EXAMINE_PAGE: usize = 1_000;
+
+/// Faults that an examination names; of more it tells the number.
+pub const EXAMINE_FAULTS_MAX: usize = 1_000;
+
 /// Bytes of log kept per attempt and file; two files are kept, so the cap is twice this.
 pub const LOG_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 

@@ -11,6 +11,7 @@ mod api_openapi;
 mod api_server;
 mod api_support;
 mod api_webhooks;
+mod backup;
 mod bench;
 mod cli_args;
 mod cli_binary;

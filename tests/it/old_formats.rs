@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use dogwatch_actors::store;
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -158,4 +159,44 @@ async fn a_sled_directory_of_format_1_opens_and_its_jobs_go_on() {
 #[tokio::test]
 async fn a_redb_directory_of_format_1_opens_and_its_jobs_go_on() {
     opens(1, "redb").await;
+}
+
+/// Every file of a directory and what is in it.
+fn everything(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(everything(&path));
+        } else {
+            found.push((path.clone(), std::fs::read(path).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn a_directory_of_a_newer_format_is_refused_and_stays_as_it_is() {
+    let newer = store::FORMAT + 1;
+    for engine in ["sled", "redb"] {
+        let dir = data_dir();
+        tar(&["--extract", "--gzip"], &archive(1, engine), dir.path(), &[]);
+        let checksum = crc32c::crc32c(&newer.to_le_bytes());
+        std::fs::write(dir.path().join("store/format"), format!("{newer} {checksum:08x}\n")).unwrap();
+        let before = everything(dir.path());
+        for args in [&["serve"][..], &["doctor", "--store"], &["backup", "/tmp/never-written"]] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_dogwatch"));
+            command.args(args).env_clear().env("DOGWATCH_DATA_DIR", dir.path());
+            command.env("DOGWATCH_STORE__ENGINE", engine).env("DOGWATCH_RUNTIME", "process");
+            let refused = command.output().unwrap();
+            let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert_eq!(refused.status.code(), Some(125), "{args:?}: {said}");
+            assert!(
+                said.contains(&format!("has format {newer}")) && said.contains("use the version"),
+                "{said}"
+            );
+            assert!(everything(dir.path()) == before, "{engine} {args:?}: the directory was changed");
+        }
+    }
 }

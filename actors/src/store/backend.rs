@@ -26,6 +26,9 @@ pub(super) trait Read {
 
 /// A database with atomic writes.
 pub(super) trait Backend: Read + Send + Sync + fmt::Debug + 'static {
+    /// At most `limit` keys of `range`, ascending: also of rows whose values cannot be read.
+    fn keys(&self, range: &KeyRange, limit: usize) -> Result<Vec<Key>>;
+
     /// Applies all changes or none. They need not be durable yet.
     fn write(&self, changes: Changes) -> Result<()>;
 

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::backend::{Changes, Read as _};
 use super::sequence::{self, Sequence};
+use super::tee::{Tee, Tees};
 use super::{Batch, Committed, Error, Key, KeyRange, Order, Result, Rows, Store};
 
 /// What happens at a chosen commit. After each of them the store needs [`MemoryStore::crash`].
@@ -48,6 +49,7 @@ struct State {
     commits: u64,
     fault: Option<(u64, Fault)>,
     failure: Option<Error>,
+    tees: Tees,
     /// The answers that a frozen store owes; `None` while it is not frozen.
     owed: Option<Vec<oneshot::Sender<Result<Committed>>>>,
 }
@@ -67,6 +69,7 @@ impl MemoryStore {
             commits: 0,
             fault: None,
             failure: None,
+            tees: Tees::default(),
             owed: None,
         };
         Self { state: Mutex::new(state), appended: watch::Sender::new(sequence.last()) }
@@ -141,7 +144,10 @@ impl State {
                 apply(&mut self.durable, changes.clone());
                 self.owed = Some(Vec::new());
             }
-            None if self.owed.is_none() => apply(&mut self.durable, changes.clone()),
+            None if self.owed.is_none() => {
+                apply(&mut self.durable, changes.clone());
+                self.tees.pour(self.tees.copy(&changes));
+            }
             None => {}
         }
         apply(&mut self.live, changes);
@@ -185,6 +191,10 @@ impl Store for MemoryStore {
 
     fn health(&self) -> Result<()> {
         self.state.lock().failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn tee(&self) -> Result<Tee> {
+        self.readable()?.tees.open()
     }
 
     fn size_on_disk(&self) -> Option<u64> {

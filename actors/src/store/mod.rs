@@ -21,11 +21,13 @@ mod committer;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod files;
+mod fill;
 mod format;
 mod mark;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod redb;
+mod salvage;
 mod sequence;
 mod sled;
 mod space;
@@ -44,7 +46,11 @@ use self::backend::Backend;
 use self::committer::GroupCommitStore;
 use self::mark::Mark;
 
+pub(crate) use self::backend::Changes;
+pub(crate) use self::fill::Filling;
 pub use self::format::{FORMAT, check as check_format};
+pub use self::salvage::{About, Salvage};
+pub(crate) use self::sequence::{is_visible, last_in as last_sequence_in};
 pub use self::tee::Tee;
 
 /// A key: bytes that sort as they compare.

@@ -13,7 +13,7 @@ use ::redb::{Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabas
 use parking_lot::RwLock;
 
 use super::backend::{Backend, Changes, Read, io_failure, sync_failure};
-use super::{Error, KeyRange, Order, Result, Rows};
+use super::{Error, Key, KeyRange, Order, Result, Rows};
 use crate::limits;
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
@@ -30,27 +30,47 @@ pub(super) struct Redb {
 impl Redb {
     /// Opens or creates the database in the file `path`.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let db = Self::open_database(path)?;
+        let (redb, verified) = Self::open_unverified(path)?;
+        verified.map(|()| redb)
+    }
+
+    /// The same however damaged it is, with what the verification says. Only for looking.
+    pub(super) fn open_unverified(path: &Path) -> Result<(Self, Result<()>)> {
+        let mut db = Self::open_database(path)?;
+        let mut verified = Self::verify(&mut db, path);
+        if verified.is_err() {
+            // A check that failed leaves a database that cannot be used.
+            drop(db);
+            db = Self::open_database(path)?;
+        } else {
+            verified = Self::make_table(&db);
+        }
         let file = File::open(path).map_err(|error| io_failure(&error))?;
-        Ok(Self { path: path.to_owned(), file, db: RwLock::new(Ok(Some(db))) })
+        Ok((Self { path: path.to_owned(), file, db: RwLock::new(Ok(Some(db))) }, verified))
     }
 
     fn open_database(path: &Path) -> Result<Database> {
         let cache = usize::try_from(limits::STORE_CACHE_BYTES).unwrap_or(usize::MAX);
-        let mut db = Database::builder().set_cache_size(cache).create(path).map_err(|error| match error {
+        Database::builder().set_cache_size(cache).create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => Error::Locked { path: path.display().to_string() },
             other => failure(other),
-        })?;
+        })
+    }
+
+    fn verify(db: &mut Database, path: &Path) -> Result<()> {
         // redb checks what it reads only when it is asked to. What it mends by going back to an older state is
         // noticed by whoever counts the groups.
         if !db.check_integrity().map_err(failure)? {
             tracing::warn!(path = %path.display(), "the database was damaged, and what redb could mend is mended");
         }
-        // A table must have been written once before it can be read.
+        Ok(())
+    }
+
+    /// A table must have been written once before it can be read.
+    fn make_table(db: &Database) -> Result<()> {
         let transaction = db.begin_write().map_err(failure)?;
         transaction.open_table(ROWS).map_err(failure)?;
-        transaction.commit().map_err(failure)?;
-        Ok(db)
+        transaction.commit().map_err(failure)
     }
 
     fn with<T>(&self, run: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
@@ -88,6 +108,14 @@ impl Read for Redb {
 }
 
 impl Backend for Redb {
+    fn keys(&self, range: &KeyRange, limit: usize) -> Result<Vec<Key>> {
+        let bounds: (Bound<&[u8]>, Bound<&[u8]>) = range.bounds();
+        self.read(|rows| {
+            let keys = rows.range::<&[u8]>(bounds).map_err(failure)?.take(limit);
+            keys.map(|row| row.map(|(key, _)| key.value().to_vec()).map_err(failure)).collect()
+        })
+    }
+
     fn write(&self, changes: Changes) -> Result<()> {
         self.with(|db| {
             let mut transaction = db.begin_write().map_err(failure)?;
@@ -126,7 +154,11 @@ impl Backend for Redb {
         let mut db = self.db.write();
         // The old one first: it holds the lock.
         *db = Err(Error::Closed);
-        *db = Self::open_database(&self.path).map(Some);
+        *db = Self::open_database(&self.path).and_then(|mut open| {
+            Self::verify(&mut open, &self.path)?;
+            Self::make_table(&open)?;
+            Ok(Some(open))
+        });
         db.as_ref().map(drop).map_err(Error::clone)
     }
 

@@ -33,7 +33,7 @@ use self::large::Stored;
 use self::tally::Tally;
 use super::backend::{Backend, Changes, Read, io_failure, sync_failure};
 use super::files;
-use super::{Error, KeyRange, Order, Result, Rows};
+use super::{Error, Key, KeyRange, Order, Result, Rows};
 use crate::limits;
 
 /// Bytes of a segment of sled's log. Four times sled's default, so that its threshold for blobs (a quarter of
@@ -79,13 +79,19 @@ struct Open {
 impl Sled {
     /// Opens or creates the database in `path`.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let open = Open::new(path)?;
+        let (sled, verified) = Self::open_unverified(path)?;
+        verified.map(|()| sled)
+    }
+
+    /// The same however damaged it is, with what the verification says. Only for looking.
+    pub(super) fn open_unverified(path: &Path) -> Result<(Self, Result<()>)> {
+        let (open, verified) = Open::new(path)?;
         let log = File::options()
             .read(true)
             .write(true)
             .open(path.join("db"))
             .map_err(|error| io_failure(&error))?;
-        Ok(Self { path: path.to_owned(), log, db: RwLock::new(Ok(Some(open))) })
+        Ok((Self { path: path.to_owned(), log, db: RwLock::new(Ok(Some(open))) }, verified))
     }
 
     fn with<T>(&self, run: impl FnOnce(&Open) -> Result<T>) -> Result<T> {
@@ -121,7 +127,7 @@ impl Sled {
 }
 
 impl Open {
-    fn new(path: &Path) -> Result<Self> {
+    fn new(path: &Path) -> Result<(Self, Result<()>)> {
         let config = ::sled::Config::new()
             .path(path)
             .segment_size(SEGMENT_BYTES)
@@ -134,8 +140,10 @@ impl Open {
             }
             other => other,
         })?;
-        let (large, tally) = (large::Ids::recover(&db)?, Tally::verify(&db)?);
-        Ok(Self { db, large, tally: Mutex::new(tally) })
+        let (large, tally) = (large::Ids::recover(&db)?, Tally::verify(&db));
+        let (tally, verified) =
+            tally.map_or_else(|error| (Tally::default(), Err(error)), |tally| (tally, Ok(())));
+        Ok((Self { db, large, tally: Mutex::new(tally) }, verified))
     }
 }
 
@@ -169,6 +177,16 @@ impl Read for Sled {
 }
 
 impl Backend for Sled {
+    fn keys(&self, range: &KeyRange, limit: usize) -> Result<Vec<Key>> {
+        let (from, to): (Bound<&[u8]>, Bound<&[u8]>) = range.bounds();
+        self.with(|open| {
+            guarded(|| {
+                let keys = open.db.range::<&[u8], _>((from, to)).keys().take(limit);
+                keys.map(|key| key.map(|key| key.to_vec())).collect()
+            })
+        })
+    }
+
     fn write(&self, changes: Changes) -> Result<()> {
         self.with(|open| {
             let batch = large::batch(&open.db, &open.large, &mut open.tally.lock(), changes)?;
@@ -199,7 +217,7 @@ impl Backend for Sled {
             drop(old);
             self.await_unlock();
         }
-        *db = Open::new(&self.path).map(Some);
+        *db = Open::new(&self.path).and_then(|(open, verified)| verified.map(|()| Some(open)));
         db.as_ref().map(drop).map_err(Error::clone)
     }
 

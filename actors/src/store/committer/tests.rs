@@ -45,6 +45,10 @@ impl Read for Gated {
 }
 
 impl Backend for Gated {
+    fn keys(&self, range: &KeyRange, limit: usize) -> Result<Vec<Key>> {
+        Ok(self.scan(range, Order::Ascending, limit)?.into_iter().map(|(key, _)| key).collect())
+    }
+
     fn write(&self, changes: Changes) -> Result<()> {
         // One of the changes is the progress of the sequence.
         self.arrived.send(changes.len() - 1).ok();
