@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod architecture;
+mod backup;
 #[cfg(feature = "docker")]
 mod docker;
 mod durable;

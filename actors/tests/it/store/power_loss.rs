@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use dogwatch_actors::store::conformance::wait;
-use dogwatch_actors::store::{self, Batch, Key, KeyRange, Kind, Log, Order, Store};
+use dogwatch_actors::store::{self, Batch, Key, KeyRange, Kind, Log, Order};
 
 use crate::faultfs;
 use crate::random::{Random, setting};
@@ -48,7 +48,7 @@ fn child_that_works() {
 }
 
 /// What commit `number` does: rows come, change and go, some are large.
-fn batch(number: u64) -> Batch {
+pub(crate) fn batch(number: u64) -> Batch {
     let mut batch = Batch::new();
     let bytes = if number.is_multiple_of(37) { 50_000 } else { 300 + (number as usize * 7) % 900 };
     let mut value = number.to_be_bytes().to_vec();
@@ -63,7 +63,7 @@ fn batch(number: u64) -> Batch {
 }
 
 /// The rows after so many commits.
-fn model(commits: u64) -> BTreeMap<Key, Vec<u8>> {
+pub(crate) fn model(commits: u64) -> BTreeMap<Key, Vec<u8>> {
     let mut rows = BTreeMap::new();
     for number in 1..=commits {
         for op in batch(number).ops {
