@@ -260,6 +260,7 @@ impl Builder {
             clock: Arc::clone(&self.clock),
             ids: self.ids,
             keyring: self.keyring,
+            installation: self.installation,
             policy,
             logs,
             counters: Counters::default(),

@@ -164,6 +164,18 @@ impl Bench {
         assert_eq!(status.success(), signal == Signal::TERM, "{status}\n{}", self.log());
     }
 
+    /// Waits until the server ends by itself, and gives its exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        let child = std::cell::RefCell::new(self.child.take().expect("it runs"));
+        let ended = async || child.borrow_mut().try_wait().unwrap();
+        self.eventually("the server ends by itself", ended).await.code()
+    }
+
+    /// The process id of the server.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Kills the server while requests are under way; [`Bench::restart`] must follow.
     pub(crate) fn strike(&self) {
         let child = self.child.as_ref().expect("it runs");

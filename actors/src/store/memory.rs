@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::backend::{Changes, Read as _};
 use super::sequence::{self, Sequence};
+use super::tee::{Tee, Tees};
 use super::{Batch, Committed, Error, Key, KeyRange, Order, Result, Rows, Store};
 
 /// What happens at a chosen commit. After each of them the store needs [`MemoryStore::crash`].
@@ -54,6 +55,7 @@ struct State {
     hold: bool,
     /// Applied but not yet synced, in order.
     unsynced: VecDeque<Unsynced>,
+    tees: Tees,
     /// The answers that a frozen store owes; `None` while it is not frozen.
     owed: Option<Vec<oneshot::Sender<Result<Committed>>>>,
 }
@@ -86,6 +88,7 @@ impl MemoryStore {
             refusal: None,
             hold: false,
             unsynced: VecDeque::new(),
+            tees: Tees::default(),
             owed: None,
         };
         Self { state: Mutex::new(state), appended: watch::Sender::new(sequence.last()) }
@@ -193,6 +196,7 @@ impl State {
         self.commits += 1;
         let fault = self.fault.take_if(|(at, _)| *at == self.commits).map(|(_, fault)| fault);
         if !matches!(fault, Some(Fault::Fail(_) | Fault::Freeze)) {
+            self.tees.pour(self.tees.copy(&changes));
             apply(&mut self.durable, changes);
         }
         match fault {
@@ -241,6 +245,10 @@ impl Store for MemoryStore {
 
     fn health(&self) -> Result<()> {
         self.state.lock().failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn tee(&self) -> Result<Tee> {
+        self.readable()?.tees.open()
     }
 
     fn size_on_disk(&self) -> Option<u64> {

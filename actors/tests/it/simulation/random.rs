@@ -1,5 +1,5 @@
-//! Numbers from a seed (xorshift64*; Marsaglia 2003, Vigna 2016), shared by everything in one simulated world: what
-//! happens is decided in the order in which it is asked, and that order is the same for the same seed.
+//! One source of numbers, shared by everything in one simulated world: what happens is decided in the order in which
+//! it is asked, and that order is the same for the same seed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +7,16 @@ use std::time::Duration;
 use dogwatch_actors::id::Ids;
 use parking_lot::Mutex;
 
-#[derive(Debug, Clone)]
-pub(super) struct Random(Arc<Mutex<u64>>);
+use crate::random;
+
+#[derive(Clone)]
+pub(super) struct Random(Arc<Mutex<random::Random>>);
+
+impl std::fmt::Debug for Random {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Random").finish_non_exhaustive()
+    }
+}
 
 impl Random {
     pub(super) fn new(seed: u64) -> Self {
@@ -16,20 +24,12 @@ impl Random {
         let mut state = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Self(Arc::new(Mutex::new((state ^ (state >> 31)) | 1)))
-    }
-
-    pub(super) fn next(&self) -> u64 {
-        let mut state = self.0.lock();
-        *state ^= *state >> 12;
-        *state ^= *state << 25;
-        *state ^= *state >> 27;
-        state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        Self(Arc::new(Mutex::new(random::Random::new(state ^ (state >> 31)))))
     }
 
     /// From 0 to `bound`, which is not one of them.
     pub(super) fn below(&self, bound: u64) -> u64 {
-        (self.next() >> 11) % bound
+        self.0.lock().below(bound)
     }
 
     /// True so often in ten thousand.
@@ -49,6 +49,6 @@ impl Random {
 
 impl Ids for Random {
     fn random(&self, out: &mut [u8]) {
-        out.fill_with(|| self.next().to_le_bytes()[3]);
+        out.fill_with(|| self.below(256) as u8);
     }
 }
