@@ -24,6 +24,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// The image of the tests; `cargo xtask prepare` makes it.
 pub(crate) const IMAGE: &str = "dogwatch-test";
 
+/// The engine of this host.
+const ENGINE: &str = "unix:///var/run/docker.sock";
+
 /// What attempts run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum On {
@@ -77,6 +80,8 @@ pub(crate) struct Bench {
     env: Vec<(String, String)>,
     child: Option<Child>,
     http: reqwest::Client,
+    /// The engine that its containers are on, as the test itself reaches it.
+    engine: String,
 }
 
 impl Drop for Bench {
@@ -89,14 +94,20 @@ impl Drop for Bench {
             eprintln!("--- the server's log ---\n{}", self.log());
         }
         for container in self.containers("ps --all") {
-            docker(&["rm", "--force", "--volumes", &container]);
+            docker_at(&self.engine, &["rm", "--force", "--volumes", &container]);
         }
     }
 }
 
 /// Runs the engine's own client; its answer, or nothing where it failed.
 pub(crate) fn docker(args: &[&str]) -> Option<String> {
-    let done = Command::new("docker").args(args).stderr(Stdio::null()).output().ok()?;
+    docker_at(ENGINE, args)
+}
+
+/// The same on another engine.
+pub(crate) fn docker_at(engine: &str, args: &[&str]) -> Option<String> {
+    let mut command = Command::new("docker");
+    let done = command.args(["--host", engine]).args(args).stderr(Stdio::null()).output().ok()?;
     done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())
 }
 
@@ -115,9 +126,26 @@ impl Bench {
         dogwatch::client::install_tls();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut bench = Self { on, dir, env, child: None, http };
+        let mut bench = Self { on, dir, env, child: None, http, engine: ENGINE.to_owned() };
         bench.boot().await;
         bench
+    }
+
+    /// One whose containers are on this engine; how it gets there is said in the environment.
+    pub(crate) async fn start_on(engine: &str, env: &[(&str, &str)]) -> Self {
+        let mut bench = Self::start_with(On::Docker, env).await;
+        engine.clone_into(&mut bench.engine);
+        bench
+    }
+
+    /// The engine that its containers are on.
+    pub(crate) fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    /// The process id of the server.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().expect("it runs"))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -166,8 +194,7 @@ impl Bench {
 
     /// Kills the server while requests are under way; [`Bench::restart`] must follow.
     pub(crate) fn strike(&self) {
-        let child = self.child.as_ref().expect("it runs");
-        kill_process(Pid::from_child(child), Signal::KILL).unwrap();
+        kill_process(self.pid(), Signal::KILL).unwrap();
     }
 
     /// Ends the server by this signal and starts it again.
@@ -305,7 +332,7 @@ impl Bench {
         let label = format!("label=dev.dogwatch.installation={}", self.installation());
         let mut args: Vec<&str> = list.split(' ').collect();
         args.extend(["--quiet", "--no-trunc", "--filter", &label]);
-        docker(&args).unwrap_or_default().lines().map(str::to_owned).collect()
+        docker_at(&self.engine, &args).unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
     /// Waits until nothing is left of any attempt.
