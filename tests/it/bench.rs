@@ -82,6 +82,8 @@ pub(crate) struct Bench {
     http: reqwest::Client,
     /// The engine that its containers are on, as the test itself reaches it.
     engine: String,
+    /// What is started.
+    program: PathBuf,
 }
 
 impl Drop for Bench {
@@ -126,7 +128,8 @@ impl Bench {
         dogwatch::client::install_tls();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut bench = Self { on, dir, env, child: None, http, engine: ENGINE.to_owned() };
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_dogwatch"));
+        let mut bench = Self { on, dir, env, child: None, http, engine: ENGINE.to_owned(), program };
         bench.boot().await;
         bench
     }
@@ -163,7 +166,7 @@ impl Bench {
 
     /// The command that starts it, ready to be run.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dogwatch"));
+        let mut command = Command::new(&self.program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--callback-listen", "127.0.0.1:0"]);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("DOGWATCH_DATA_DIR", self.path());
         command.env("DOGWATCH_RUNTIME", self.on.name()).envs(self.env.iter().cloned());
@@ -190,6 +193,15 @@ impl Bench {
         kill_process(Pid::from_child(&child), signal).unwrap();
         let status = child.wait().unwrap();
         assert_eq!(status.success(), signal == Signal::TERM, "{status}\n{}", self.log());
+    }
+
+    /// From now on a copy of the binary is started, from this file of the data directory; what is there is
+    /// replaced as an upgrade does it, while it may be running.
+    pub(crate) fn install(&mut self, name: &str) {
+        let (new, file) = (self.path().join("new"), self.path().join(name));
+        std::fs::copy(env!("CARGO_BIN_EXE_dogwatch"), &new).unwrap();
+        std::fs::rename(new, &file).unwrap();
+        self.program = file;
     }
 
     /// Kills the server while requests are under way; [`Bench::restart`] must follow.
