@@ -72,7 +72,11 @@ impl Crowd {
 
     async fn start_from(on: On, file: Option<&str>) -> Self {
         // The defaults would let fewer run on a small machine.
-        let mut bench = Bench::start_with(on, &[("DOGWATCH_FLEET__CPUS", "100")]).await;
+        let mut bench = Bench::start_with(
+            on,
+            &[("DOGWATCH_FLEET__CPUS", "100"), ("DOGWATCH_FLEET__ATTEMPTS_MAX", "1000")],
+        )
+        .await;
         if let Some(file) = file {
             bench.install(file);
             bench.restart(Signal::TERM).await;
