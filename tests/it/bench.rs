@@ -24,6 +24,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// The image of the tests; `cargo xtask prepare` makes it.
 pub(crate) const IMAGE: &str = "dogwatch-test";
 
+/// The engine of this host.
+const ENGINE: &str = "unix:///var/run/docker.sock";
+
 /// What attempts run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum On {
@@ -77,6 +80,10 @@ pub(crate) struct Bench {
     env: Vec<(String, String)>,
     child: Option<Child>,
     http: reqwest::Client,
+    /// The engine that its containers are on, as the test itself reaches it.
+    engine: String,
+    /// What is started.
+    program: PathBuf,
 }
 
 impl Drop for Bench {
@@ -89,14 +96,20 @@ impl Drop for Bench {
             eprintln!("--- the server's log ---\n{}", self.log());
         }
         for container in self.containers("ps --all") {
-            docker(&["rm", "--force", "--volumes", &container]);
+            docker_at(&self.engine, &["rm", "--force", "--volumes", &container]);
         }
     }
 }
 
 /// Runs the engine's own client; its answer, or nothing where it failed.
 pub(crate) fn docker(args: &[&str]) -> Option<String> {
-    let done = Command::new("docker").args(args).stderr(Stdio::null()).output().ok()?;
+    docker_at(ENGINE, args)
+}
+
+/// The same on another engine.
+pub(crate) fn docker_at(engine: &str, args: &[&str]) -> Option<String> {
+    let mut command = Command::new("docker");
+    let done = command.args(["--host", engine]).args(args).stderr(Stdio::null()).output().ok()?;
     done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())
 }
 
@@ -115,9 +128,27 @@ impl Bench {
         dogwatch::client::install_tls();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut bench = Self { on, dir, env, child: None, http };
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_dogwatch"));
+        let mut bench = Self { on, dir, env, child: None, http, engine: ENGINE.to_owned(), program };
         bench.boot().await;
         bench
+    }
+
+    /// One whose containers are on this engine; how it gets there is said in the environment.
+    pub(crate) async fn start_on(engine: &str, env: &[(&str, &str)]) -> Self {
+        let mut bench = Self::start_with(On::Docker, env).await;
+        engine.clone_into(&mut bench.engine);
+        bench
+    }
+
+    /// The engine that its containers are on.
+    pub(crate) fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    /// The process id of the server.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().expect("it runs"))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -135,7 +166,7 @@ impl Bench {
 
     /// The command that starts it, ready to be run.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dogwatch"));
+        let mut command = Command::new(&self.program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--callback-listen", "127.0.0.1:0"]);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("DOGWATCH_DATA_DIR", self.path());
         command.env("DOGWATCH_RUNTIME", self.on.name()).envs(self.env.iter().cloned());
@@ -171,15 +202,18 @@ impl Bench {
         self.eventually("the server ends by itself", ended).await.code()
     }
 
-    /// The process id of the server.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
+    /// From now on a copy of the binary is started, from this file of the data directory; what is there is
+    /// replaced as an upgrade does it, while it may be running.
+    pub(crate) fn install(&mut self, name: &str) {
+        let (new, file) = (self.path().join("new"), self.path().join(name));
+        std::fs::copy(env!("CARGO_BIN_EXE_dogwatch"), &new).unwrap();
+        std::fs::rename(new, &file).unwrap();
+        self.program = file;
     }
 
     /// Kills the server while requests are under way; [`Bench::restart`] must follow.
     pub(crate) fn strike(&self) {
-        let child = self.child.as_ref().expect("it runs");
-        kill_process(Pid::from_child(child), Signal::KILL).unwrap();
+        kill_process(self.pid(), Signal::KILL).unwrap();
     }
 
     /// Ends the server by this signal and starts it again.
@@ -317,7 +351,7 @@ impl Bench {
         let label = format!("label=dev.dogwatch.installation={}", self.installation());
         let mut args: Vec<&str> = list.split(' ').collect();
         args.extend(["--quiet", "--no-trunc", "--filter", &label]);
-        docker(&args).unwrap_or_default().lines().map(str::to_owned).collect()
+        docker_at(&self.engine, &args).unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
     /// Waits until nothing is left of any attempt.
