@@ -26,6 +26,8 @@ mod docker_jobs;
 mod docker_registry;
 mod engine_proxy;
 mod examples;
+#[cfg(feature = "fault-points")]
+mod points;
 mod process_jobs;
 mod restarts;
 mod scenarios;

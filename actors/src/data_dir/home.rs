@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{DataDir, DirLock, lock};
+use crate::fault::{self, Point};
 use crate::id::{InstallationId, RandomIds};
 use crate::secret::Keyring;
 use crate::store::{self, Kind};
@@ -73,8 +74,10 @@ impl Home {
     /// A supervisor on this directory, with a store of this kind. Opening it may take a while after a crash.
     pub async fn builder_on(self, kind: Kind) -> Result<Builder, OpenError> {
         let folder = self.dir.subdirectory("store")?;
+        fault::reach(Point::RecoveryLocked);
         let opening = tokio::task::spawn_blocking(move || store::open(&folder, kind));
         let store = opening.await.map_err(|_| OpenError::Interrupted)??;
+        fault::reach(Point::RecoveryOpened);
         Ok(Supervisor::builder()
             .store(store)
             .keyring(self.keyring)

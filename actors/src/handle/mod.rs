@@ -30,6 +30,7 @@ use crate::durable::batch::Terms;
 use crate::durable::host::Host;
 use crate::durable::keys;
 use crate::durable::shell;
+use crate::fault::{self, Point};
 use crate::fleet::{FleetHandle, FleetView};
 use crate::id::{AttemptKey, Ids, JobId};
 use crate::job::event::{Event, Submitted as SubmittedEvent};
@@ -41,6 +42,7 @@ use crate::limits::{CLIENT_KEY_CHARS_MAX, JOBS_QUEUED_MAX, WAIT_MAX};
 use crate::logs::LogStore;
 use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
+use crate::supervise::{Alarm, GaveUp};
 use crate::supervisor::Background;
 use crate::webhook::{self, Delivery, WebhookId, WebhookView};
 
@@ -59,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) closing: AtomicBool,
     /// Set while the jobs that were live before are brought back.
     pub(crate) recovered: watch::Receiver<bool>,
+    /// Raised when a part that everything needs is gone.
+    pub(crate) alarms: Vec<Alarm>,
     /// The lock of the data directory, where there is one: nobody else may use it as long as we are here.
     pub(crate) lock: Mutex<Option<DirLock>>,
     /// What ends with the last handle.
@@ -101,9 +105,11 @@ impl Handle {
             claim: claim.as_ref().map(|claim| claim.digest.clone()),
         }));
         let terms = Terms { claim: claim.as_ref().map(Claim::row), ..Terms::default() };
+        fault::check(Point::SubmitAdmitted, || Error::Interrupted)?;
         match self.inner.jobs.deliver(id, event, terms).await {
             Ok(receipt) => {
                 self.inner.counters.submitted.count();
+                fault::check(Point::SubmitCommitted, || Error::Interrupted)?;
                 Ok(Submitted { job: view(receipt, id)?, replayed: false })
             }
             Err(shell::Error::Claimed(row)) => self.replay(claim.as_ref(), &row).await,
@@ -132,6 +138,7 @@ impl Handle {
 
     /// The key was used before: the same job when the body is the same.
     async fn replay(&self, claim: Option<&Claim>, row: &[u8]) -> Result<Submitted> {
+        fault::check(Point::SubmitReplayed, || Error::Interrupted)?;
         let (id, fingerprint) = row.split_at_checked(16).ok_or(Error::Interrupted)?;
         let id = JobId::from_bytes(id.try_into().map_err(|_| Error::Interrupted)?);
         if claim.is_none_or(|claim| claim.fingerprint != *fingerprint) {
@@ -183,7 +190,15 @@ impl Handle {
             Command::Restart => Event::RestartRequested,
             Command::Retry => Event::RetryRequested,
         };
-        view(self.deliver(id, event, Terms::default()).await?, id)
+        let cancels = command == Command::Cancel;
+        if cancels {
+            fault::check(Point::CancelAdmitted, || Error::Interrupted)?;
+        }
+        let receipt = self.deliver(id, event, Terms::default()).await?;
+        if cancels {
+            fault::check(Point::CancelCommitted, || Error::Interrupted)?;
+        }
+        view(receipt, id)
     }
 
     async fn deliver(&self, id: JobId, event: Event, terms: Terms) -> Result<shell::Receipt<Job>> {
@@ -224,6 +239,7 @@ impl Handle {
         if !self.inner.keyring.is_callback_token(key, token) {
             return Err(Error::BadToken);
         }
+        fault::check(Point::CallbackAuthenticated, || Error::Interrupted)?;
         let attempt = key.number.to_string();
         let digest = match &callback.id {
             Some(own) => digest(&["id", &attempt, own]),
@@ -234,6 +250,7 @@ impl Handle {
         let receipt =
             self.deliver(key.job, event, Terms { digest: Some(digest), ..Terms::default() }).await?;
         self.inner.counters.callbacks.count();
+        fault::check(Point::CallbackCommitted, || Error::Interrupted)?;
         receipt_of(receipt, key.job)
     }
 
@@ -293,6 +310,7 @@ impl Handle {
         if let Err(error) = self.inner.store.health() {
             reasons.push(error.to_string());
         }
+        reasons.extend(self.inner.alarms.iter().filter_map(Alarm::now).map(|gave_up| gave_up.to_string()));
         reasons
     }
 
@@ -301,6 +319,13 @@ impl Handle {
         // The sender is dropped only after it has sent.
         let mut recovered = self.inner.recovered.clone();
         let _seen = recovered.wait_for(|done| *done).await;
+    }
+
+    /// Resolves when a part that everything needs panicked too often and is gone: from then on some of what is
+    /// accepted would never be done. An application should end, or start a new supervisor; every attempt runs on.
+    pub async fn failed(&self) -> GaveUp {
+        let alarms = self.inner.alarms.iter().map(|alarm| Box::pin(alarm.raised()));
+        futures_util::future::select_all(alarms).await.0
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

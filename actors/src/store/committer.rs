@@ -27,6 +27,7 @@ use super::backend::{Backend, Changes, io_failure};
 use super::mark::Mark;
 use super::sequence::{self, Sequence};
 use super::{Batch, Committed, Error, KeyRange, Op, Order, Precondition, Result, Rows, Store};
+use crate::fault::{self, Point};
 use crate::limits;
 
 /// A store made of a database and a committer thread.
@@ -236,12 +237,21 @@ impl<B: Backend> Committer<B> {
             .collect();
         if !changes.is_empty() {
             self.sequence.seal(&mut changes);
+            fault::check(Point::CommitGathered, injected)?;
             self.shared.backend.write(changes)?;
+            fault::check(Point::CommitWritten, injected)?;
             self.shared.backend.sync()?;
+            fault::check(Point::CommitSynced, injected)?;
             self.mark.record(self.sequence.groups())?;
+            fault::check(Point::CommitMarked, injected)?;
         }
         Ok(results)
     }
+}
+
+/// The error of a fault point.
+fn injected() -> Error {
+    Error::Failed("a fault point".into())
 }
 
 /// About how much memory a batch takes while it waits.
