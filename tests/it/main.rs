@@ -37,6 +37,8 @@ mod flips;
 mod foreign;
 mod ledger;
 mod old_formats;
+#[cfg(feature = "fault-points")]
+mod points;
 mod process_jobs;
 #[path = "../shared/random.rs"]
 mod random;
