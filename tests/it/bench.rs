@@ -146,11 +146,6 @@ impl Bench {
         &self.engine
     }
 
-    /// The process id of the server.
-    pub(crate) fn pid(&self) -> Pid {
-        Pid::from_child(self.child.as_ref().expect("it runs"))
-    }
-
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -204,9 +199,22 @@ impl Bench {
         self.program = file;
     }
 
+    /// Waits until the server ends by itself, and gives its exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        let child = std::cell::RefCell::new(self.child.take().expect("it runs"));
+        let ended = async || child.borrow_mut().try_wait().unwrap();
+        self.eventually("the server ends by itself", ended).await.code()
+    }
+
+    /// The process id of the server.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Kills the server while requests are under way; [`Bench::restart`] must follow.
     pub(crate) fn strike(&self) {
-        kill_process(self.pid(), Signal::KILL).unwrap();
+        let child = self.child.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), Signal::KILL).unwrap();
     }
 
     /// Ends the server by this signal and starts it again.

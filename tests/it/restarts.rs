@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::bench::{Bench, On, with};
-use crate::crash_harness::setting;
 use crate::ledger::Ledger;
+use crate::random::setting;
 
 /// How soon all attempts must be watched again once the new server answers.
 const ATTACHED_WITHIN: Duration = Duration::from_secs(5);
@@ -198,7 +198,7 @@ pub(crate) async fn what_ends_while_nobody_watches_is_found_out(on: On) {
 
 /// Until one of the two has ended: the one that waits for nobody.
 async fn gone(bench: &Bench) {
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     bench
         .eventually("one is over", async || {
             let over = match bench.on {

@@ -78,6 +78,17 @@ impl Entry {
     /// It was given to the fleet.
     pub(super) fn drive(&mut self, plan: Arc<Plan>, runtime: String, phase: Drive) {
         self.drive = Some(Driven { plan, runtime, phase });
+        if phase != Drive::Start {
+            self.orders.send_modify(|orders| orders.may_start = true);
+        }
+    }
+
+    /// It may be started: from now on its absence may mean that it ran.
+    pub(super) fn allow_start(&mut self) {
+        if let Some(drive) = self.drive.as_mut().filter(|drive| drive.phase == Drive::Start) {
+            drive.phase = Drive::MayHaveStarted;
+            self.orders.send_modify(|orders| orders.may_start = true);
+        }
     }
 
     /// It was seen running: from now on its absence means that it vanished.

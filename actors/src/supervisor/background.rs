@@ -27,6 +27,11 @@ impl Background {
         Self { tasks, arbiters }
     }
 
+    /// Whether it has threads of its own.
+    pub(super) fn has_threads(&self) -> bool {
+        !self.arbiters.is_empty()
+    }
+
     /// Ends it and waits for the threads.
     pub(super) async fn end(mut self) {
         self.tasks.abort();
@@ -60,26 +65,23 @@ impl Tasks {
         Self { home, aborts: vec![] }
     }
 
-    pub(super) fn once(&mut self, work: impl Future<Output = ()> + Send + 'static) {
-        let (abort, registration) = AbortHandle::new_pair();
-        self.aborts.push(abort);
-        let work = Abortable::new(work, registration).map(drop);
-        assert!(self.home.spawn(work), "the arbiter outlives the start");
-    }
-
-    /// Runs `work` for ever: a panic is reported and the work begun anew.
-    pub(super) fn forever<F>(&mut self, name: &'static str, work: impl Fn() -> F + Send + 'static)
+    /// Runs `work` to its end, if it has one; after a panic, which is reported, it is begun anew.
+    pub(super) fn run<F>(&mut self, name: &'static str, work: impl Fn() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.once(async move {
-            loop {
-                if let Err(panic) = AssertUnwindSafe(work()).catch_unwind().await {
-                    tracing::error!(name, cause = %panic_text(panic.as_ref()), "background work panicked and is begun anew");
-                }
+        let work = async move {
+            while let Err(panic) = AssertUnwindSafe(work()).catch_unwind().await {
+                tracing::error!(name, cause = %panic_text(panic.as_ref()), "background work panicked and is begun anew");
                 tokio::time::sleep(BEGIN_ANEW_AFTER).await;
             }
-        });
+        };
+        let (abort, registration) = AbortHandle::new_pair();
+        self.aborts.push(abort);
+        assert!(
+            self.home.spawn(Abortable::new(work, registration).map(drop)),
+            "the arbiter outlives the start"
+        );
     }
 
     fn abort(&self) {

@@ -6,14 +6,15 @@ use super::state::{Announcement, Delivery, Event, Post, WebhookId};
 use crate::clock::Clock;
 use crate::durable::Perform;
 use crate::durable::host::Host;
+use crate::outbound::Network;
 use crate::outbound::cloudevent::{CloudEvent, DataContentType, SpecVersion};
-use crate::outbound::webhook::{Request, WebhookSender};
+use crate::outbound::webhook::Request;
 use crate::secret::{Keyring, Secret};
 
 /// The performer.
 #[derive(Clone)]
 pub struct WebhookPerformer {
-    sender: WebhookSender,
+    network: Arc<dyn Network>,
     keyring: Keyring,
     clock: Arc<dyn Clock>,
     source: String,
@@ -28,8 +29,8 @@ impl std::fmt::Debug for WebhookPerformer {
 
 impl WebhookPerformer {
     /// A performer; `source` names this installation in the events' envelope.
-    pub fn new(sender: WebhookSender, keyring: Keyring, clock: Arc<dyn Clock>, source: String) -> Self {
-        Self { sender, keyring, clock, source, host: Arc::default() }
+    pub fn new(network: Arc<dyn Network>, keyring: Keyring, clock: Arc<dyn Clock>, source: String) -> Self {
+        Self { network, keyring, clock, source, host: Arc::default() }
     }
 
     /// Opens the way back into the deliveries' mailboxes. Later calls change nothing.
@@ -68,7 +69,7 @@ impl WebhookPerformer {
             body: event.to_body(),
             secret,
         };
-        match self.sender.post(request).await {
+        match self.network.post_webhook(request).await {
             Ok(status) => Event::Delivered { message, status },
             Err(error) => failed(error.to_string(), error.is_permanent()),
         }

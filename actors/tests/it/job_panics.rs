@@ -27,7 +27,8 @@ use dogwatch_actors::job::planner::Planner;
 use dogwatch_actors::job::spec::Spec;
 use dogwatch_actors::job::state::{Job, Phase};
 use dogwatch_actors::logs::LogStore;
-use dogwatch_actors::outbound::service::ServiceCaller;
+use dogwatch_actors::outbound::HttpNetwork;
+use dogwatch_actors::outbound::guard::Guard;
 use dogwatch_actors::runtime::fake::{Behaviour, Ending, FakeRuntime};
 use dogwatch_actors::secret::Keyring;
 use dogwatch_actors::store::Store;
@@ -131,9 +132,9 @@ impl World {
             logs,
             callback_urls: BTreeMap::new(),
         };
-        let caller = ServiceCaller::new().unwrap();
+        let network = Arc::new(HttpNetwork::new(Guard::default()).unwrap());
         let inner =
-            JobPerformer { fleet: Fleet::start(options, None), planner, caller, mail: Arc::clone(&mail) };
+            JobPerformer { fleet: Fleet::start(options, None), planner, network, mail: Arc::clone(&mail) };
         let performer = Arc::new(Clumsy { inner, performed: Mutex::default(), panics: Mutex::new(panics) });
         let fuse = Arc::new(Fuse { clock, lit: AtomicBool::new(false) });
         let shared = Shared {
