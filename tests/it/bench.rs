@@ -146,11 +146,6 @@ impl Bench {
         &self.engine
     }
 
-    /// The process id of the server.
-    pub(crate) fn pid(&self) -> Pid {
-        Pid::from_child(self.child.as_ref().expect("it runs"))
-    }
-
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -213,7 +208,8 @@ impl Bench {
 
     /// Kills the server while requests are under way; [`Bench::restart`] must follow.
     pub(crate) fn strike(&self) {
-        kill_process(self.pid(), Signal::KILL).unwrap();
+        let child = self.child.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), Signal::KILL).unwrap();
     }
 
     /// Ends the server by this signal and starts it again.

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::bench::{Bench, On, with};
 use crate::ledger::Ledger;
+use crate::random::{Random, setting};
 
 /// The most answers in one life of the server: an engine runs some four containers in a second.
 const fn answers_max(on: On) -> u64 {
@@ -29,19 +30,6 @@ const fn answers_max(on: On) -> u64 {
 
 /// Clients at the same time.
 const CLIENTS: usize = 6;
-
-/// Numbers from a seed (xorshift64*; Marsaglia 2003, Vigna 2016), so that a run can be repeated.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    /// A number below the bound.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % bound
-    }
-}
 
 /// What a job is to do, and so how it must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +91,7 @@ async fn client(
     seed: u64,
     old: Vec<Submission>,
 ) -> Vec<Submission> {
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     let mut all = old;
     for number in 0.. {
         let kind = Kind::pick(&mut random);
@@ -169,11 +157,6 @@ async fn read(bench: &Bench, submission: &mut Submission) -> Option<()> {
     Some(())
 }
 
-/// A number from the environment.
-pub(crate) fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
-}
-
 #[tokio::test]
 async fn killed_under_load_nothing_is_lost_doubled_or_stuck() {
     killed_under_load(On::Process, setting("DOGWATCH_PROVE_CYCLES", 8)).await;
@@ -184,7 +167,7 @@ mod docker {
 
     #[tokio::test]
     async fn killed_under_load_nothing_is_lost_doubled_or_stuck() {
-        let cycles = super::setting("DOGWATCH_PROVE_DOCKER_CYCLES", 2);
+        let cycles = crate::random::setting("DOGWATCH_PROVE_DOCKER_CYCLES", 2);
         super::killed_under_load(super::On::Docker, cycles).await;
     }
 }
@@ -192,7 +175,7 @@ mod docker {
 async fn killed_under_load(on: On, cycles: u64) {
     let seed = setting("DOGWATCH_PROVE_SEED", 20_261_121);
     println!("{on:?}: cycles {cycles}, seed {seed}");
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     let mut bench = Bench::start(on).await;
     let ledger = Ledger::open(&bench);
     let mut clients: Vec<Vec<Submission>> = vec![Vec::new(); CLIENTS];

@@ -15,11 +15,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::bench::{Bench, On, with};
-use crate::crash_harness::{Random, setting};
 use crate::engine_proxy::{EngineProxy, Fault};
 use crate::engine_request::{Kind, Request};
 use crate::foreign::Foreign;
 use crate::ledger::Ledger;
+use crate::random::{Random, setting};
 
 /// Jobs at the same time.
 const TOGETHER: u64 = 10;
@@ -52,13 +52,13 @@ impl Striker {
             countdown: AtomicU64::new(spacing / 2),
             left: AtomicU64::new(kills),
             spacing,
-            random: Mutex::new(Random(seed | 1)),
+            random: Mutex::new(Random::new(seed)),
             places: Mutex::default(),
         }
     }
 
     fn arm(&self, bench: &Bench) {
-        self.pid.store(bench.pid().as_raw_nonzero().get(), Ordering::SeqCst);
+        self.pid.store(bench.pid().cast_signed(), Ordering::SeqCst);
     }
 
     fn strike(&self, pid: Pid) {

@@ -10,11 +10,11 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, On, docker, with};
-use crate::crash_harness::{Random, setting};
 use crate::engine_proxy::{Behind, EngineProxy, Fault};
 use crate::engine_request::{Kind, Request};
 use crate::foreign::Foreign;
 use crate::ledger::Ledger;
+use crate::random::{Random, setting};
 
 /// A job that runs until the test lets it end, and then with code 5.
 fn patient() -> Value {
@@ -80,7 +80,7 @@ async fn under_random_faults_every_job_comes_to_its_right_end() {
     let proxy = EngineProxy::open();
     let mut bench = behind(&proxy).await;
     let ledger = Ledger::open(&bench);
-    let mut random = Random(seed | 1);
+    let mut random = Random::new(seed);
     proxy.fault(move |request| any_fault(&mut random, request));
     let mut submitted = Vec::new();
     for number in 0..jobs {
@@ -161,7 +161,7 @@ async fn a_start_that_is_done_and_not_answered_is_not_made_again() {
 #[tokio::test]
 async fn a_container_that_cannot_be_looked_at_harms_no_other() {
     let proxy = EngineProxy::open();
-    let bench = behind(&proxy).await;
+    let mut bench = behind(&proxy).await;
     let ledger = Ledger::open(&bench);
     let (sick, well) = (bench.submit(&patient()).await, bench.submit(&patient()).await);
     let (sick_one, well_one) = (container(&bench, &sick).await, container(&bench, &well).await);
@@ -189,6 +189,19 @@ async fn a_container_that_cannot_be_looked_at_harms_no_other() {
     );
     assert_eq!(bench.get("/readyz").await["runtimes"]["docker"], true);
     assert!(proxy.faults() > 0, "nobody looked");
+    // Nor after a restart, which takes stock of them all.
+    let name = format!("dogwatch-{sick}-1");
+    proxy.fault(move |request| {
+        let fails = request.kind == Kind::Inspect && request.about == name;
+        if fails { Fault::Refused(500) } else { Fault::None }
+    });
+    bench.restart(Signal::KILL).await;
+    bench
+        .eventually("the others are taken stock of", async || {
+            (bench.get("/readyz").await["runtimes"]["docker"] == true).then_some(())
+        })
+        .await;
+    assert_eq!(bench.job(&sick).await["state"], "running");
     proxy.mend();
     let job = bench.over(&sick).await;
     assert_eq!((&job["cause"], &job["attempts"][0]["exit_code"]), (&json!("exit_code"), &json!(5)), "{job}");

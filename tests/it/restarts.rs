@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::bench::{Bench, On, with};
-use crate::crash_harness::setting;
 use crate::ledger::Ledger;
+use crate::random::setting;
 
 /// How soon all attempts must be watched again once the new server answers.
 const ATTACHED_WITHIN: Duration = Duration::from_secs(5);
