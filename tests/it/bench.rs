@@ -206,6 +206,11 @@ impl Bench {
         self.program = file;
     }
 
+    /// The process id of the server.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Kills the server while requests are under way; [`Bench::restart`] must follow.
     pub(crate) fn strike(&self) {
         let child = self.child.as_ref().expect("it runs");
