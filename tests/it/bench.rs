@@ -244,6 +244,11 @@ impl Bench {
         self.http.request(method, format!("{}{path}", addresses.api)).bearer_auth(key.trim())
     }
 
+    /// Where the API is.
+    pub(crate) fn url(&self) -> String {
+        Addresses::read(self.path()).expect("the server has told its addresses").api
+    }
+
     /// Where callbacks go.
     pub(crate) fn callback_url(&self) -> String {
         Addresses::read(self.path()).expect("the server has told its addresses").callback

@@ -39,6 +39,7 @@ mod flips;
 mod foreign;
 mod ledger;
 mod old_formats;
+mod overload;
 mod own_engine;
 #[cfg(feature = "fault-points")]
 mod points;
