@@ -35,6 +35,7 @@ pub(crate) mod query;
 pub mod routes;
 pub mod server;
 pub(crate) mod state;
+mod store;
 
 use actix_web::web::{Data, ServiceConfig};
 use dogwatch_actors::handle::Handle;

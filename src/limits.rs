@@ -28,6 +28,10 @@ pub const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// long before, and streams would never end by themselves.
 pub const SHUTDOWN_TIMEOUT_SECONDS: u64 = 5;
 
+/// How long a command may take until it is answered that its outcome is not known: a commit takes milliseconds,
+/// and clients give up after [`CLIENT_ANSWER_TIMEOUT`].
+pub const ANSWER_MAX: Duration = Duration::from_secs(20);
+
 /// Requests that are open at the same time because they follow or wait: event streams, followed logs, waits.
 /// Each holds a connection, so that below [`CONNECTIONS_MAX`] there is room left for commands.
 pub const FOLLOWERS_MAX: usize = 512;
@@ -68,6 +72,9 @@ pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client waits for an answer that the server does not hold back on purpose: a commit takes
 /// milliseconds, a queue of them at its limit some seconds.
 pub const CLIENT_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client waits while the server reads all of its store: some gigabytes.
+pub const CLIENT_EXAMINE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The longest answer that a client reads whole: a page of the longest specs is below it.
 pub const CLIENT_ANSWER_BYTES_MAX: usize = 160 * 1024 * 1024;

@@ -28,6 +28,9 @@ pub fn init(level: &str, format: LogFormat, rust_log: Option<&str>) -> Result<()
         if text.contains(['=', ',']) { text.to_owned() } else { format!("{text},actix_server=warn") };
     let filter = EnvFilter::try_new(directives).map_err(|source| Error { text: text.to_owned(), source })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written (the log is on the disk that is full) would be complained of on the same
+    // stream, which panics.
+    let builder = builder.log_internal_errors(false);
     let started = match format {
         LogFormat::Text => {
             let colour = std::io::IsTerminal::is_terminal(&std::io::stderr())

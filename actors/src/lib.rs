@@ -60,6 +60,8 @@
 //! | [`fleet`] | slots, creating, starting, watching, stopping and removing attempts; comparing with what is |
 //! | [`runtime`] | what attempts run on: processes, containers, a fake; one conformance suite |
 //! | [`store`] | atomic, durable batches: sled, redb, memory; one conformance suite |
+//! | [`backup`] | a whole store in one file, and a data directory made of it |
+//! | [`examine`] | whether everything in a store fits together |
 //! | [`webhook`], [`outbound`] | telling the world, safely |
 //! | [`logs`] | the output of attempts |
 //! | [`handle`] | what one asks of a supervisor |
@@ -69,9 +71,11 @@
 //! There is no state global to the process: several supervisors live in one. The HTTP API and the command line
 //! are in the crate `dogwatch`.
 
+pub mod backup;
 pub mod clock;
 pub mod data_dir;
 pub mod durable;
+pub mod examine;
 pub mod fault;
 pub mod fleet;
 pub mod handle;

@@ -39,6 +39,37 @@ pub const STORE_KEY_BYTES_MAX: usize = 1_100;
 /// Bytes of page cache for sled, whose own default of 1 GiB would defeat a flat memory (FACTS sled 8).
 pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Bytes that stay free on the disk of the store: several times what a group of commits makes the database write,
+/// so that a commit is refused with nothing changed, and the exit codes of running attempts still find room.
+pub const STORE_FREE_BYTES_MIN: u64 = 32 * 1024 * 1024;
+
+/// On a small disk no more than this part of it is kept free: one in so many.
+pub const STORE_FREE_PART_MIN: u64 = 8;
+
+/// How often a database that ran out of space amid a write is tried again, when there is space.
+pub const STORE_REOPEN_EVERY: Duration = Duration::from_millis(200);
+
+/// Backups of one store at the same time: each copies every commit.
+pub const STORE_TEES_MAX: usize = 1;
+
+/// Bytes of commits that are kept for a backup whose reader is slower than the writers; then it is broken off.
+pub const STORE_TEE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Rows that a backup reads at once: at their largest some 16 MiB.
+pub const BACKUP_PAGE: usize = 64;
+
+/// Parts of a backup that are made before the reader has taken them.
+pub const BACKUP_PARTS_AHEAD: usize = 4;
+
+/// The longest part of a backup in bytes: a page of rows or a group of commits is far below it.
+pub const BACKUP_FRAME_BYTES_MAX: u32 = 256 * 1024 * 1024;
+
+/// Rows that an examination of a store reads at once.
+pub const EXAMINE_PAGE: usize = 1_000;
+
+/// Faults that an examination names; of more it tells the number.
+pub const EXAMINE_FAULTS_MAX: usize = 1_000;
+
 /// Bytes of log kept per attempt and file; two files are kept, so the cap is twice this.
 pub const LOG_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 

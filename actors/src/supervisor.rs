@@ -11,7 +11,7 @@ mod background;
 mod recovery;
 mod trimming;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,10 +42,8 @@ use crate::job::state::Job;
 use crate::job::validate::Policy;
 use crate::limits::SHUTDOWN_PATIENCE;
 use crate::logs::LogStore;
-use crate::outbound;
 use crate::outbound::guard::Guard;
-use crate::outbound::service::ServiceCaller;
-use crate::outbound::webhook::WebhookSender;
+use crate::outbound::{self, HttpNetwork, Network};
 use crate::runtime::Runtime;
 use crate::secret::Keyring;
 use crate::store::Store;
@@ -90,6 +88,7 @@ pub struct Builder {
     callback_urls: BTreeMap<String, String>,
     budget: Budget,
     policy: Policy,
+    network: Option<Arc<dyn Network>>,
     threads: usize,
     intensity: Intensity,
     lock: Option<DirLock>,
@@ -181,6 +180,13 @@ impl Builder {
         self
     }
 
+    /// What makes requests. Default: HTTP, with webhooks going where [`Builder::webhook_guard`] allows.
+    #[must_use]
+    pub fn network(mut self, network: Arc<dyn Network>) -> Self {
+        self.network = Some(network);
+        self
+    }
+
     /// Holds the lock of a data directory until the shutdown, or until the last handle is gone.
     #[must_use]
     pub fn lock(mut self, lock: DirLock) -> Self {
@@ -209,7 +215,10 @@ impl Builder {
         actix::System::try_current().ok_or(StartError::NoSystem)?;
         let store = self.store.clone().ok_or(StartError::NoStore)?;
         let policy = self.checked_policy()?;
-        let (sender, caller) = (WebhookSender::new(self.policy.webhooks.clone())?, ServiceCaller::new()?);
+        let network = match &self.network {
+            Some(network) => Arc::clone(network),
+            None => Arc::new(HttpNetwork::new(self.policy.webhooks.clone())?),
+        };
         let arbiters: Vec<Arbiter> = (0..self.threads).map(|_| Arbiter::new()).collect();
         let own: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
         let home = own.first().cloned().unwrap_or_else(Arbiter::current);
@@ -226,9 +235,14 @@ impl Builder {
         let ledger = JobLedger(Arc::clone(&jobs_seen));
         let fleet = Fleet::start(self.fleet_options(ledger, &mail, &logs), Some(&home));
         let planner = self.planner(&logs);
-        let performer = JobPerformer { fleet: fleet.clone(), planner, caller, mail: Arc::clone(&mail) };
+        let performer = JobPerformer {
+            fleet: fleet.clone(),
+            planner,
+            network: Arc::clone(&network),
+            mail: Arc::clone(&mail),
+        };
         let poster = WebhookPerformer::new(
-            sender,
+            network,
             self.keyring.clone(),
             Arc::clone(&self.clock),
             format!("urn:dogwatch:{}", self.installation),
@@ -248,6 +262,7 @@ impl Builder {
             clock: Arc::clone(&self.clock),
             ids: self.ids,
             keyring: self.keyring,
+            installation: self.installation,
             policy,
             logs,
             counters: Counters::default(),
@@ -258,7 +273,7 @@ impl Builder {
             background: Mutex::new(None),
         };
         let handle = Handle::new(Arc::new(inner));
-        let router: Arc<Router> = Arc::new(HashMap::from([
+        let router: Arc<Router> = Arc::new(BTreeMap::from([
             (Job::KIND, Arc::new(jobs) as Arc<dyn Dispatch>),
             (Delivery::KIND, Arc::new(webhooks) as Arc<dyn Dispatch>),
         ]));
@@ -381,6 +396,7 @@ impl Supervisor {
             callback_urls: BTreeMap::new(),
             budget: Budget::default(),
             policy: Policy::default(),
+            network: None,
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             intensity: Intensity::default(),
             lock: None,
@@ -416,9 +432,13 @@ impl Handle {
                 "some requests were still being committed at the shutdown; repeat them after the start"
             );
         }
+        let has_threads = background.has_threads();
         background.end().await;
         let store = Arc::clone(&inner.store);
-        if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+        if !has_threads {
+            // Everything is on the caller's thread, and in virtual time: another thread would not be.
+            store.close();
+        } else if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
             tracing::error!("closing the store panicked; what was acknowledged is durable all the same");
         }
         inner.lock.lock().take();

@@ -13,7 +13,7 @@ use dogwatch_actors::units::Span;
 
 use super::problem::{self, Problem};
 use super::query::Query;
-use super::{events, jobs, links, metrics, probes};
+use super::{events, jobs, links, metrics, probes, store};
 use crate::callbacks;
 
 #[derive(utoipa::OpenApi)]
@@ -30,6 +30,7 @@ use crate::callbacks;
         jobs::command::retry, jobs::history::history, jobs::logs::logs, jobs::raise::raise,
         jobs::webhooks::list, jobs::webhooks::replay,
         events::follow, probes::livez, probes::readyz, metrics::metrics, show,
+        store::examine, store::backup,
         callbacks::handler::callback,
     ),
     components(schemas(problem::Document, JobState, LogStream, Span)),
@@ -38,6 +39,7 @@ use crate::callbacks;
     tags(
         (name = "jobs", description = "Jobs and what one may ask of them"),
         (name = "events", description = "What happens, as it happens"),
+        (name = "store", description = "What is kept: whether it is whole, and a copy of it"),
         (name = "probes", description = "Whether it works"),
         (name = "callbacks", description = "What attempts call; on a listener of its own"),
     ),

@@ -68,7 +68,9 @@ pub enum Code {
     JobParked,
     /// 503: the answer was lost; safe to repeat with the same idempotency key.
     Interrupted,
-    /// 503: the data directory cannot be written.
+    /// 503: no space is left for the data directory; nothing was recorded.
+    StoreFull,
+    /// 503: the data directory cannot be written; dogwatch ends by itself.
     StoreUnavailable,
     /// 503: dogwatch shuts down.
     ShuttingDown,
@@ -100,6 +102,7 @@ impl Code {
             Self::JobParked => (StatusCode::INTERNAL_SERVER_ERROR, "the job's supervisor keeps failing"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "a fault of dogwatch"),
             Self::Interrupted => (StatusCode::SERVICE_UNAVAILABLE, "the answer was lost"),
+            Self::StoreFull => (StatusCode::SERVICE_UNAVAILABLE, "the disk is full"),
             Self::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "the data cannot be written"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "dogwatch is shutting down"),
         }
@@ -282,15 +285,14 @@ fn of_store(error: &store::Error) -> Problem {
             Problem::new(Code::Overloaded, error.to_string()).retry_after(Duration::from_secs(1))
         }
         store::Error::Closed => Problem::from(Error::ShuttingDown),
-        store::Error::Full(_) | store::Error::Failed(_) => {
-            let why = if matches!(error, store::Error::Full(_)) {
-                "no space is left for the data directory: free some, and restart dogwatch"
-            } else {
-                "the data directory cannot be written any more: see the log, and restart dogwatch"
-            };
-            let detail = format!(
-                "{why}; whether this request was recorded is not known: repeat it with the same idempotency key"
-            );
+        store::Error::Full(_) => {
+            let detail = "no space is left for the data directory, and nothing was recorded: free some, and repeat \
+                          the request; dogwatch goes on by itself";
+            Problem::new(Code::StoreFull, detail).retry_after(Duration::from_secs(5))
+        }
+        store::Error::Failed(_) => {
+            let detail = "the data directory cannot be written any more, see the log; whether this request was \
+                          recorded is not known: repeat it with the same idempotency key once dogwatch is back";
             Problem::new(Code::StoreUnavailable, detail).retry_after(Duration::from_secs(30)).logged(error)
         }
         other => Problem::internal(other),
@@ -364,7 +366,7 @@ mod tests {
             (Error::ShuttingDown, 503, Code::ShuttingDown, Some(secs(5))),
             (store(store::Error::Busy), 429, Code::Overloaded, Some(secs(1))),
             (store(store::Error::Closed), 503, Code::ShuttingDown, Some(secs(5))),
-            (store(store::Error::Full("hunter2".into())), 503, Code::StoreUnavailable, Some(secs(30))),
+            (store(store::Error::Full("0 KiB are free".into())), 503, Code::StoreFull, Some(secs(5))),
             (store(store::Error::Failed("hunter2".into())), 503, Code::StoreUnavailable, Some(secs(30))),
             (store(store::Error::Corrupt("hunter2".into())), 500, Code::Internal, None),
             (store(store::Error::Locked { path: "hunter2".into() }), 500, Code::Internal, None),

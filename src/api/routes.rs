@@ -15,7 +15,7 @@ use futures_util::future::LocalBoxFuture;
 use super::auth::Auth;
 use super::problem::Problem;
 use super::state::Api;
-use super::{events, jobs, metrics, openapi, probes};
+use super::{events, jobs, metrics, openapi, probes, store};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub const TABLE: &[Entry] = &[
     entry(Method::GET, "/metrics", Access::Key, || web::to(metrics::metrics)),
     entry(Method::GET, "/openapi.json", Access::Key, || web::to(openapi::show)),
     entry(Method::GET, "/v1/events", Access::Key, || web::to(events::follow)),
+    entry(Method::GET, "/v1/store", Access::Key, || web::to(store::examine)),
+    entry(Method::GET, "/v1/backup", Access::Key, || web::to(store::backup)),
     entry(Method::POST, "/v1/jobs", Access::Key, || web::to(jobs::submit::submit)),
     entry(Method::GET, "/v1/jobs", Access::Key, || web::to(jobs::list::list)),
     entry(Method::GET, "/v1/jobs/{id}", Access::Key, || web::to(jobs::show::show)),

@@ -9,7 +9,7 @@ use dogwatch_actors::id::JobId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::{Code, Problem};
-use crate::limits::FOLLOWERS_MAX;
+use crate::limits::{ANSWER_MAX, FOLLOWERS_MAX};
 
 /// One mounting of the API.
 #[derive(Debug)]
@@ -43,11 +43,15 @@ impl Seats {
     }
 }
 
-/// Does `work` to its end, whether or not the client stays to hear of it.
+/// Does `work` to its end, whether or not the client stays to hear of it. One that takes longer than
+/// [`ANSWER_MAX`], as on a disk that hangs, goes on behind an answer that says so.
 pub(crate) async fn detached<T: 'static>(
     work: impl Future<Output = handle::Result<T>> + 'static,
 ) -> Result<T, Problem> {
-    match actix_web::rt::spawn(work).await {
+    let Ok(done) = tokio::time::timeout(ANSWER_MAX, actix_web::rt::spawn(work)).await else {
+        return Err(handle::Error::Interrupted.into());
+    };
+    match done {
         Ok(result) => result.map_err(Problem::from),
         Err(fault) => {
             tracing::error!(error = %fault, "a request died");
@@ -99,6 +103,25 @@ mod tests {
     async fn work_that_dies_is_an_interruption() {
         let problem = detached::<()>(async { panic!("a fault") }).await.unwrap_err();
         assert_eq!(problem.document().code, Code::Interrupted);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_hangs_is_answered_and_goes_on() {
+        let (go, gate) = tokio::sync::oneshot::channel::<()>();
+        let (tell, done) = tokio::sync::oneshot::channel::<()>();
+        let work = async move {
+            gate.await.expect("the test opens the gate");
+            tell.send(()).expect("the test listens");
+            Ok(())
+        };
+        tokio::task::LocalSet::new()
+            .run_until(async {
+                let problem = detached(work).await.unwrap_err();
+                assert_eq!(problem.document().code, Code::Interrupted);
+                go.send(()).unwrap();
+                done.await.unwrap();
+            })
+            .await;
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use clap::Args;
 use dogwatch_actors::clock::Timestamp;
 use dogwatch_actors::data_dir::lock::{self, DirLock};
 use rustix::process::{Resource, getrlimit};
@@ -50,6 +51,14 @@ impl Check {
     fn fail(name: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { verdict: Verdict::Fail, ..Self::warn(name, message, hint) }
     }
+}
+
+/// The arguments of `doctor`.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct DoctorArgs {
+    /// Look at what is stored instead: read all of it, and name the jobs of which something is missing or broken
+    #[arg(long)]
+    pub store: bool,
 }
 
 pub(super) async fn run(context: &Context) -> Result<Exit, Error> {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use dogwatch_actors::{backup, store};
+
 use super::exit::Exit;
 use super::output;
 use crate::{client, config, serve, telemetry};
@@ -45,6 +47,12 @@ pub enum Error {
         /// How many it means.
         count: usize,
     },
+    /// There is nothing to look at or to copy.
+    #[error("there is no store in {}; name the directory of one with --data-dir", .0.display())]
+    NoStore(PathBuf),
+    /// A backup cannot be made or used.
+    #[error(transparent)]
+    Backup(#[from] backup::Error),
     /// It took too long.
     #[error("{0}")]
     Timeout(String),
@@ -74,11 +82,16 @@ impl Error {
             | Self::Usage(_)
             | Self::Spec { .. }
             | Self::Ambiguous { .. } => Exit::USAGE,
-            Self::NoJob(_) => Exit::NOT_FOUND,
+            Self::NoJob(_) | Self::NoStore(_) => Exit::NOT_FOUND,
+            Self::Backup(backup::Error::NotEmpty(_)) => Exit::USAGE,
             Self::Timeout(_) => Exit::TIMEOUT,
             Self::Closed => Exit::OK,
             Self::Demo(_) => Exit::NOT_WELL,
-            Self::Serve(_) | Self::Output(_) | Self::SilentServer(_) => Exit::OWN_FAULT,
+            Self::Serve(serve::Error::Fatal(serve::Fatal::Supervision(_))) => Exit::GAVE_UP,
+            Self::Serve(
+                serve::Error::Fatal(serve::Fatal::Store(_)) | serve::Error::Store(store::Error::Failed(_)),
+            ) => Exit::STORE_FAILED,
+            Self::Serve(_) | Self::Backup(_) | Self::Output(_) | Self::SilentServer(_) => Exit::OWN_FAULT,
         }
     }
 

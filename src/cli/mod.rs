@@ -16,6 +16,7 @@ mod output;
 pub mod spec_args;
 mod table;
 
+mod backup;
 mod command;
 mod completions;
 mod config;
@@ -26,9 +27,11 @@ mod logs;
 mod ps;
 mod purge;
 mod raise;
+mod restore;
 mod run;
 mod serve;
 mod show;
+mod store_check;
 mod submit;
 mod wait;
 mod webhooks;
@@ -79,6 +82,12 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server
+    #[command(
+        after_help = "Exit codes: 0 after SIGTERM or SIGINT, which leave every attempt running; 70 a part that \
+        everything needs panicked too often (start again, and report it); 74 the disk failed under the store, \
+        nothing was acknowledged since (start again: what is there is checked then); 125 any other fault of \
+        dogwatch; 2 usage. A full disk ends nothing: work is refused until there is space."
+    )]
     Serve(serve::ServeArgs),
     /// Run a job, follow its output and exit with its code
     Run(Box<run::RunArgs>),
@@ -112,7 +121,11 @@ pub enum Command {
     #[command(visible_alias = "rm")]
     Purge(JobsArg),
     /// Find out what works here and what does not
-    Doctor,
+    Doctor(doctor::DoctorArgs),
+    /// Write everything durable to one file, while the server works or when none runs
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup
+    Restore(restore::RestoreArgs),
     /// Print the configuration and where each value came from
     Config,
     /// Print the completions for a shell
@@ -182,7 +195,10 @@ async fn dispatch(cli: Cli, shim: Shim) -> Result<Exit, Error> {
         Command::Raise(args) => raise::run(&context, args).await,
         Command::Webhooks(args) => webhooks::run(&context, args).await,
         Command::Purge(args) => purge::run(&context, &args.jobs).await,
-        Command::Doctor => doctor::run(&context).await,
+        Command::Doctor(args) if args.store => store_check::run(&context).await,
+        Command::Doctor(_) => doctor::run(&context).await,
+        Command::Backup(args) => backup::run(&context, &args).await,
+        Command::Restore(args) => restore::run(&context, args).await,
         Command::Config => config::run(&context),
         Command::Demo => demo::run(&context).await,
         Command::Completions(_) | Command::DemoWorker => unreachable!("handled above"),

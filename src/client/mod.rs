@@ -15,6 +15,7 @@ mod problem;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dogwatch_actors::examine::Report;
 use dogwatch_actors::handle::{CallbackReceipt, Command};
 use dogwatch_actors::id::JobId;
 use dogwatch_actors::job::view::JobView;
@@ -28,7 +29,8 @@ use serde_json::Value;
 
 use crate::api::{HistoryPage, JobPage, Readiness, WebhookList};
 use crate::limits::{
-    CLIENT_ANSWER_BYTES_MAX, CLIENT_ANSWER_TIMEOUT, CLIENT_CONNECT_TIMEOUT, CLIENT_HISTORY_PAGE,
+    CLIENT_ANSWER_BYTES_MAX, CLIENT_ANSWER_TIMEOUT, CLIENT_CONNECT_TIMEOUT, CLIENT_EXAMINE_TIMEOUT,
+    CLIENT_HISTORY_PAGE,
 };
 pub use error::Error;
 pub use events::{EventItem, EventStream};
@@ -196,6 +198,16 @@ impl Client {
     pub async fn purge(&self, id: JobId) -> Result<()> {
         let answer = self.send(self.request(Method::DELETE, &format!("/v1/jobs/{id}"))).await?;
         self.text(answer).await.map(drop)
+    }
+
+    /// Whether everything in the store fits together.
+    pub async fn examine_store(&self) -> Result<Answer<Report>> {
+        self.ask(self.request(Method::GET, "/v1/store").timeout(CLIENT_EXAMINE_TIMEOUT)).await
+    }
+
+    /// A backup of the store. It is whole only when it verifies.
+    pub async fn backup(&self) -> Result<BoxStream<'static, Result<Bytes>>> {
+        self.stream(self.open(Method::GET, "/v1/backup")).await
     }
 
     /// The output of a job, as it was written.

@@ -19,7 +19,7 @@ use dogwatch_actors::supervisor::{StartError, Supervisor};
 use tokio::sync::mpsc;
 
 use super::runtimes::Runtimes;
-use super::{Error, base_url};
+use super::{Error, Fatal, base_url};
 use crate::api::Auth;
 use crate::api::server::{self, ServerOptions};
 use crate::callbacks;
@@ -135,10 +135,15 @@ impl Assembled {
         });
     }
 
-    /// Resolves when a listener ended by itself.
+    /// Resolves when it cannot go on: a listener ended by itself, or something fatal happened.
     pub(super) async fn failed(&mut self) -> Error {
-        let message = self.ended.recv().await;
-        Error::ListenerEnded(message.unwrap_or_else(|| "both stopped".to_owned()))
+        let handle = self.supervisor.handle();
+        tokio::select! {
+            fatal = Fatal::of(&handle) => Error::Fatal(fatal),
+            message = self.ended.recv() => {
+                Error::ListenerEnded(message.unwrap_or_else(|| "both stopped".to_owned()))
+            }
+        }
     }
 
     /// Stops the listeners (what is being asked is answered within `grace`), then the supervisor; attempts

@@ -11,6 +11,7 @@
 pub mod addresses;
 pub mod assemble;
 pub mod embedded;
+pub mod fatal;
 pub mod notify;
 pub mod runtimes;
 pub mod signals;
@@ -29,6 +30,8 @@ use crate::config::Loaded;
 use crate::limits::{EMBEDDED_SHUTDOWN_MAX, SHUTDOWN_TIMEOUT_SECONDS};
 use addresses::Addresses;
 use assemble::{Assembled, Parts, Shim};
+
+pub use fatal::Fatal;
 
 /// Why a server cannot be started, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +80,9 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// It cannot go on.
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
     /// A listener ended by itself.
     #[error("a listener ended by itself: {0}; start dogwatch again, the jobs go on meanwhile")]
     ListenerEnded(String),

@@ -156,12 +156,46 @@ impl Bench {
         .await;
     }
 
+    /// Starts it with this fault armed. Should it crash before it listens, it is started again without.
+    pub(crate) async fn boot_with(&mut self, fault: &str) {
+        assert!(self.child.is_none(), "it runs already");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
+        let child = self.command().env("DOGWATCH_FAULT", fault).stderr(log).spawn().unwrap();
+        let (pid, child) = (child.id(), std::cell::RefCell::new(child));
+        let listens = self
+            .eventually("the server listens or has crashed", async || {
+                if child.borrow_mut().try_wait().unwrap().is_some() {
+                    return Some(false);
+                }
+                let addresses = Addresses::read(self.path()).filter(|addresses| addresses.pid == pid)?;
+                self.http.get(format!("{}/livez", addresses.api)).send().await.ok().map(|_| true)
+            })
+            .await;
+        if listens {
+            self.child = Some(child.into_inner());
+        } else {
+            self.boot().await;
+        }
+    }
+
     /// Ends the server by this signal.
     pub(crate) fn end(&mut self, signal: Signal) {
         let mut child = self.child.take().expect("it runs");
         kill_process(Pid::from_child(&child), signal).unwrap();
         let status = child.wait().unwrap();
         assert_eq!(status.success(), signal == Signal::TERM, "{status}\n{}", self.log());
+    }
+
+    /// Waits until the server ends by itself, and gives its exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        let child = std::cell::RefCell::new(self.child.take().expect("it runs"));
+        let ended = async || child.borrow_mut().try_wait().unwrap();
+        self.eventually("the server ends by itself", ended).await.code()
+    }
+
+    /// The process id of the server.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
     }
 
     /// Kills the server while requests are under way; [`Bench::restart`] must follow.

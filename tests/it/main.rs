@@ -11,6 +11,7 @@ mod api_openapi;
 mod api_server;
 mod api_support;
 mod api_webhooks;
+mod backup;
 mod bench;
 mod cli_args;
 mod cli_binary;
@@ -20,15 +21,22 @@ mod cli_run;
 mod config;
 mod crash_harness;
 mod defects;
+mod disk_faults;
 mod docker_demo;
 mod docker_engine;
 mod docker_jobs;
 mod docker_registry;
 mod engine_proxy;
 mod examples;
+#[path = "../shared/faultfs.rs"]
+mod faultfs;
+mod flips;
+mod old_formats;
 #[cfg(feature = "fault-points")]
 mod points;
 mod process_jobs;
+#[path = "../shared/random.rs"]
+mod random;
 mod restarts;
 mod scenarios;
 mod troubles;

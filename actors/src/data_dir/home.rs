@@ -7,11 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{DataDir, DirLock, lock};
+use crate::backup;
 use crate::fault::{self, Point};
 use crate::id::{InstallationId, RandomIds};
 use crate::secret::Keyring;
-use crate::store::{self, Kind};
+use crate::store::{self, Kind, Store};
 use crate::supervisor::{Builder, Supervisor};
+
+/// The directory of the store in it.
+pub(crate) const STORE: &str = "store";
 
 /// Why a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,11 @@ impl Home {
 
     /// Opens a directory whose secrets are encrypted with the key in this file instead of its own.
     pub async fn open_with_key(path: impl AsRef<Path>, key: Option<&Path>) -> Result<Self, OpenError> {
+        // Before anything is written: what a newer version left stays as it is.
+        if let Err(error @ store::Error::NewerFormat { .. }) = store::check_format(&path.as_ref().join(STORE))
+        {
+            return Err(error.into());
+        }
         let dir = DataDir::prepare(path.as_ref())?;
         let lock = DirLock::take(dir.path()).await?;
         dir.probe()?;
@@ -73,10 +82,8 @@ impl Home {
 
     /// A supervisor on this directory, with a store of this kind. Opening it may take a while after a crash.
     pub async fn builder_on(self, kind: Kind) -> Result<Builder, OpenError> {
-        let folder = self.dir.subdirectory("store")?;
         fault::reach(Point::RecoveryLocked);
-        let opening = tokio::task::spawn_blocking(move || store::open(&folder, kind));
-        let store = opening.await.map_err(|_| OpenError::Interrupted)??;
+        let store = self.store(kind).await?;
         fault::reach(Point::RecoveryOpened);
         Ok(Supervisor::builder()
             .store(store)
@@ -84,6 +91,18 @@ impl Home {
             .installation(self.installation)
             .logs_dir(self.dir.subdirectory("logs")?)
             .lock(self.lock))
+    }
+
+    async fn store(&self, kind: Kind) -> Result<Arc<dyn Store>, OpenError> {
+        let folder = self.dir.subdirectory(STORE)?;
+        let opening = tokio::task::spawn_blocking(move || store::open(&folder, kind));
+        opening.await.map_err(|_| OpenError::Interrupted)?.map_err(OpenError::Store)
+    }
+
+    /// What a backup of this directory is made of, with no supervisor on it. Close the store afterwards.
+    pub async fn backup_subject(&self, kind: Kind) -> Result<backup::Subject, OpenError> {
+        let store = self.store(kind).await?;
+        Ok(backup::Subject { store, keyring: self.keyring.clone(), installation: self.installation })
     }
 
     /// The runtime of processes on this directory.

@@ -17,6 +17,7 @@ use crate::secret::{Keyring, Secret};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+pub(crate) use self::home::STORE;
 pub use self::home::{Home, OpenError};
 pub use self::lock::DirLock;
 

@@ -52,6 +52,7 @@ impl Outbox {
                 continue;
             }
             tokio::select! {
+                biased;
                 () = self.written.notified() => {}
                 Some((target, row, fate)) = relay.deliveries.next() => relay.done(&target, row, fate),
             }

@@ -144,12 +144,15 @@ impl<M: Machine> Drop for Watching<M> {
 /// Reads a machine's snapshot from the store, upgrading older forms.
 pub(super) fn load<M: Machine>(store: &dyn Store, id: M::Id) -> store::Result<Option<M>> {
     let key = keys::snapshot::<M>(id);
-    let Some(bytes) = store.get(&key)? else { return Ok(None) };
-    let record = codec::decode(&key, &bytes)?;
-    let machine = if record.version == M::VERSION {
-        record.parse::<M>(&key)?
+    store.get(&key)?.map(|bytes| decode(&key, &bytes)).transpose()
+}
+
+/// Reads the stored form of a snapshot.
+pub(crate) fn decode<M: Machine>(key: &[u8], bytes: &[u8]) -> store::Result<M> {
+    let record = codec::decode(key, bytes)?;
+    if record.version == M::VERSION {
+        record.parse::<M>(key)
     } else {
-        M::upgrade(record.version, record.body).map_err(|reason| store::Error::Corrupt(reason.into()))?
-    };
-    Ok(Some(machine))
+        M::upgrade(record.version, record.body).map_err(|reason| store::Error::Corrupt(reason.into()))
+    }
 }

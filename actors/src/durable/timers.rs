@@ -7,7 +7,7 @@
 //!
 //! Not responsible for: what a tick does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -33,7 +33,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The hosts by kind.
-pub type Router = HashMap<&'static str, Arc<dyn Dispatch>>;
+pub type Router = BTreeMap<&'static str, Arc<dyn Dispatch>>;
 
 /// The next moment at which to look.
 #[derive(Debug)]
@@ -87,6 +87,7 @@ impl Timers {
             let armed = self.next.load(Ordering::SeqCst);
             let pause = Timestamp::from_millis(armed).since(clock.now()).min(LOOK_EVERY);
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(pause), if armed != i64::MAX => return,
                 () = self.earlier.notified() => return,
                 Some(done) = firing.ticks.next() => {

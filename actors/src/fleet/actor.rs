@@ -9,7 +9,7 @@
 //! - after every input that may have freed a slot, the queue is served before the input counts as handled;
 //! - every task ends with the actor; every attempt goes on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,8 +41,8 @@ pub(super) struct FleetActor {
     mailbox: Mailbox,
     view: watch::Sender<FleetView>,
     roster: Roster,
-    entries: HashMap<AttemptKey, Entry>,
-    removing: HashMap<AttemptKey, Task>,
+    entries: BTreeMap<AttemptKey, Entry>,
+    removing: BTreeMap<AttemptKey, Task>,
     bases: BTreeMap<String, Base>,
     /// What is being handled.
     current: Option<Rc<Input>>,
@@ -74,7 +74,7 @@ impl FleetActor {
         let runtimes = bases.keys().map(|name| (name.clone(), RuntimeView::default())).collect();
         view.send_replace(FleetView { runtimes, ..FleetView::default() });
         let roster = Roster::new(options.budget);
-        let (entries, removing) = (HashMap::new(), HashMap::new());
+        let (entries, removing) = (BTreeMap::new(), BTreeMap::new());
         let (current, interrupted) = (None, None);
         Self { options, mailbox, view, roster, entries, removing, bases, current, interrupted }
     }
@@ -85,6 +85,7 @@ impl FleetActor {
             Input::Request(request) => self.request(request),
             Input::Withdraw(key) => self.withdraw(*key),
             Input::Drive { plan, runtime, phase } => self.drive(Arc::clone(plan), runtime.clone(), *phase),
+            Input::Start(key) => self.allow_start(*key),
             Input::Stop { key, signal, grace } => self.stop(*key, *signal, *grace),
             Input::Discard(key) => self.discard(*key),
             Input::Halt => ctx.stop(),
@@ -152,6 +153,13 @@ impl FleetActor {
         self.entry(key).drive(plan, runtime, phase);
         fault::reach_of(Point::AttemptDriven, key);
         self.launch(key, Duration::ZERO);
+    }
+
+    fn allow_start(&mut self, key: AttemptKey) {
+        fault::reach_of(Point::AttemptAllowed, key);
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.allow_start();
+        }
     }
 
     fn stop(&mut self, key: AttemptKey, signal: StopSignal, grace: Duration) {

@@ -5,6 +5,7 @@
 //!
 //! Invariants:
 //! - every step is preceded by an observation, and every call has a deadline;
+//! - no start is asked for before it is durable that it may have been;
 //! - a failed call is followed by a pause and another look, for as long as it takes: unknown is not an end;
 //! - a stop interrupts whatever is only being waited for: the creation, a pause, a longer grace.
 
@@ -60,6 +61,7 @@ impl Driver {
     ) -> Self {
         let belief = match phase {
             Drive::Start => Belief::Fresh,
+            Drive::MayHaveStarted => Belief::Asked,
             Drive::Attach => Belief::Ran,
         };
         let tells = orders.borrow().tells;
@@ -131,6 +133,9 @@ impl Driver {
                 return None;
             }
         }
+        if step == Step::Start && !self.may_start(stop).await {
+            return None;
+        }
         match self.perform(step, stop).await {
             None => None,
             Some(Ok(())) => {
@@ -154,6 +159,19 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Waits until the attempt may be started, asking for it; `false` when a stop came first.
+    async fn may_start(&mut self, stop: Option<StopOrder>) -> bool {
+        fault::reach_of(Point::AttemptPrepared, self.key);
+        let mut orders = self.orders.clone();
+        tokio::select! {
+            biased;
+            () = until(&mut orders, |orders| orders.may_start || orders.stop != stop) => {}
+            () = self.teller.repeat(Report::Prepared, &mut self.orders) => {}
+        }
+        let orders = self.orders.borrow();
+        orders.may_start && orders.stop == stop
     }
 
     /// Makes the call of a step; `None` when a stop made it pointless.

@@ -85,6 +85,17 @@ impl Entry {
         self.drive = Some(Driven { plan, runtime, phase });
         // Its job has heard of the slot.
         self.task = None;
+        if phase != Drive::Start {
+            self.orders.send_modify(|orders| orders.may_start = true);
+        }
+    }
+
+    /// It may be started: from now on its absence may mean that it ran.
+    pub(super) fn allow_start(&mut self) {
+        if let Some(drive) = self.drive.as_mut().filter(|drive| drive.phase == Drive::Start) {
+            drive.phase = Drive::MayHaveStarted;
+            self.orders.send_modify(|orders| orders.may_start = true);
+        }
     }
 
     /// It was seen running: from now on its absence means that it vanished.

@@ -22,6 +22,8 @@ pub(super) enum Input {
     Withdraw(AttemptKey),
     /// A job has its attempt started or watched.
     Drive { plan: Arc<Plan>, runtime: String, phase: Drive },
+    /// A job has made durable that its attempt may be started.
+    Start(AttemptKey),
     /// A job has its attempt ended.
     Stop { key: AttemptKey, signal: StopSignal, grace: Duration },
     /// A job has recorded the end of its attempt.

@@ -75,8 +75,11 @@ pub struct Request {
 /// How far an attempt had come when it is given to the fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Drive {
-    /// Its intent is committed, no more is known: create it unless it is there, start it unless it ever was.
+    /// Its intent is committed, and its start was never asked for: create it unless it is there.
     Start,
+    /// Its start may have been asked for: start it unless it ever was. That it is absent means that it vanished,
+    /// perhaps after it ran.
+    MayHaveStarted,
     /// It was seen running: watch it. That it is absent means that it vanished.
     Attach,
 }
@@ -86,6 +89,9 @@ pub enum Drive {
 pub enum Report {
     /// It has a slot.
     Granted,
+    /// It is created, and is started once [`FleetHandle::start`] says so: first it must be durable that a start was
+    /// asked for, or after a crash an attempt that ran and was removed by somebody would be taken for a new one.
+    Prepared,
     /// It runs.
     Started(Running),
     /// It ran and is over.
@@ -270,6 +276,11 @@ impl FleetHandle {
     /// budget if it must. Repeated for one already driven, what is known now is reported again.
     pub fn drive(&self, plan: Arc<Plan>, runtime: String, phase: Drive) {
         self.mailbox.post(Input::Drive { plan, runtime, phase });
+    }
+
+    /// Lets an attempt that is driven be started: that this was asked for is durable. See [`Report::Prepared`].
+    pub fn start(&self, key: AttemptKey) {
+        self.mailbox.post(Input::Start(key));
     }
 
     /// Ends an attempt: `signal`, then a kill after `grace`. The end is reported as any end; before the start

@@ -17,6 +17,8 @@ pub(super) struct StopOrder {
 /// What is wanted of a driver now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Orders {
+    /// The attempt may be started: that this was asked for is durable.
+    pub(super) may_start: bool,
     /// The attempt shall end.
     pub(super) stop: Option<StopOrder>,
     /// Changes when it shall look at once.

@@ -9,7 +9,7 @@
 //!   it, so that a large one is delayed and never starved;
 //! - the tally is the sum over the entries, at every moment.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Timestamp;
 use crate::id::AttemptKey;
@@ -159,7 +159,7 @@ impl Entry {
 pub(super) struct Roster {
     budget: Budget,
     cpu_millis_max: u64,
-    entries: HashMap<AttemptKey, Entry>,
+    entries: BTreeMap<AttemptKey, Entry>,
     queue: BTreeSet<(Timestamp, AttemptKey)>,
     tally: Tally,
 }
@@ -170,7 +170,7 @@ impl Roster {
         Self {
             budget: Budget { attempts_max: budget.attempts_max.max(1), ..budget },
             cpu_millis_max: millis(budget.cpus),
-            entries: HashMap::new(),
+            entries: BTreeMap::new(),
             queue: BTreeSet::new(),
             tally: Tally::default(),
         }

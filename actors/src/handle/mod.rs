@@ -24,15 +24,17 @@ pub use self::error::{Error, FieldError, Result};
 pub use self::metrics::Counters;
 pub use self::types::{Callback, CallbackReceipt, Command, Filter, LogQuery, Page, Submission, Submitted};
 
+use crate::backup;
 use crate::clock::Clock;
 use crate::data_dir::DirLock;
 use crate::durable::batch::Terms;
 use crate::durable::host::Host;
 use crate::durable::keys;
 use crate::durable::shell;
+use crate::examine;
 use crate::fault::{self, Point};
 use crate::fleet::{FleetHandle, FleetView};
-use crate::id::{AttemptKey, Ids, JobId};
+use crate::id::{AttemptKey, Ids, InstallationId, JobId};
 use crate::job::event::{Event, Submitted as SubmittedEvent};
 use crate::job::spec::{Spec, WebhookTarget};
 use crate::job::state::Job;
@@ -55,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,
     pub(crate) keyring: Keyring,
+    pub(crate) installation: InstallationId,
     pub(crate) policy: Policy,
     pub(crate) logs: LogStore,
     pub(crate) counters: Counters,
@@ -326,6 +329,44 @@ impl Handle {
     pub async fn failed(&self) -> GaveUp {
         let alarms = self.inner.alarms.iter().map(|alarm| Box::pin(alarm.raised()));
         futures_util::future::select_all(alarms).await.0
+    }
+
+    /// Resolves when the store failed for good: from then on nothing is accepted, and nothing becomes durable
+    /// before another supervisor opens it. An application should end, or start a new supervisor. A full disk
+    /// does not count; it is among the reasons of [`Handle::unready`] for as long as it lasts.
+    pub async fn store_failed(&self) -> store::Error {
+        let mut failure = self.inner.store.failure();
+        loop {
+            if let Some(error) = failure.borrow_and_update().clone() {
+                return error;
+            }
+            if failure.changed().await.is_err() {
+                // The store is closed, or of a kind that never fails.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Begins a backup of everything durable (see [`backup`]). One at a time.
+    pub fn backup(&self) -> Result<backup::Stream> {
+        self.inner.open()?;
+        let subject = backup::Subject {
+            store: Arc::clone(&self.inner.store),
+            keyring: self.inner.keyring.clone(),
+            installation: self.inner.installation,
+        };
+        backup::start(subject, self.inner.clock.as_ref()).map_err(|error| match error {
+            backup::Error::Store(store::Error::Busy) => Error::overloaded("a backup is being made already"),
+            backup::Error::Store(error) => Error::Store(error),
+            _ => Error::Interrupted,
+        })
+    }
+
+    /// Looks whether everything in the store fits together (see [`examine`]). Reads all of it.
+    pub async fn examine(&self) -> Result<examine::Report> {
+        let store = Arc::clone(&self.inner.store);
+        let examining = tokio::task::spawn_blocking(move || examine::online(store.as_ref()));
+        examining.await.map_err(|_| Error::Interrupted)
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

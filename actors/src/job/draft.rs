@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::cause::Cause;
-use super::effect::Effect;
+use super::effect::{Come, Effect};
 use super::retry::{self, Decision, Facts};
 use super::spec::Completion;
 use super::state::{Attempt, Ending, Job, Outcome, Phase, ServicePhase, Then};
@@ -92,6 +92,7 @@ impl Draft {
         self.job.attempts.push(Attempt {
             number,
             granted_at: self.now,
+            let_start: false,
             runtime_id: None,
             started_at: None,
             finished_at: None,
@@ -104,7 +105,16 @@ impl Draft {
         self.job.phase = Phase::Starting;
         self.job.trouble = None;
         self.attempt = Some(number);
-        self.effects.push(Effect::Drive { attempt: number, seen_running: false });
+        self.effects.push(Effect::Drive { attempt: number, come: Come::Intended });
+    }
+
+    /// The attempt is created: lets it start, now or again.
+    pub(super) fn let_start(&mut self) {
+        self.quiet = true;
+        self.effects.push(Effect::Start { attempt: self.job.attempt });
+        if let Some(record) = self.job.newest() {
+            record.let_start = true;
+        }
     }
 
     /// The attempt is seen running.

@@ -6,6 +6,17 @@ use std::time::Duration;
 use super::spec::StopSignal;
 use crate::clock::Timestamp;
 
+/// How far an attempt has come, as far as is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Come {
+    /// It is intended, and was never let start.
+    Intended,
+    /// It was let start; whether it ran is not known.
+    LetStart,
+    /// It was seen running, or over.
+    Seen,
+}
+
 /// A request to the world. Performing it twice is the same as once.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
@@ -25,8 +36,13 @@ pub enum Effect {
     Drive {
         /// Which attempt.
         attempt: u32,
-        /// It was seen running: should it be absent, it has vanished, and is not to be created.
-        seen_running: bool,
+        /// How far it has come: whether its absence means that it is to be created, or that it has vanished.
+        come: Come,
+    },
+    /// Let the attempt be started: that this was asked for is durable.
+    Start {
+        /// Which attempt.
+        attempt: u32,
     },
     /// Stop the attempt: signal, grace, kill.
     Stop {

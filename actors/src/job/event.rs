@@ -20,6 +20,11 @@ pub enum Event {
         /// Which attempt.
         attempt: u32,
     },
+    /// The attempt is created and waits to be started.
+    AttemptPrepared {
+        /// Which attempt.
+        attempt: u32,
+    },
     /// The attempt was seen running.
     AttemptStarted {
         /// Which attempt.
@@ -143,6 +148,7 @@ impl Event {
             Self::Submitted(_) => "submitted",
             Self::Ticked => "deadline_passed",
             Self::SlotGranted { .. } => "slot_granted",
+            Self::AttemptPrepared { .. } => "attempt_prepared",
             Self::AttemptStarted { .. } => "attempt_started",
             Self::AttemptExited { .. } => "attempt_exited",
             Self::AttemptStartFailed { .. } => "attempt_start_failed",
@@ -170,6 +176,7 @@ impl Event {
     pub fn reported_attempt(&self) -> Option<u32> {
         match self {
             Self::SlotGranted { attempt }
+            | Self::AttemptPrepared { attempt }
             | Self::AttemptStarted { attempt, .. }
             | Self::AttemptExited { attempt, .. }
             | Self::AttemptStartFailed { attempt, .. }

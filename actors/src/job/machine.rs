@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::draft::Draft;
-use super::effect::Effect;
+use super::effect::{Come, Effect};
 use super::event::Event;
 use super::state::{Job, Phase, ServicePhase};
 use super::transition::{self, Applied, Rejected};
@@ -191,8 +191,12 @@ impl Job {
     /// Everything that must hold in the world in this state.
     pub(super) fn resume_effects(&self) -> Vec<Effect> {
         let attempt = self.attempt;
-        let was_seen = self.attempts.last().is_some_and(|record| record.runtime_id.is_some());
-        let drive = Effect::Drive { attempt, seen_running: was_seen };
+        let come = match self.attempts.last() {
+            Some(record) if record.runtime_id.is_some() => Come::Seen,
+            Some(record) if record.let_start => Come::LetStart,
+            _ => Come::Intended,
+        };
+        let drive = Effect::Drive { attempt, come };
         match &self.phase {
             Phase::Queued { since } => vec![Effect::RequestSlot { attempt: attempt + 1, since: *since }],
             Phase::Starting | Phase::Running { .. } | Phase::AwaitingCallback { .. } => vec![drive],

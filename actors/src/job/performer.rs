@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use super::effect::Effect;
+use super::effect::{Come, Effect};
 use super::event::Event;
 use super::planner::Planner;
 use super::state::Job;
@@ -15,7 +15,7 @@ use crate::durable::published::Published;
 use crate::fault::{self, Point};
 use crate::fleet::{Drive, FleetHandle, Ledger, Report, Reports, Request, Standing};
 use crate::id::{AttemptKey, JobId};
-use crate::outbound::service::ServiceCaller;
+use crate::outbound::Network;
 use crate::runtime::StartFault;
 use crate::store;
 
@@ -44,6 +44,7 @@ impl Reports for JobMail {
         let attempt = key.number;
         let event = match report {
             Report::Granted => Event::SlotGranted { attempt },
+            Report::Prepared => Event::AttemptPrepared { attempt },
             Report::Started(running) => Event::AttemptStarted { attempt, running },
             Report::Exited(exit) => Event::AttemptExited { attempt, exit },
             Report::StartFailed { fault, message } => Event::AttemptStartFailed { attempt, fault, message },
@@ -75,7 +76,7 @@ pub struct JobPerformer {
     /// Who makes their plans.
     pub planner: Planner,
     /// Who calls services.
-    pub caller: ServiceCaller,
+    pub network: Arc<dyn Network>,
     /// Where results go.
     pub mail: Arc<JobMail>,
 }
@@ -90,7 +91,8 @@ impl Perform<Job> for JobPerformer {
                 since,
             }),
             Effect::Withdraw { attempt } => self.fleet.withdraw(AttemptKey::new(id, attempt)),
-            Effect::Drive { seen_running, .. } => self.drive(job, seen_running),
+            Effect::Drive { come, .. } => self.drive(job, come),
+            Effect::Start { attempt } => self.fleet.start(AttemptKey::new(id, attempt)),
             Effect::Stop { attempt, signal, grace } => {
                 self.fleet.stop(AttemptKey::new(id, attempt), signal, grace)
             }
@@ -112,8 +114,12 @@ impl Perform<Job> for JobPerformer {
 }
 
 impl JobPerformer {
-    fn drive(&self, job: &Job, seen_running: bool) {
-        let phase = if seen_running { Drive::Attach } else { Drive::Start };
+    fn drive(&self, job: &Job, come: Come) {
+        let phase = match come {
+            Come::Intended => Drive::Start,
+            Come::LetStart => Drive::MayHaveStarted,
+            Come::Seen => Drive::Attach,
+        };
         match self.planner.plan(job) {
             Ok(plan) => {
                 fault::reach_of(Point::AttemptPlanned, job.id);
@@ -132,10 +138,10 @@ impl JobPerformer {
 
     fn start_service(&self, job: &Job, attempt: u32, address: SocketAddr) {
         let Some(start) = job.spec.service.as_ref().and_then(|service| service.start.clone()) else { return };
-        let (caller, mail, id) = (self.caller.clone(), Arc::clone(&self.mail), job.id);
+        let (network, mail, id) = (Arc::clone(&self.network), Arc::clone(&self.mail), job.id);
         tokio::spawn(async move {
             let key = AttemptKey::new(id, attempt).to_string();
-            let event = match caller.start(address, &start.path, &start.body, key).await {
+            let event = match network.start_service(address, &start.path, &start.body, key).await {
                 Ok(answer) => Event::ServiceStarted { attempt, answer },
                 Err(error) => {
                     Event::ServiceStartFailed { attempt, message: error.message, refused: error.refused }
@@ -149,9 +155,9 @@ impl JobPerformer {
         let Some(status) = job.spec.service.as_ref().and_then(|service| service.status.clone()) else {
             return;
         };
-        let (caller, mail, id) = (self.caller.clone(), Arc::clone(&self.mail), job.id);
+        let (network, mail, id) = (Arc::clone(&self.network), Arc::clone(&self.mail), job.id);
         tokio::spawn(async move {
-            let event = match caller.poll(address, &status.path).await {
+            let event = match network.poll_service(address, &status.path).await {
                 Ok(answer) => Event::ServicePolled { attempt, answer },
                 Err(error) => Event::ServicePollFailed { attempt, message: error.message },
             };

@@ -200,6 +200,9 @@ pub struct Attempt {
     pub number: u32,
     /// When it was granted a slot.
     pub granted_at: Timestamp,
+    /// It was let start. Durable before a start is asked for: from then on it may have run.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub let_start: bool,
     /// The runtime's own name of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub runtime_id: Option<String>,

@@ -111,6 +111,12 @@ fn attempt_report(mut draft: Draft, report: &Event) -> Outcome {
     let phase = draft.job.phase.clone();
     match (phase, report) {
         (_, Event::SlotGranted { .. }) => draft.begin(),
+        (Phase::Starting, Event::AttemptPrepared { attempt }) => {
+            if draft.job.newest().is_some_and(|record| record.let_start) {
+                return Ok(Applied::Unchanged(vec![Effect::Start { attempt: *attempt }]));
+            }
+            draft.let_start();
+        }
         (Phase::Starting, Event::AttemptStarted { running, .. }) => draft.run(running),
         (Phase::Running { running: known, .. }, Event::AttemptStarted { running, .. }) => {
             if known == *running && draft.job.trouble.is_none() {

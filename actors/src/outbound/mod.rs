@@ -19,9 +19,11 @@ mod client;
 pub mod cloudevent;
 mod fault;
 pub mod guard;
+mod network;
 pub mod resolver;
 pub mod service;
 pub mod sign;
 pub mod webhook;
 
 pub use client::{BuildError, Roots};
+pub use network::{HttpNetwork, Network};

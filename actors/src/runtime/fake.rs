@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast};
 
 use self::attempt::{Attempt, Due};
-use super::{Error, Hint, Plan, Result};
-use crate::clock::Clock;
+use super::{Error, Hint, Observation, Plan, Result};
+use crate::clock::{Clock, Timestamp, TokioClock};
 use crate::id::AttemptKey;
 
 pub use behaviour::{Behaviour, Ending};
@@ -86,10 +86,13 @@ pub struct FakeRuntime {
 
 struct Inner {
     name: String,
+    /// What it writes down as the time.
     clock: Arc<dyn Clock>,
+    /// What its attempts live by; goes on as tokio's time does, and never jumps.
+    time: Arc<dyn Clock>,
     engine: Mutex<Engine>,
-    /// Moved on every change, for whoever waits.
-    changed: watch::Sender<()>,
+    /// Rung on every change. Whoever waits is woken in the order of waiting, which a `watch` does not promise.
+    changed: Notify,
 }
 
 type Chooser = Box<dyn Fn(&Plan) -> Option<Behaviour> + Send>;
@@ -99,6 +102,8 @@ struct Engine {
     chosen: HashMap<AttemptKey, Behaviour>,
     chooser: Option<Chooser>,
     attempts: BTreeMap<AttemptKey, Attempt>,
+    /// How attempts that were removed stood last.
+    removed: BTreeMap<AttemptKey, Observation>,
     foreign: BTreeSet<AttemptKey>,
     counts: BTreeMap<AttemptKey, Counts>,
     faults: Vec<(Operation, Fault, u32)>,
@@ -115,19 +120,28 @@ impl fmt::Debug for FakeRuntime {
 impl FakeRuntime {
     /// An empty engine. Attempts exit with 0 at once, unless told otherwise.
     pub fn new(name: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
+        let time = TokioClock::starting_at(Timestamp::from_millis(0));
+        Self::with_time(name, clock, Arc::new(time))
+    }
+
+    /// An engine that outlives a tokio runtime: its attempts live by `time`, which must go on as tokio's does.
+    pub fn with_time(name: impl Into<String>, clock: Arc<dyn Clock>, time: Arc<dyn Clock>) -> Self {
         let engine = Engine {
             usual: Behaviour::exits(0, Duration::ZERO),
             chosen: HashMap::new(),
             chooser: None,
             attempts: BTreeMap::new(),
+            removed: BTreeMap::new(),
             foreign: BTreeSet::new(),
             counts: BTreeMap::new(),
             faults: Vec::new(),
             down: false,
             hints: broadcast::channel(HINTS_QUEUED_MAX).0,
         };
-        let (changed, _) = watch::channel(());
-        Self { inner: Arc::new(Inner { name: name.into(), clock, engine: Mutex::new(engine), changed }) }
+        let changed = Notify::new();
+        Self {
+            inner: Arc::new(Inner { name: name.into(), clock, time, engine: Mutex::new(engine), changed }),
+        }
     }
 
     /// What attempts created from now on do.
@@ -165,15 +179,15 @@ impl FakeRuntime {
 
     /// Restarts the engine: streams of hints end.
     pub fn restart(&self, fate: Fate) {
-        let now = self.inner.clock.now();
+        let now = self.inner.time.now();
         self.change(|engine| {
             engine.down = false;
             engine.hints = broadcast::channel(HINTS_QUEUED_MAX).0;
             for attempt in engine.attempts.values_mut() {
                 match fate {
                     Fate::Survive => {}
-                    Fate::Killed => attempt.exit(Ending::Signal(9), now),
-                    Fate::HostRestart => attempt.lose(),
+                    Fate::Killed => attempt.end(Ending::Signal(9), now),
+                    Fate::HostRestart => attempt.lose(now),
                 }
             }
         });
@@ -181,10 +195,10 @@ impl FakeRuntime {
 
     /// Ends a running attempt now.
     pub fn end(&self, key: AttemptKey, ending: Ending) {
-        let now = self.inner.clock.now();
+        let now = self.inner.time.now();
         self.change(|engine| {
             if let Some(attempt) = engine.attempts.get_mut(&key) {
-                attempt.exit(ending, now);
+                attempt.end(ending, now);
             }
         });
         self.hint(key);
@@ -192,7 +206,8 @@ impl FakeRuntime {
 
     /// Takes an attempt away, as somebody else may do.
     pub fn vanish(&self, key: AttemptKey) {
-        self.change(|engine| drop(engine.attempts.remove(&key)));
+        let now = self.inner.time.now();
+        self.change(|engine| engine.remove(key, now));
         self.hint(key);
     }
 
@@ -227,6 +242,24 @@ impl FakeRuntime {
         self.inner.engine.lock().attempts.keys().copied().collect()
     }
 
+    /// Every attempt that runs.
+    pub fn running(&self) -> Vec<AttemptKey> {
+        let now = self.inner.time.now();
+        let mut engine = self.inner.engine.lock();
+        let attempts = engine.attempts.iter_mut();
+        attempts.filter_map(|(key, attempt)| attempt.is_running(now).then_some(*key)).collect()
+    }
+
+    /// How an attempt stands, or how it stood when it was removed: the truth, whatever was told.
+    pub fn truth(&self, key: AttemptKey) -> Observation {
+        let now = self.inner.time.now();
+        let mut engine = self.inner.engine.lock();
+        match engine.attempts.get_mut(&key) {
+            Some(attempt) => attempt.observe(now),
+            None => engine.removed.get(&key).cloned().unwrap_or(Observation::Absent),
+        }
+    }
+
     /// The plan that an attempt was created from.
     pub fn plan(&self, key: AttemptKey) -> Option<Plan> {
         self.inner.engine.lock().attempts.get(&key).map(|attempt| attempt.plan.clone())
@@ -234,15 +267,18 @@ impl FakeRuntime {
 
     /// Resolves when `holds` does.
     pub async fn until(&self, mut holds: impl FnMut(&Self) -> bool) {
-        let mut changed = self.inner.changed.subscribe();
-        while !holds(self) {
-            changed.changed().await.expect("this engine owns the sender");
+        loop {
+            let changed = self.inner.changed.notified();
+            if holds(self) {
+                return;
+            }
+            changed.await;
         }
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Engine) -> T) -> T {
         let changed = change(&mut self.inner.engine.lock());
-        self.inner.changed.send_replace(());
+        self.inner.changed.notify_waiters();
         changed
     }
 
@@ -279,12 +315,14 @@ impl FakeRuntime {
 
     /// Resolves when the attempt is neither created nor running.
     async fn ended(&self, key: AttemptKey) {
-        let mut changed = self.inner.changed.subscribe();
         loop {
-            let due = self.inner.engine.lock().attempts.get_mut(&key).map_or(Due::Over, Attempt::due);
+            let changed = self.inner.changed.notified();
+            let now = self.inner.time.now();
+            let attempt_due = |attempt: &mut Attempt| attempt.due(now);
+            let due = self.inner.engine.lock().attempts.get_mut(&key).map_or(Due::Over, attempt_due);
             let end = async {
                 match due {
-                    Due::At(at) => tokio::time::sleep_until(at).await,
+                    Due::At(at) => tokio::time::sleep(at.since(now)).await,
                     Due::Never | Due::Over => std::future::pending::<()>().await,
                 }
             };
@@ -292,8 +330,9 @@ impl FakeRuntime {
                 return;
             }
             tokio::select! {
+                biased;
                 () = end => {}
-                _ = changed.changed() => {}
+                () = changed => {}
             }
         }
     }
@@ -305,7 +344,7 @@ impl FakeRuntime {
             fake.hint(key);
             fake.ended(key).await;
             fake.hint(key);
-            fake.inner.changed.send_replace(());
+            fake.inner.changed.notify_waiters();
         });
     }
 }
@@ -316,6 +355,12 @@ impl Engine {
         let (_, fault, left) = &mut self.faults[index];
         *left -= 1;
         Some(*fault)
+    }
+
+    fn remove(&mut self, key: AttemptKey, now: Timestamp) {
+        if let Some(mut attempt) = self.attempts.remove(&key) {
+            self.removed.insert(key, attempt.observe(now));
+        }
     }
 
     fn behaviour(&self, plan: &Plan) -> Behaviour {

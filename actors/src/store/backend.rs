@@ -4,7 +4,7 @@
 //! `sequence.rs` and `committer.rs`.
 //!
 //! Invariants: one thread writes, many read; [`Backend::write`] is atomic also across a crash; after an error
-//! of `write` or [`Backend::sync`] neither is called again.
+//! of `write` or [`Backend::sync`] neither is called again before [`Backend::reopen`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::io;
 use super::{Error, Key, KeyRange, Order, Result, Rows};
 
 /// The outcome of a group of batches: what each key is afterwards, `None` for "does not exist".
-pub(super) type Changes = BTreeMap<Key, Option<Vec<u8>>>;
+pub(crate) type Changes = BTreeMap<Key, Option<Vec<u8>>>;
 
 /// Reading rows as they are now.
 pub(super) trait Read {
@@ -26,11 +26,25 @@ pub(super) trait Read {
 
 /// A database with atomic writes.
 pub(super) trait Backend: Read + Send + Sync + fmt::Debug + 'static {
+    /// At most `limit` keys of `range`, ascending: also of rows whose values cannot be read.
+    fn keys(&self, range: &KeyRange, limit: usize) -> Result<Vec<Key>>;
+
     /// Applies all changes or none. They need not be durable yet.
     fn write(&self, changes: Changes) -> Result<()>;
 
     /// Makes everything written so far durable: it survives the loss of power.
     fn sync(&self) -> Result<()>;
+
+    /// After a write that ran out of space: fails when a sync failed, too, so that what was handed to the
+    /// system earlier may be lost.
+    fn check_synced(&self) -> Result<()>;
+
+    /// Whether opening again needs no space; where it does, readers keep what is open until there is some.
+    fn reopens_when_full(&self) -> bool;
+
+    /// Closes and opens the database again; readers wait meanwhile. When that fails, reads answer why not,
+    /// and it may be tried again.
+    fn reopen(&self) -> Result<()>;
 
     /// Bytes on disk, where that is known.
     fn size_on_disk(&self) -> Option<u64>;
@@ -45,6 +59,11 @@ pub(super) fn io_failure(error: &io::Error) -> Error {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full(error.to_string().into()),
         _ => Error::Failed(error.to_string().into()),
     }
+}
+
+/// The same for a sync. One that fails for want of space is as bad as any: what was to be synced is gone.
+pub(super) fn sync_failure(error: &io::Error) -> Error {
+    Error::Failed(error.to_string().into())
 }
 
 impl Read for BTreeMap<Key, Vec<u8>> {

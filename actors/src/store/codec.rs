@@ -68,7 +68,9 @@ pub fn decode<'a>(key: &[u8], value: &'a [u8]) -> Result<Record<'a>> {
         return Err(damaged("has an unknown format: it is damaged, or a newer dogwatch wrote it"));
     }
     if checksum(version, body) != u32::from_le_bytes(expected) {
-        return Err(damaged("does not match its checksum; restore the data directory from a backup"));
+        return Err(damaged(
+            "does not match its checksum; see `dogwatch doctor --store`, then restore a backup",
+        ));
     }
     Ok(Record { version, body })
 }

@@ -7,25 +7,32 @@
 //! - [`Store::commit`] queues at the time of the call; dropping its future does not take the batch back;
 //! - no answer, not even a rejection, leaves before the group is durable: a rejection shows what an earlier
 //!   batch of the same group wrote;
-//! - after a failed write or sync nothing is written any more, because nobody knows what the disk holds
-//!   (a second fsync after a failed one answers success without having written anything).
+//! - a group is refused before anything of it is written when the disk is about to run full (`space.rs`);
+//! - when the disk runs full in the middle of a group, the group is answered only once it is known whether it
+//!   is there (`committer/reopening.rs`): [`Error::Full`] always means that nothing was changed;
+//! - after any other failed write or sync nothing is written any more, because nobody knows what the disk
+//!   holds (a second fsync after a failed one answers success without having written anything).
+
+mod reopening;
 
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{self, BoxFuture};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::backend::{Backend, Changes, io_failure};
 use super::mark::Mark;
 use super::sequence::{self, Sequence};
+use super::space::Room;
+use super::tee::{Tee, Tees};
 use super::{Batch, Committed, Error, KeyRange, Op, Order, Precondition, Result, Rows, Store};
 use crate::fault::{self, Point};
 use crate::limits;
@@ -42,10 +49,38 @@ pub(super) struct GroupCommitStore<B: Backend> {
 /// What callers and the committer both need.
 struct Shared<B> {
     backend: B,
+    room: Room,
     /// The first fatal error; it stays until the store is opened again.
-    failure: OnceLock<Error>,
+    failure: watch::Sender<Option<Error>>,
+    /// Why the disk is full, while a group that met that is not settled.
+    full: Mutex<Option<Error>>,
     /// Bytes of the batches in the queue.
     queued_bytes: AtomicUsize,
+    /// Set when the store is to be closed; rung then.
+    closing: Mutex<bool>,
+    closed: Condvar,
+    tees: Tees,
+}
+
+impl<B> Shared<B> {
+    fn new(backend: B, room: Room) -> Self {
+        Self {
+            backend,
+            room,
+            failure: watch::Sender::new(None),
+            full: Mutex::new(None),
+            queued_bytes: AtomicUsize::new(0),
+            closing: Mutex::new(false),
+            closed: Condvar::new(),
+            tees: Tees::default(),
+        }
+    }
+
+    /// Why nothing can be written at the moment, or any more.
+    fn refusal(&self) -> Result<()> {
+        let failure = self.failure.borrow().clone();
+        failure.or_else(|| self.full.lock().clone()).map_or(Ok(()), Err)
+    }
 }
 
 /// A batch that waits for the committer.
@@ -57,13 +92,12 @@ struct Request {
 
 impl<B: Backend> GroupCommitStore<B> {
     /// Starts the committer over an open database, unless less is in it than `mark` says was acknowledged.
-    pub(super) fn start(backend: B, mark: Mark) -> Result<Self> {
+    pub(super) fn start(backend: B, mark: Mark, room: Room) -> Result<Self> {
         let sequence = Sequence::recover(&backend)?;
         mark.check(sequence.groups())?;
         let (queue, requests) = mpsc::channel(limits::COMMITS_QUEUED_MAX);
         let (publish, appended) = watch::channel(sequence.last());
-        let shared =
-            Arc::new(Shared { backend, failure: OnceLock::new(), queued_bytes: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared::new(backend, room));
         let committer = Committer { shared: Arc::clone(&shared), requests, sequence, mark, publish };
         let thread = thread::Builder::new()
             .name("store-committer".to_owned())
@@ -75,9 +109,7 @@ impl<B: Backend> GroupCommitStore<B> {
     fn enqueue(&self, batch: Batch) -> Result<oneshot::Receiver<Result<Committed>>> {
         let queue = self.queue.lock();
         let queue = queue.as_ref().ok_or(Error::Closed)?;
-        if let Some(failure) = self.shared.failure.get() {
-            return Err(failure.clone());
-        }
+        self.shared.refusal()?;
         let bytes = size(&batch);
         // Callers come one at a time (the lock), so that checking and adding need not be one step. A batch
         // that is larger than the bound is let in when nothing else waits.
@@ -123,10 +155,21 @@ impl<B: Backend> Store for GroupCommitStore<B> {
     }
 
     fn health(&self) -> Result<()> {
-        if let Some(failure) = self.shared.failure.get() {
-            return Err(failure.clone());
+        self.shared.refusal()?;
+        if self.queue.lock().is_none() {
+            return Err(Error::Closed);
         }
-        if self.queue.lock().is_some() { Ok(()) } else { Err(Error::Closed) }
+        (self.shared.room)()
+    }
+
+    fn failure(&self) -> watch::Receiver<Option<Error>> {
+        self.shared.failure.subscribe()
+    }
+
+    fn tee(&self) -> Result<Tee> {
+        // Also on a full disk: a backup writes elsewhere.
+        self.shared.refusal()?;
+        self.shared.tees.open()
     }
 
     fn size_on_disk(&self) -> Option<u64> {
@@ -136,6 +179,8 @@ impl<B: Backend> Store for GroupCommitStore<B> {
     fn close(&self) {
         // Without a sender the committer ends after what is queued.
         self.queue.lock().take();
+        *self.shared.closing.lock() = true;
+        self.shared.closed.notify_all();
         let mut thread = self.thread.lock();
         if let Some(thread) = thread.take() {
             if thread.join().is_err() {
@@ -156,7 +201,7 @@ impl<B: Backend> fmt::Debug for GroupCommitStore<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GroupCommitStore")
             .field("backend", &self.shared.backend)
-            .field("failure", &self.shared.failure.get())
+            .field("refusal", &self.shared.refusal().err())
             .finish_non_exhaustive()
     }
 }
@@ -176,7 +221,7 @@ impl<B: Backend> Committer<B> {
             let group = self.gather(first);
             self.commit(group);
         }
-        if self.shared.failure.get().is_none()
+        if self.shared.failure.borrow().is_none()
             && let Err(error) = self.mark.sync()
         {
             tracing::warn!(%error, "the mark of what was acknowledged could not be synced at closing");
@@ -216,36 +261,53 @@ impl<B: Backend> Committer<B> {
         }
     }
 
-    /// Answers each batch, or fails as a whole and for good.
+    /// Answers each batch, or fails as a whole: for now with [`Error::Full`], else for good.
     fn make_durable(&mut self, batches: Vec<Batch>) -> Result<Vec<Result<Committed>>> {
-        if let Some(failure) = self.shared.failure.get() {
-            return Err(failure.clone());
-        }
+        self.shared.refusal()?;
+        let before = self.sequence;
         let written = catch_unwind(AssertUnwindSafe(|| self.write(batches)))
             .unwrap_or_else(|panic| Err(Error::Failed(panic_text(panic.as_ref()).into())));
         written.inspect_err(|error| {
-            tracing::error!(%error, "the store refuses writes from now on");
-            self.shared.failure.get_or_init(|| error.clone());
+            self.sequence = before;
+            if !matches!(error, Error::Full(_)) {
+                tracing::error!(%error, "the store refuses writes from now on");
+                self.shared.failure.send_if_modified(|failure| failure.replace(error.clone()).is_none());
+            }
         })
     }
 
     fn write(&mut self, batches: Vec<Batch>) -> Result<Vec<Result<Committed>>> {
+        let before = self.sequence;
         let mut changes = Changes::new();
         let results = batches
             .into_iter()
             .map(|batch| self.sequence.stage(batch, &mut changes, &self.shared.backend))
             .collect();
-        if !changes.is_empty() {
-            self.sequence.seal(&mut changes);
-            fault::check(Point::CommitGathered, injected)?;
-            self.shared.backend.write(changes)?;
-            fault::check(Point::CommitWritten, injected)?;
-            self.shared.backend.sync()?;
-            fault::check(Point::CommitSynced, injected)?;
-            self.mark.record(self.sequence.groups())?;
-            fault::check(Point::CommitMarked, injected)?;
+        if changes.is_empty() {
+            return Ok(results);
         }
+        (self.shared.room)()?;
+        self.sequence.seal(&mut changes);
+        let copy = self.shared.tees.copy(&changes);
+        match self.write_group(changes) {
+            Err(Error::Full(why)) if !self.is_there_after_reopening(before, &why)? => {
+                return Err(Error::Full(why));
+            }
+            Err(Error::Full(_)) | Ok(()) => {}
+            Err(error) => return Err(error),
+        }
+        self.shared.tees.pour(copy);
         Ok(results)
+    }
+
+    fn write_group(&self, changes: Changes) -> Result<()> {
+        fault::check(Point::CommitGathered, injected)?;
+        self.shared.backend.write(changes)?;
+        fault::check(Point::CommitWritten, injected)?;
+        self.shared.backend.sync()?;
+        fault::check(Point::CommitSynced, injected)?;
+        self.mark.record(self.sequence.groups())?;
+        fault::check(Point::CommitMarked, injected)
     }
 }
 
@@ -277,198 +339,4 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::mpsc::{Receiver, Sender, channel};
-    use std::time::Duration;
-
-    use super::super::backend::Read;
-    use super::super::conformance::wait;
-    use super::super::{Key, Log};
-    use super::*;
-
-    /// What the test lets happen to the next group.
-    enum Verdict {
-        Write,
-        FailSync(Error),
-        Panic,
-    }
-
-    /// A database that reports the size of each group and waits for the test's verdict on it.
-    #[derive(Debug)]
-    struct Gated {
-        rows: Mutex<BTreeMap<Key, Vec<u8>>>,
-        arrived: Sender<usize>,
-        verdicts: Mutex<Receiver<Verdict>>,
-        sync: Mutex<Result<()>>,
-    }
-
-    impl Read for Gated {
-        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-            Ok(self.rows.lock().get(key).cloned())
-        }
-
-        fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Rows> {
-            self.rows.lock().scan(range, order, limit)
-        }
-    }
-
-    impl Backend for Gated {
-        fn write(&self, changes: Changes) -> Result<()> {
-            // One of the changes is the progress of the sequence.
-            self.arrived.send(changes.len() - 1).ok();
-            let verdict = self.verdicts.lock().recv_timeout(Duration::from_secs(10));
-            match verdict.unwrap_or(Verdict::Write) {
-                Verdict::Write => {}
-                Verdict::FailSync(error) => *self.sync.lock() = Err(error),
-                Verdict::Panic => panic!("a bug of the database"),
-            }
-            let mut rows = self.rows.lock();
-            rows.extend(changes.into_iter().filter_map(|(key, value)| Some((key, value?))));
-            Ok(())
-        }
-
-        fn sync(&self) -> Result<()> {
-            self.sync.lock().clone()
-        }
-
-        fn size_on_disk(&self) -> Option<u64> {
-            None
-        }
-
-        fn close(&self) {}
-    }
-
-    /// Dropped from the top: without a judge the committer goes on, so that closing the store ends.
-    struct Bench {
-        verdicts: Sender<Verdict>,
-        store: GroupCommitStore<Gated>,
-        arrived: Receiver<usize>,
-        _dir: tempfile::TempDir,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let (arrive, arrived) = channel();
-            let (verdicts, given) = channel();
-            let backend = Gated {
-                rows: Mutex::default(),
-                arrived: arrive,
-                verdicts: Mutex::new(given),
-                sync: Mutex::new(Ok(())),
-            };
-            let dir = tempfile::tempdir().unwrap();
-            let mark = Mark::open(&dir.path().join("mark")).unwrap();
-            let store = GroupCommitStore::start(backend, mark).unwrap();
-            Self { verdicts, store, arrived, _dir: dir }
-        }
-
-        fn put(&self, key: &str, bytes: usize) -> BoxFuture<'static, Result<Committed>> {
-            let mut batch = Batch::new();
-            batch.put(key, vec![0; bytes]);
-            self.store.commit(batch)
-        }
-
-        /// Starts a group and leaves the committer inside it, so that what follows has to wait.
-        fn hold(&self) -> BoxFuture<'static, Result<Committed>> {
-            let held = self.put("held", 1);
-            assert_eq!(self.arrives(), 1);
-            held
-        }
-
-        /// The size of the next group, which must come soon.
-        fn arrives(&self) -> usize {
-            self.arrived.recv_timeout(Duration::from_secs(10)).expect("a group is written")
-        }
-    }
-
-    #[test]
-    fn what_waits_becomes_one_group() {
-        let bench = Bench::new();
-        let held = bench.hold();
-        let waiting: Vec<_> = (0..10).map(|key| bench.put(&key.to_string(), 1)).collect();
-        bench.verdicts.send(Verdict::Write).unwrap();
-        assert_eq!(bench.arrives(), 10);
-        bench.verdicts.send(Verdict::Write).unwrap();
-        for commit in waiting.into_iter().chain([held]) {
-            wait(commit).unwrap();
-        }
-    }
-
-    #[test]
-    fn nothing_is_answered_before_the_group_is_durable_not_even_a_rejection() {
-        let bench = Bench::new();
-        let held = bench.hold();
-        let mut claim = Batch::new();
-        claim.require(Precondition::Absent(b"k".to_vec())).put("k", "1").append(Log::Events, "");
-        let first = bench.store.commit(claim.clone());
-        let second = bench.store.commit(claim);
-        bench.verdicts.send(Verdict::Write).unwrap();
-        assert_eq!(bench.arrives(), 2);
-        wait(held).unwrap();
-        let mut second = second;
-        assert!((&mut second).now_or_never().is_none(), "the rejection would show what is not durable");
-        assert_eq!(*bench.store.appended().borrow(), 0);
-        bench.verdicts.send(Verdict::FailSync(Error::Failed("eio".into()))).unwrap();
-        assert!(matches!(wait(first), Err(Error::Failed(_))));
-        assert!(matches!(wait(second), Err(Error::Failed(_))));
-        assert_eq!(*bench.store.appended().borrow(), 0);
-    }
-
-    #[test]
-    fn a_failed_sync_refuses_everything_afterwards() {
-        let bench = Bench::new();
-        let held = bench.hold();
-        let queued = bench.put("queued", 1);
-        bench.verdicts.send(Verdict::FailSync(Error::Full("enospc".into()))).unwrap();
-        assert!(matches!(wait(held), Err(Error::Full(_))));
-        assert!(matches!(wait(queued), Err(Error::Full(_))));
-        // The disk would work again; nothing is tried.
-        *bench.store.shared.backend.sync.lock() = Ok(());
-        assert!(matches!(wait(bench.put("later", 1)), Err(Error::Full(_))));
-        assert!(matches!(bench.store.health(), Err(Error::Full(_))));
-        assert!(bench.arrived.try_recv().is_err(), "no group was written after the failure");
-    }
-
-    #[test]
-    fn a_panic_of_the_database_is_a_failure() {
-        let bench = Bench::new();
-        let held = bench.hold();
-        bench.verdicts.send(Verdict::Panic).unwrap();
-        let answer = wait(held);
-        assert!(matches!(&answer, Err(Error::Failed(text)) if text.contains("a bug of the database")));
-        assert!(matches!(bench.store.health(), Err(Error::Failed(_))));
-        bench.store.close();
-    }
-
-    #[test]
-    fn the_queue_is_bounded_in_number() {
-        let bench = Bench::new();
-        let held = bench.hold();
-        for _ in 0..limits::COMMITS_QUEUED_MAX {
-            drop(bench.store.commit(Batch::new()));
-        }
-        let refused = wait(bench.store.commit(Batch::new()));
-        assert!(refused.is_err_and(|error| error.is_retryable()));
-        bench.verdicts.send(Verdict::Write).unwrap();
-        wait(held).unwrap();
-    }
-
-    #[test]
-    fn the_queue_is_bounded_in_bytes_and_drains() {
-        let bench = Bench::new();
-        let held = bench.hold();
-        let quarter = limits::COMMITS_QUEUED_BYTES_MAX / 4;
-        let queued: Vec<_> = (0..3).map(|key| bench.put(&key.to_string(), quarter)).collect();
-        assert!(matches!(wait(bench.put("too much", quarter)), Err(Error::Busy)));
-        (0..4).for_each(|_| bench.verdicts.send(Verdict::Write).unwrap());
-        for commit in queued.into_iter().chain([held]) {
-            wait(commit).unwrap();
-        }
-        let groups: Vec<usize> = bench.arrived.try_iter().collect();
-        assert_eq!(groups, [1, 1, 1], "each is as large as a group may be");
-        drop(bench.verdicts);
-        wait(bench.store.commit(Batch::new())).unwrap();
-        assert_eq!(bench.store.shared.queued_bytes.load(Ordering::Acquire), 0);
-    }
-}
+mod tests;

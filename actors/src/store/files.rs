@@ -28,6 +28,14 @@ fn sync_name(path: &Path) -> Result<()> {
     sync(parent)
 }
 
+/// Fails when `bytes` more cannot be written to the directory, by trying it.
+pub(super) fn try_room(dir: &Path, bytes: usize) -> Result<()> {
+    let path = dir.join("room");
+    let written = fs::write(&path, vec![1; bytes]).and_then(|()| File::open(&path)?.sync_data());
+    let removed = fs::remove_file(&path);
+    written.and(removed).map_err(|error| io_failure(&error))
+}
+
 /// Syncs `path`, all files and directories below it, and its name.
 pub(super) fn sync_tree(path: &Path) -> Result<()> {
     sync_below(path)?;

@@ -48,14 +48,24 @@ impl Mark {
         if acknowledged.is_none() && bytes[..length].iter().any(|byte| *byte != 0) {
             return Err(Error::Corrupt(
                 format!(
-                    "{} is unreadable, so nothing proves that all acknowledged commits are there; restore the \
-                     data directory from a backup, or remove that file to go on with what there is",
+                    "{} is unreadable, so nothing proves that all acknowledged commits are there; see what \
+                     there is with `dogwatch doctor --store`, then restore a backup with `dogwatch restore`, or \
+                     remove that file to go on with what there is",
                     path.display()
                 )
                 .into(),
             ));
         }
+        // So that recording what was acknowledged needs no space later.
+        if length < bytes.len() {
+            file.write_all_at(&bytes[length..], length as u64).map_err(|error| io_failure(&error))?;
+        }
         Ok(Self { file, path: path.to_owned(), acknowledged })
+    }
+
+    /// The groups that were acknowledged when it was opened, when it says so.
+    pub(super) const fn acknowledged(&self) -> Option<u64> {
+        self.acknowledged
     }
 
     /// Refuses a database that holds `groups` groups when more were acknowledged.
@@ -63,8 +73,10 @@ impl Mark {
         match self.acknowledged {
             Some(acknowledged) if acknowledged > groups => Err(Error::Corrupt(
                 format!(
-                    "{acknowledged} groups of commits were acknowledged but the database holds only {groups}; \
-                     restore the data directory from a backup, or remove {} to go on without the rest",
+                    "{acknowledged} groups of commits were acknowledged but the database holds only {groups}: \
+                     the last {} are missing; see what there is with `dogwatch doctor --store`, then restore a \
+                     backup with `dogwatch restore`, or remove {} to go on without the rest",
+                    acknowledged - groups,
                     self.path.display()
                 )
                 .into(),

@@ -6,7 +6,7 @@
 //!
 //! Invariant: `durable` is what a restart would find; a commit that was answered `Ok` is in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{self, BoxFuture};
@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::backend::{Changes, Read as _};
 use super::sequence::{self, Sequence};
+use super::tee::{Tee, Tees};
 use super::{Batch, Committed, Error, Key, KeyRange, Order, Result, Rows, Store};
 
 /// What happens at a chosen commit. After each of them the store needs [`MemoryStore::crash`].
@@ -44,12 +45,29 @@ struct State {
     live: BTreeMap<Key, Vec<u8>>,
     durable: BTreeMap<Key, Vec<u8>>,
     sequence: Sequence,
-    /// Batches that were applied, whether they were answered or not.
+    /// Batches that were synced, whether they were answered or not.
     commits: u64,
     fault: Option<(u64, Fault)>,
     failure: Option<Error>,
+    /// While it is set every commit is refused with it, and changes nothing.
+    refusal: Option<Error>,
+    /// Commits wait for [`MemoryStore::sync`].
+    hold: bool,
+    /// Applied but not yet synced, in order.
+    unsynced: VecDeque<Unsynced>,
+    tees: Tees,
     /// The answers that a frozen store owes; `None` while it is not frozen.
     owed: Option<Vec<oneshot::Sender<Result<Committed>>>>,
+}
+
+/// A commit on its way to the disk.
+#[derive(Debug)]
+struct Unsynced {
+    outcome: Result<Committed>,
+    /// Empty for a rejected batch, whose answer waits all the same: it shows what earlier ones wrote.
+    changes: Changes,
+    last_seq: u64,
+    answer: oneshot::Sender<Result<Committed>>,
 }
 
 impl MemoryStore {
@@ -67,6 +85,10 @@ impl MemoryStore {
             commits: 0,
             fault: None,
             failure: None,
+            refusal: None,
+            hold: false,
+            unsynced: VecDeque::new(),
+            tees: Tees::default(),
             owed: None,
         };
         Self { state: Mutex::new(state), appended: watch::Sender::new(sequence.last()) }
@@ -79,7 +101,30 @@ impl MemoryStore {
         state.fault = Some((at, fault));
     }
 
-    /// The commits that this store applied since it was opened.
+    /// From now on commits are durable and answered only with the next [`MemoryStore::sync`], as those of a group.
+    pub fn hold(&self) {
+        self.state.lock().hold = true;
+    }
+
+    /// Makes durable and answers what waits; how many commits that were.
+    pub fn sync(&self) -> usize {
+        let mut state = self.state.lock();
+        let waiting = state.unsynced.len();
+        state.sync(&self.appended);
+        waiting
+    }
+
+    /// From this moment on nothing is answered and nothing becomes durable: power is lost.
+    pub fn freeze(&self) {
+        self.state.lock().owed.get_or_insert_default();
+    }
+
+    /// Refuses every commit with this error, until it is taken back with `None`.
+    pub fn refuse(&self, refusal: Option<Error>) {
+        self.state.lock().refusal = refusal;
+    }
+
+    /// The commits that this store made durable since it was opened.
     pub fn commits(&self) -> u64 {
         self.state.lock().commits
     }
@@ -88,8 +133,7 @@ impl MemoryStore {
     /// holds writes nothing more, and unanswered commits answer [`Error::Closed`].
     pub fn crash(&self) -> Self {
         let mut state = self.state.lock();
-        state.failure = Some(Error::Closed);
-        state.owed = None;
+        state.shut();
         Self::with_rows(state.durable.clone())
     }
 
@@ -109,43 +153,64 @@ impl Default for MemoryStore {
 }
 
 impl State {
-    /// Applies `batch`; the answer is missing when the store is frozen.
-    fn commit(&mut self, batch: Batch) -> Result<Option<Committed>> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
+    /// Applies `batch` and lets it wait for the sync.
+    fn commit(&mut self, batch: Batch) -> Result<oneshot::Receiver<Result<Committed>>> {
+        if let Some(refusal) = self.failure.as_ref().or(self.refusal.as_ref()) {
+            return Err(refusal.clone());
         }
         let mut changes = Changes::new();
-        let committed = match self.sequence.stage(batch, &mut changes, &self.live) {
-            Ok(committed) => committed,
-            // A rejection, too, is told only after what it saw is durable: in a frozen store never.
-            Err(_) if self.owed.is_some() => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        if changes.is_empty() {
-            return Ok(self.owed.is_none().then_some(committed));
+        let outcome = self.sequence.stage(batch, &mut changes, &self.live);
+        if outcome.is_err() {
+            changes.clear();
         }
-        self.sequence.seal(&mut changes);
+        if !changes.is_empty() {
+            self.sequence.seal(&mut changes);
+            apply(&mut self.live, changes.clone());
+        }
+        let (answer, answered) = oneshot::channel();
+        self.unsynced.push_back(Unsynced { outcome, changes, last_seq: self.sequence.last(), answer });
+        Ok(answered)
+    }
+
+    fn sync(&mut self, appended: &watch::Sender<u64>) {
+        for Unsynced { outcome, changes, last_seq, answer } in std::mem::take(&mut self.unsynced) {
+            if !changes.is_empty() {
+                self.harden(changes);
+            }
+            if let Some(owed) = &mut self.owed {
+                owed.push(answer);
+            } else if let Some(failure) = &self.failure {
+                drop(answer.send(Err(failure.clone())));
+            } else {
+                appended.send_if_modified(|known| std::mem::replace(known, last_seq) != last_seq);
+                drop(answer.send(outcome));
+            }
+        }
+    }
+
+    /// Makes the changes of one commit durable, unless something else is to happen to it.
+    fn harden(&mut self, changes: Changes) {
+        if self.failure.is_some() || self.owed.is_some() {
+            return;
+        }
         self.commits += 1;
-        match self.fault.take_if(|(at, _)| *at == self.commits).map(|(_, fault)| fault) {
-            Some(Fault::Fail(error)) => {
-                self.failure = Some(error.clone());
-                return Err(error);
-            }
-            Some(Fault::FailButKeep(error)) => {
-                apply(&mut self.durable, changes);
-                self.failure = Some(error.clone());
-                return Err(error);
-            }
-            Some(Fault::Freeze) => self.owed = Some(Vec::new()),
-            Some(Fault::KeepThenFreeze) => {
-                apply(&mut self.durable, changes.clone());
-                self.owed = Some(Vec::new());
-            }
-            None if self.owed.is_none() => apply(&mut self.durable, changes.clone()),
+        let fault = self.fault.take_if(|(at, _)| *at == self.commits).map(|(_, fault)| fault);
+        if !matches!(fault, Some(Fault::Fail(_) | Fault::Freeze)) {
+            self.tees.pour(self.tees.copy(&changes));
+            apply(&mut self.durable, changes);
+        }
+        match fault {
+            Some(Fault::Fail(error) | Fault::FailButKeep(error)) => self.failure = Some(error),
+            Some(Fault::Freeze | Fault::KeepThenFreeze) => self.owed = Some(Vec::new()),
             None => {}
         }
-        apply(&mut self.live, changes);
-        Ok(self.owed.is_none().then_some(committed))
+    }
+
+    /// The process is gone: nothing more is written, and what was not answered never will be.
+    fn shut(&mut self) {
+        self.failure = Some(Error::Closed);
+        self.unsynced.clear();
+        self.owed = None;
     }
 }
 
@@ -163,16 +228,11 @@ impl Store for MemoryStore {
 
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Committed>> {
         let mut state = self.state.lock();
-        let result = state.commit(batch);
-        let last = state.sequence.last();
-        match result {
-            Ok(Some(committed)) => {
-                self.appended.send_if_modified(|known| std::mem::replace(known, last) != last);
-                future::ready(Ok(committed)).boxed()
-            }
-            Ok(None) => {
-                let (answer, answered) = oneshot::channel();
-                state.owed.get_or_insert_default().push(answer);
+        match state.commit(batch) {
+            Ok(answered) => {
+                if !state.hold {
+                    state.sync(&self.appended);
+                }
                 answered.map(|answer| answer.unwrap_or(Err(Error::Closed))).boxed()
             }
             Err(error) => future::ready(Err(error)).boxed(),
@@ -187,14 +247,18 @@ impl Store for MemoryStore {
         self.state.lock().failure.clone().map_or(Ok(()), Err)
     }
 
+    fn tee(&self) -> Result<Tee> {
+        self.readable()?.tees.open()
+    }
+
     fn size_on_disk(&self) -> Option<u64> {
         None
     }
 
     fn close(&self) {
         let mut state = self.state.lock();
-        state.failure = Some(Error::Closed);
-        state.owed = None;
+        state.sync(&self.appended);
+        state.shut();
     }
 }
 
@@ -250,6 +314,37 @@ mod tests {
             assert!(after.get(b"a").unwrap().is_some());
             assert!(after.get(b"b").unwrap().is_none());
         }
+    }
+
+    #[test]
+    fn what_is_held_is_durable_only_after_the_sync() {
+        let store = MemoryStore::new();
+        store.hold();
+        let (mut first, second) = (store.commit(put("a")), store.commit(put("b")));
+        assert!((&mut first).now_or_never().is_none());
+        assert!(store.crash().get(b"a").unwrap().is_none(), "power was lost before the sync");
+        assert!(matches!(first.now_or_never(), Some(Err(Error::Closed))));
+        drop(second);
+
+        let store = MemoryStore::new();
+        store.hold();
+        let (first, second) = (store.commit(put("a")), store.commit(put("b")));
+        assert_eq!(*store.appended().borrow(), 0);
+        assert_eq!(store.sync(), 2);
+        assert_eq!(*store.appended().borrow(), 2);
+        assert_eq!(first.now_or_never().unwrap().unwrap().first_seq, 1);
+        assert_eq!(second.now_or_never().unwrap().unwrap().first_seq, 2);
+        assert!(store.crash().get(b"b").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_refusal_changes_nothing_and_passes() {
+        let store = MemoryStore::new();
+        store.refuse(Some(Error::Full("enospc".into())));
+        assert!(matches!(commit(&store, "a"), Some(Err(Error::Full(_)))));
+        assert!(store.get(b"a").unwrap().is_none());
+        store.refuse(None);
+        commit(&store, "a").unwrap().unwrap();
     }
 
     #[test]

@@ -8,10 +8,12 @@
 //! - the future of [`Store::commit`] resolves `Ok` only after the batch is on stable storage;
 //! - batches take effect in the order in which `commit` was *called*; preconditions see all earlier ones;
 //! - the numbers that [`Op::Append`] assigns rise without gaps or repeats, also across restarts;
+//! - [`Error::Full`] says that nothing was changed, and later commits succeed once there is space again;
 //! - a failed sync is fatal: from then on every commit is refused, and nothing is retried.
 //!
 //! How it is built: `committer.rs` is the one thread that writes; `sequence.rs` decides what a batch changes;
-//! `sled.rs` and `redb.rs` keep the rows; `mark.rs` notices when a database lost some.
+//! `sled.rs` and `redb.rs` keep the rows; `mark.rs` notices when a database lost some; `format.rs` keeps away
+//! from what a newer version wrote; `space.rs` from a disk that is about to be full.
 
 mod backend;
 pub mod codec;
@@ -19,12 +21,17 @@ mod committer;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod files;
+mod fill;
+mod format;
 mod mark;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod redb;
+mod salvage;
 mod sequence;
 mod sled;
+mod space;
+mod tee;
 
 use std::fmt;
 use std::ops::Bound;
@@ -38,6 +45,13 @@ use tokio::sync::watch;
 use self::backend::Backend;
 use self::committer::GroupCommitStore;
 use self::mark::Mark;
+
+pub(crate) use self::backend::Changes;
+pub(crate) use self::fill::Filling;
+pub use self::format::{FORMAT, check as check_format};
+pub use self::salvage::{About, Salvage};
+pub(crate) use self::sequence::{is_visible, last_in as last_sequence_in};
+pub use self::tee::Tee;
 
 /// A key: bytes that sort as they compare.
 pub type Key = Vec<u8>;
@@ -264,9 +278,19 @@ pub enum Error {
         /// The directory.
         path: String,
     },
-    /// The disk is full: the batch may or may not be there after a restart.
+    /// A newer version wrote the store.
     #[error(
-        "no space left on the device that holds the data directory; free some, and restart dogwatch: {0}"
+        "the store in {path} has format {found}, and this version knows formats up to {FORMAT}; use the version of dogwatch that wrote it, or a newer one (nothing was changed)"
+    )]
+    NewerFormat {
+        /// The directory.
+        path: String,
+        /// Its format.
+        found: u32,
+    },
+    /// The disk is full: nothing was changed, and commits succeed again once there is space.
+    #[error(
+        "no space left on the device that holds the data directory; free some, and dogwatch goes on by itself: {0}"
     )]
     Full(Arc<str>),
     /// The disk or the database failed. The store refuses writes until it is opened again.
@@ -281,12 +305,15 @@ pub enum Error {
     /// The store is shut down.
     #[error("the store is closed")]
     Closed,
+    /// This kind of store does not offer that.
+    #[error("this kind of store does not offer that; use one on disk")]
+    Unsupported,
 }
 
 impl Error {
     /// Whether the same batch may succeed when it is sent again to this open store.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Busy)
+        matches!(self, Self::Busy | Self::Full(_))
     }
 }
 
@@ -303,7 +330,7 @@ pub enum Kind {
     /// sled 0.34: the faster one.
     #[default]
     Sled,
-    /// redb 4: checks every page that it reads.
+    /// redb 4: the more careful one.
     Redb,
 }
 
@@ -328,6 +355,7 @@ impl fmt::Display for Kind {
 
 /// Opens the store in `dir`, creating what is missing. Blocking.
 pub fn open(dir: &Path, kind: Kind) -> Result<Arc<dyn Store>> {
+    format::check(dir)?;
     files::create_dir_durably(dir)?;
     if let Some(found) = Kind::ALL.into_iter().find(|other| *other != kind && dir.join(other.name()).exists())
     {
@@ -343,7 +371,8 @@ pub fn open(dir: &Path, kind: Kind) -> Result<Arc<dyn Store>> {
 /// The database is open, and with it the lock: nobody else touches the mark.
 fn start(dir: &Path, backend: impl Backend) -> Result<Arc<dyn Store>> {
     let mark = Mark::open(&dir.join("mark"))?;
-    let store = GroupCommitStore::start(backend, mark)?;
+    let store = GroupCommitStore::start(backend, mark, space::around(dir))?;
+    format::write(dir)?;
     // Neither database syncs the names of the files that it creates.
     files::sync_tree(dir)?;
     Ok(Arc::new(store))
@@ -368,6 +397,17 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// `Err` with the reason when the store no longer accepts writes.
     fn health(&self) -> Result<()>;
+
+    /// Changes once: to the error after which nothing is accepted any more until the store is opened again.
+    /// Not for a full disk, which passes.
+    fn failure(&self) -> watch::Receiver<Option<Error>> {
+        watch::Sender::new(None).subscribe()
+    }
+
+    /// A copy of every group of commits from now on, for a backup.
+    fn tee(&self) -> Result<Tee> {
+        Err(Error::Unsupported)
+    }
 
     /// Bytes on disk, where that is known.
     fn size_on_disk(&self) -> Option<u64>;

@@ -1,17 +1,19 @@
 //! The second database: redb 4, one file, one table, one durable transaction per group.
 //!
-//! Slower than sled under many writers, but it checks what it reads and refuses a damaged file. Not
+//! Slower than sled under many writers. Opening reads all of it and compares it with its checksums, and a damaged
+//! file is refused: by itself redb does that only after a crash. Not
 //! responsible for the name of its file surviving a loss of power: `open` syncs that.
 
 use std::fmt;
+use std::fs::File;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use ::redb::{Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase as _, TableDefinition};
 use parking_lot::RwLock;
 
-use super::backend::{Backend, Changes, Read, io_failure};
-use super::{Error, KeyRange, Order, Result, Rows};
+use super::backend::{Backend, Changes, Read, io_failure, sync_failure};
+use super::{Error, Key, KeyRange, Order, Result, Rows};
 use crate::limits;
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
@@ -19,28 +21,61 @@ const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 /// An open redb database.
 pub(super) struct Redb {
     path: PathBuf,
-    /// `None` once closed.
-    db: RwLock<Option<Database>>,
+    /// Our own descriptor of the file: each one is told once of a sync that failed.
+    file: File,
+    /// `None` once closed; the error when it could not be opened again.
+    db: RwLock<Result<Option<Database>>>,
 }
 
 impl Redb {
     /// Opens or creates the database in the file `path`.
     pub(super) fn open(path: &Path) -> Result<Self> {
+        let (redb, verified) = Self::open_unverified(path)?;
+        verified.map(|()| redb)
+    }
+
+    /// The same however damaged it is, with what the verification says. Only for looking.
+    pub(super) fn open_unverified(path: &Path) -> Result<(Self, Result<()>)> {
+        let mut db = Self::open_database(path)?;
+        let mut verified = Self::verify(&mut db, path);
+        if verified.is_err() {
+            // A check that failed leaves a database that cannot be used.
+            drop(db);
+            db = Self::open_database(path)?;
+        } else {
+            verified = Self::make_table(&db);
+        }
+        let file = File::open(path).map_err(|error| io_failure(&error))?;
+        Ok((Self { path: path.to_owned(), file, db: RwLock::new(Ok(Some(db))) }, verified))
+    }
+
+    fn open_database(path: &Path) -> Result<Database> {
         let cache = usize::try_from(limits::STORE_CACHE_BYTES).unwrap_or(usize::MAX);
-        let db = Database::builder().set_cache_size(cache).create(path).map_err(|error| match error {
+        Database::builder().set_cache_size(cache).create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => Error::Locked { path: path.display().to_string() },
             other => failure(other),
-        })?;
-        // A table must have been written once before it can be read.
+        })
+    }
+
+    fn verify(db: &mut Database, path: &Path) -> Result<()> {
+        // redb checks what it reads only when it is asked to. What it mends by going back to an older state is
+        // noticed by whoever counts the groups.
+        if !db.check_integrity().map_err(failure)? {
+            tracing::warn!(path = %path.display(), "the database was damaged, and what redb could mend is mended");
+        }
+        Ok(())
+    }
+
+    /// A table must have been written once before it can be read.
+    fn make_table(db: &Database) -> Result<()> {
         let transaction = db.begin_write().map_err(failure)?;
         transaction.open_table(ROWS).map_err(failure)?;
-        transaction.commit().map_err(failure)?;
-        Ok(Self { path: path.to_owned(), db: RwLock::new(Some(db)) })
+        transaction.commit().map_err(failure)
     }
 
     fn with<T>(&self, run: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
         let db = self.db.read();
-        run(db.as_ref().ok_or(Error::Closed)?)
+        run(db.as_ref().map_err(Error::clone)?.as_ref().ok_or(Error::Closed)?)
     }
 
     fn read<T>(&self, run: impl FnOnce(ReadOnlyTable<&[u8], &[u8]>) -> Result<T>) -> Result<T> {
@@ -73,6 +108,14 @@ impl Read for Redb {
 }
 
 impl Backend for Redb {
+    fn keys(&self, range: &KeyRange, limit: usize) -> Result<Vec<Key>> {
+        let bounds: (Bound<&[u8]>, Bound<&[u8]>) = range.bounds();
+        self.read(|rows| {
+            let keys = rows.range::<&[u8]>(bounds).map_err(failure)?.take(limit);
+            keys.map(|row| row.map(|(key, _)| key.value().to_vec()).map_err(failure)).collect()
+        })
+    }
+
     fn write(&self, changes: Changes) -> Result<()> {
         self.with(|db| {
             let mut transaction = db.begin_write().map_err(failure)?;
@@ -98,12 +141,33 @@ impl Backend for Redb {
         Ok(())
     }
 
+    fn check_synced(&self) -> Result<()> {
+        self.file.sync_data().map_err(|error| sync_failure(&error))
+    }
+
+    /// Without it there would be no reads: a failed write makes redb refuse those, too.
+    fn reopens_when_full(&self) -> bool {
+        true
+    }
+
+    fn reopen(&self) -> Result<()> {
+        let mut db = self.db.write();
+        // The old one first: it holds the lock.
+        *db = Err(Error::Closed);
+        *db = Self::open_database(&self.path).and_then(|mut open| {
+            Self::verify(&mut open, &self.path)?;
+            Self::make_table(&open)?;
+            Ok(Some(open))
+        });
+        db.as_ref().map(drop).map_err(Error::clone)
+    }
+
     fn size_on_disk(&self) -> Option<u64> {
         self.path.metadata().ok().map(|file| file.len())
     }
 
     fn close(&self) {
-        drop(self.db.write().take());
+        *self.db.write() = Ok(None);
     }
 }
 

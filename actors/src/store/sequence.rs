@@ -32,7 +32,7 @@ pub(super) struct Sequence {
 impl Sequence {
     /// Reads how far a store has come, from what it keeps about itself and from its logs: whichever is
     /// further.
-    pub(super) fn recover(rows: &impl Read) -> Result<Self> {
+    pub(super) fn recover(rows: &(impl Read + ?Sized)) -> Result<Self> {
         let (mut last, groups) = match rows.get(PROGRESS_KEY)? {
             None => (0, 0),
             Some(bytes) => decode_progress(&bytes)?,
@@ -48,6 +48,11 @@ impl Sequence {
             }
         }
         Ok(Self { next: last + 1, groups })
+    }
+
+    /// That of a store that holds no group yet, and in which the numbers up to `last` were given.
+    pub(super) const fn behind(last: u64) -> Self {
+        Self { next: last + 1, groups: 0 }
     }
 
     /// The highest number given so far; 0 when there is none.
@@ -117,8 +122,14 @@ pub(super) fn visible(mut range: KeyRange) -> KeyRange {
     range
 }
 
+/// The highest sequence number given at the end of a group; 0 when it does not say.
+pub(crate) fn last_in(group: &Changes) -> u64 {
+    let progress = group.get(PROGRESS_KEY).and_then(Option::as_deref);
+    progress.and_then(|bytes| decode_progress(bytes).ok()).map_or(0, |(last, _)| last)
+}
+
 /// Whether a caller may read this key.
-pub(super) fn is_visible(key: &[u8]) -> bool {
+pub(crate) fn is_visible(key: &[u8]) -> bool {
     key.first().is_some_and(|first| *first != RESERVED)
 }
 

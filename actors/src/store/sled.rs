@@ -31,9 +31,9 @@ use rustix::fs::{FlockOperation, flock};
 
 use self::large::Stored;
 use self::tally::Tally;
-use super::backend::{Backend, Changes, Read, io_failure};
+use super::backend::{Backend, Changes, Read, io_failure, sync_failure};
 use super::files;
-use super::{Error, KeyRange, Order, Result, Rows};
+use super::{Error, Key, KeyRange, Order, Result, Rows};
 use crate::limits;
 
 /// Bytes of a segment of sled's log. Four times sled's default, so that its threshold for blobs (a quarter of
@@ -65,8 +65,8 @@ pub(super) struct Sled {
     path: PathBuf,
     /// Our own descriptor of the file that holds sled's log.
     log: File,
-    /// `None` once closed.
-    db: RwLock<Option<Open>>,
+    /// `None` once closed; the error when it could not be opened again.
+    db: RwLock<Result<Option<Open>>>,
 }
 
 struct Open {
@@ -79,31 +79,24 @@ struct Open {
 impl Sled {
     /// Opens or creates the database in `path`.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let config = ::sled::Config::new()
-            .path(path)
-            .segment_size(SEGMENT_BYTES)
-            .cache_capacity(limits::STORE_CACHE_BYTES)
-            // Every group is flushed by the committer; sled's own flusher would only log its failures.
-            .flush_every_ms(None);
-        let db = guarded(|| config.open()).map_err(|error| match error {
-            Error::Failed(text) if text.contains("could not acquire lock") => {
-                Error::Locked { path: path.display().to_string() }
-            }
-            other => other,
-        })?;
+        let (sled, verified) = Self::open_unverified(path)?;
+        verified.map(|()| sled)
+    }
+
+    /// The same however damaged it is, with what the verification says. Only for looking.
+    pub(super) fn open_unverified(path: &Path) -> Result<(Self, Result<()>)> {
+        let (open, verified) = Open::new(path)?;
         let log = File::options()
             .read(true)
             .write(true)
             .open(path.join("db"))
             .map_err(|error| io_failure(&error))?;
-        let (large, tally) = (large::Ids::recover(&db)?, Tally::verify(&db)?);
-        let open = Open { db, large, tally: Mutex::new(tally) };
-        Ok(Self { path: path.to_owned(), log, db: RwLock::new(Some(open)) })
+        Ok((Self { path: path.to_owned(), log, db: RwLock::new(Ok(Some(open))) }, verified))
     }
 
     fn with<T>(&self, run: impl FnOnce(&Open) -> Result<T>) -> Result<T> {
         let open = self.db.read();
-        run(open.as_ref().ok_or(Error::Closed)?)
+        run(open.as_ref().map_err(Error::clone)?.as_ref().ok_or(Error::Closed)?)
     }
 
     /// Syncs the files in `blobs/`. There should be none; see [`SEGMENT_BYTES`].
@@ -130,6 +123,27 @@ impl Sled {
         if let Err(error) = flock(&self.log, FlockOperation::Unlock) {
             tracing::warn!(%error, path = %self.path.display(), "the lock of the closed store stays");
         }
+    }
+}
+
+impl Open {
+    fn new(path: &Path) -> Result<(Self, Result<()>)> {
+        let config = ::sled::Config::new()
+            .path(path)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(limits::STORE_CACHE_BYTES)
+            // Every group is flushed by the committer; sled's own flusher would only log its failures.
+            .flush_every_ms(None);
+        let db = guarded(|| config.open()).map_err(|error| match error {
+            Error::Failed(text) if text.contains("could not acquire lock") => {
+                Error::Locked { path: path.display().to_string() }
+            }
+            other => other,
+        })?;
+        let (large, tally) = (large::Ids::recover(&db)?, Tally::verify(&db));
+        let (tally, verified) =
+            tally.map_or_else(|error| (Tally::default(), Err(error)), |tally| (tally, Ok(())));
+        Ok((Self { db, large, tally: Mutex::new(tally) }, verified))
     }
 }
 
@@ -163,6 +177,16 @@ impl Read for Sled {
 }
 
 impl Backend for Sled {
+    fn keys(&self, range: &KeyRange, limit: usize) -> Result<Vec<Key>> {
+        let (from, to): (Bound<&[u8]>, Bound<&[u8]>) = range.bounds();
+        self.with(|open| {
+            guarded(|| {
+                let keys = open.db.range::<&[u8], _>((from, to)).keys().take(limit);
+                keys.map(|key| key.map(|key| key.to_vec())).collect()
+            })
+        })
+    }
+
     fn write(&self, changes: Changes) -> Result<()> {
         self.with(|open| {
             let batch = large::batch(&open.db, &open.large, &mut open.tally.lock(), changes)?;
@@ -173,7 +197,28 @@ impl Backend for Sled {
     fn sync(&self) -> Result<()> {
         self.sync_blobs()?;
         self.with(|open| guarded(|| open.db.flush()))?;
-        self.log.sync_data().map_err(|error| io_failure(&error))
+        self.check_synced()
+    }
+
+    fn check_synced(&self) -> Result<()> {
+        self.log.sync_data().map_err(|error| sync_failure(&error))
+    }
+
+    /// It writes a snapshot, and reads go on without it.
+    fn reopens_when_full(&self) -> bool {
+        false
+    }
+
+    fn reopen(&self) -> Result<()> {
+        // Where the system's word on free space is not all (quotas): the old one still serves readers.
+        files::try_room(&self.path, 2 * SEGMENT_BYTES)?;
+        let mut db = self.db.write();
+        if let Ok(Some(old)) = std::mem::replace(&mut *db, Err(Error::Closed)) {
+            drop(old);
+            self.await_unlock();
+        }
+        *db = Open::new(&self.path).and_then(|(open, verified)| verified.map(|()| Some(open)));
+        db.as_ref().map(drop).map_err(Error::clone)
     }
 
     fn size_on_disk(&self) -> Option<u64> {
@@ -181,9 +226,10 @@ impl Backend for Sled {
     }
 
     fn close(&self) {
-        let Some(open) = self.db.write().take() else { return };
-        drop(open);
-        self.await_unlock();
+        if let Ok(Some(open)) = std::mem::replace(&mut *self.db.write(), Ok(None)) {
+            drop(open);
+            self.await_unlock();
+        }
     }
 }
 
@@ -204,8 +250,8 @@ fn guarded<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(answer) => answer.map_err(failure),
         Err(_) => Err(Error::Corrupt(
-            "sled panicked, which it does when it meets damage it did not expect; see the log for its words, \
-             and restore the data directory from a backup"
+            "sled panicked, which it does when it meets damage it did not expect; see the log for its words \
+             and `dogwatch doctor --store` for what is there, then restore a backup"
                 .into(),
         )),
     }
@@ -214,7 +260,10 @@ fn guarded<T>(call: impl FnOnce() -> ::sled::Result<T>) -> Result<T> {
 fn failure(error: ::sled::Error) -> Error {
     match error {
         ::sled::Error::Io(error) => io_failure(&error),
-        ::sled::Error::Corruption { .. } => Error::Corrupt(error.to_string().into()),
+        // The last two are what it says of files that it cannot have written as they are.
+        ::sled::Error::Corruption { .. }
+        | ::sled::Error::Unsupported(_)
+        | ::sled::Error::ReportableBug(_) => Error::Corrupt(error.to_string().into()),
         other => Error::Failed(other.to_string().into()),
     }
 }
@@ -268,7 +317,7 @@ mod tests {
             sled.close();
             drop(Sled::open(dir.path()).unwrap());
             let sled = Sled::open(dir.path()).unwrap();
-            harm(&sled.db.read().as_ref().unwrap().db);
+            harm(&sled.db.read().as_ref().unwrap().as_ref().unwrap().db);
             sled.sync().unwrap();
             sled.close();
             let refused = Sled::open(dir.path());

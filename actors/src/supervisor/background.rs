@@ -23,6 +23,11 @@ impl Background {
         Self { tasks, arbiters }
     }
 
+    /// Whether it has threads of its own.
+    pub(super) fn has_threads(&self) -> bool {
+        !self.arbiters.is_empty()
+    }
+
     /// Ends it and waits for the threads.
     pub(super) async fn end(mut self) {
         self.tasks.abort();

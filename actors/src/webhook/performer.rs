@@ -10,15 +10,16 @@ use crate::clock::Clock;
 use crate::durable::Perform;
 use crate::durable::host::Host;
 use crate::fault::{self, Point};
+use crate::outbound::Network;
 use crate::outbound::cloudevent::{CloudEvent, DataContentType, SpecVersion};
-use crate::outbound::webhook::{Request, WebhookSender};
+use crate::outbound::webhook::Request;
 use crate::secret::{Keyring, Secret};
 use crate::supervise::panic_text;
 
 /// The performer.
 #[derive(Clone)]
 pub struct WebhookPerformer {
-    sender: WebhookSender,
+    network: Arc<dyn Network>,
     keyring: Keyring,
     clock: Arc<dyn Clock>,
     source: String,
@@ -33,8 +34,8 @@ impl std::fmt::Debug for WebhookPerformer {
 
 impl WebhookPerformer {
     /// A performer; `source` names this installation in the events' envelope.
-    pub fn new(sender: WebhookSender, keyring: Keyring, clock: Arc<dyn Clock>, source: String) -> Self {
-        Self { sender, keyring, clock, source, host: Arc::default() }
+    pub fn new(network: Arc<dyn Network>, keyring: Keyring, clock: Arc<dyn Clock>, source: String) -> Self {
+        Self { network, keyring, clock, source, host: Arc::default() }
     }
 
     /// Opens the way back into the deliveries' mailboxes. Later calls change nothing.
@@ -76,7 +77,7 @@ impl WebhookPerformer {
         if fault::check(Point::WebhookSending, || ()).is_err() {
             return failed("a fault point".to_owned(), false);
         }
-        let answer = self.sender.post(request).await;
+        let answer = self.network.post_webhook(request).await;
         if fault::check(Point::WebhookAnswered, || ()).is_err() {
             return failed("a fault point".to_owned(), false);
         }

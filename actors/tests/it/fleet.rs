@@ -119,6 +119,7 @@ fn a_fleet_may_live_on_an_arbiter_of_its_own() {
         let (engine, arbiter) = (Engine::new(), actix::Arbiter::new());
         let fleet = Fleet::start(quiet(&engine), Some(&arbiter.handle()));
         fleet.drive(plan(key(1)), "fake".to_owned(), Drive::Start);
+        fleet.start(key(1));
         let mut view = fleet.watch();
         let runs = view.wait_for(|view| view.running == 1);
         assert!(tokio::time::timeout(seconds(30), runs).await.is_ok(), "{:?}", fleet.snapshot());

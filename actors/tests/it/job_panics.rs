@@ -27,7 +27,8 @@ use dogwatch_actors::job::planner::Planner;
 use dogwatch_actors::job::spec::Spec;
 use dogwatch_actors::job::state::{Job, Phase};
 use dogwatch_actors::logs::LogStore;
-use dogwatch_actors::outbound::service::ServiceCaller;
+use dogwatch_actors::outbound::HttpNetwork;
+use dogwatch_actors::outbound::guard::Guard;
 use dogwatch_actors::runtime::fake::{Behaviour, Ending, FakeRuntime};
 use dogwatch_actors::secret::Keyring;
 use dogwatch_actors::store::Store;
@@ -131,9 +132,9 @@ impl World {
             logs,
             callback_urls: BTreeMap::new(),
         };
-        let caller = ServiceCaller::new().unwrap();
+        let network = Arc::new(HttpNetwork::new(Guard::default()).unwrap());
         let inner =
-            JobPerformer { fleet: Fleet::start(options, None), planner, caller, mail: Arc::clone(&mail) };
+            JobPerformer { fleet: Fleet::start(options, None), planner, network, mail: Arc::clone(&mail) };
         let performer = Arc::new(Clumsy { inner, performed: Mutex::default(), panics: Mutex::new(panics) });
         let fuse = Arc::new(Fuse { clock, lit: AtomicBool::new(false) });
         let shared = Shared {
@@ -280,5 +281,46 @@ fn a_panic_after_the_end_is_recorded_changes_nothing_of_it() {
             (Some(Cause::Success), 1)
         );
         world.others_did_not_notice().await;
+    });
+}
+
+#[test]
+fn a_job_whose_every_effect_panics_is_over_and_not_stopping_for_ever() {
+    world((0, never), async |world| {
+        world.until_running(1..=JOBS).await;
+        *world.performer.panics.lock() = (u32::MAX, |_| true);
+        world.deliver(VICTIM, Event::CancelRequested).await.unwrap();
+        let job = world.until(VICTIM, |job| job.outcome().is_some()).await;
+        assert_eq!(
+            job.outcome().map(|outcome| outcome.ending.cause),
+            Some(Cause::Canceled),
+            "as was answered"
+        );
+        // Nobody told the fleet to: it asks what became of the job.
+        world.engine.until(|engine| !engine.present().contains(&key(VICTIM))).await;
+        world.others_did_not_notice().await;
+    });
+}
+
+#[test]
+fn a_quarantined_job_says_how_it_is_released_and_runs_again() {
+    world((0, never), async |world| {
+        world.until_running(1..=JOBS).await;
+        *world.performer.panics.lock() = (u32::MAX, |_| true);
+        world.panics(VICTIM).await;
+        let job = world.until(VICTIM, |job| job.outcome().is_some()).await;
+        let outcome = job.outcome().unwrap();
+        assert_eq!((outcome.state.name(), outcome.ending.cause), ("failed", Cause::Quarantined));
+        assert!(outcome.ending.message.contains("retry the job"), "{}", outcome.ending.message);
+        world.engine.until(|engine| !engine.present().contains(&key(VICTIM))).await;
+        world.others_did_not_notice().await;
+
+        *world.performer.panics.lock() = (0, never);
+        world.deliver(VICTIM, Event::RetryRequested).await.unwrap();
+        let second = AttemptKey::new(id(VICTIM), 2);
+        world.until(VICTIM, |job| is_running(job) && job.attempt == 2).await;
+        world.engine.end(second, Ending::Code(0));
+        let job = world.until(VICTIM, |job| job.outcome().is_some()).await;
+        assert_eq!(job.outcome().map(|outcome| outcome.ending.cause), Some(Cause::Success));
     });
 }

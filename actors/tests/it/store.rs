@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 mod damage;
 mod killed;
 mod model;
+pub(crate) mod power_loss;
 
 /// A directory of its own.
 struct OnDisk {

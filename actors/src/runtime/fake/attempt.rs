@@ -1,9 +1,9 @@
 //! The life of one scripted attempt. Ends are found out when somebody looks, so that nothing need run for them.
+//!
+//! Two times go in: `now`, the engine's own, which never jumps, and the wall clock's, which is only written down.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::behaviour::{Behaviour, Ending};
 use crate::clock::Timestamp;
@@ -19,7 +19,7 @@ pub(super) struct Attempt {
 
 enum Life {
     Created,
-    Running { running: Running, since: Instant, end: Option<(Instant, Ending)> },
+    Running { running: Running, since: Timestamp, end: Option<(Timestamp, Ending)> },
     Exited(Exit),
 }
 
@@ -27,7 +27,7 @@ enum Life {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     /// By itself, then.
-    At(Instant),
+    At(Timestamp),
     /// Not by itself: it runs for ever, or was not started.
     Never,
     /// It has ended.
@@ -43,8 +43,8 @@ impl Attempt {
         matches!(self.life, Life::Created)
     }
 
-    pub(super) fn is_running(&mut self) -> bool {
-        matches!(self.observe(), Observation::Running(_))
+    pub(super) fn is_running(&mut self, now: Timestamp) -> bool {
+        matches!(self.observe(now), Observation::Running(_))
     }
 
     pub(super) fn started_at(&self) -> Option<Timestamp> {
@@ -55,30 +55,36 @@ impl Attempt {
         }
     }
 
-    pub(super) fn start(&mut self, now: Timestamp) {
-        let since = Instant::now();
+    pub(super) fn start(&mut self, now: Timestamp, wall: Timestamp) {
         let port = self.plan.service_port;
         let address = port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let running = Running {
             runtime_id: format!("fake-{}", self.plan.key),
-            started_at: now,
+            started_at: wall,
             address: self.behaviour.address.or(address),
         };
-        let end = self.behaviour.end.map(|(lifetime, ending)| (since + lifetime, ending));
-        self.life = Life::Running { running, since, end };
+        let end = self.behaviour.end.map(|(lifetime, ending)| (now.after(lifetime), ending));
+        self.life = Life::Running { running, since: now, end };
     }
 
     /// The stop signal, and the kill after the grace.
-    pub(super) fn signal(&mut self, signal: StopSignal, grace: Duration) {
+    pub(super) fn signal(&mut self, signal: StopSignal, grace: Duration, now: Timestamp) {
         let Life::Running { end, .. } = &mut self.life else { return };
-        let now = Instant::now();
         let grace = if signal == StopSignal::Sigkill { Duration::ZERO } else { grace };
-        let obeys = self.behaviour.on_signal.map(|(after, ending)| (now + after, ending));
-        let killed = (now + grace, Ending::Signal(9));
+        let obeys = self.behaviour.on_signal.map(|(after, ending)| (now.after(after), ending));
+        let killed = (now.after(grace), Ending::Signal(9));
         *end = [*end, obeys, Some(killed)].into_iter().flatten().min_by_key(|(at, _)| *at);
     }
 
-    pub(super) fn exit(&mut self, ending: Ending, now: Timestamp) {
+    /// Ends it now, unless it has ended.
+    pub(super) fn end(&mut self, ending: Ending, now: Timestamp) {
+        self.settle(now);
+        if let Life::Running { since, .. } = self.life {
+            self.exit(ending, now.since(since));
+        }
+    }
+
+    fn exit(&mut self, ending: Ending, ran: Duration) {
         let Life::Running { running, .. } = &self.life else { return };
         let (code, signal) = match ending {
             Ending::Code(code) => (Some(code), None),
@@ -92,13 +98,13 @@ impl Attempt {
             oom_killed: ending == Ending::Oom,
             unseen: None,
             started_at: Some(running.started_at),
-            finished_at: Some(now),
+            finished_at: Some(running.started_at.after(ran)),
         });
     }
 
     /// Ends it with the host, unseen.
-    pub(super) fn lose(&mut self) {
-        self.settle();
+    pub(super) fn lose(&mut self, now: Timestamp) {
+        self.settle(now);
         let Life::Running { running, .. } = &self.life else { return };
         self.life = Life::Exited(Exit {
             runtime_id: running.runtime_id.clone(),
@@ -111,8 +117,8 @@ impl Attempt {
         });
     }
 
-    pub(super) fn observe(&mut self) -> Observation {
-        self.settle();
+    pub(super) fn observe(&mut self, now: Timestamp) -> Observation {
+        self.settle(now);
         match &self.life {
             Life::Created => Observation::Created,
             Life::Running { running, .. } => Observation::Running(running.clone()),
@@ -120,8 +126,8 @@ impl Attempt {
         }
     }
 
-    pub(super) fn due(&mut self) -> Due {
-        self.settle();
+    pub(super) fn due(&mut self, now: Timestamp) -> Due {
+        self.settle(now);
         match &self.life {
             Life::Running { end: Some((at, _)), .. } => Due::At(*at),
             Life::Created | Life::Running { .. } => Due::Never,
@@ -129,12 +135,11 @@ impl Attempt {
         }
     }
 
-    fn settle(&mut self) {
-        if let Life::Running { running, since, end: Some((at, ending)) } = &self.life
-            && *at <= Instant::now()
+    fn settle(&mut self, now: Timestamp) {
+        if let Life::Running { since, end: Some((at, ending)), .. } = &self.life
+            && *at <= now
         {
-            let finished_at = running.started_at.after(at.saturating_duration_since(*since));
-            self.exit(*ending, finished_at);
+            self.exit(*ending, at.since(*since));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The fake as a [`Runtime`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,7 +44,7 @@ impl Runtime for FakeRuntime {
     }
 
     async fn start(&self, key: AttemptKey) -> Result<()> {
-        let now = self.inner.clock.now();
+        let (now, wall) = (self.inner.time.now(), self.inner.clock.now());
         let fake = self.clone();
         self.operate(Operation::Start, move |engine| {
             engine.counts(key).starts.0 += 1;
@@ -58,7 +59,7 @@ impl Runtime for FakeRuntime {
                     let message = "the script says that it cannot start; change the script".into();
                     return Err(Error::Start { fault, message });
                 }
-                attempt.start(now);
+                attempt.start(now, wall);
                 engine.counts(key).starts.1 += 1;
                 fake.announce_end(key);
             }
@@ -68,8 +69,9 @@ impl Runtime for FakeRuntime {
     }
 
     async fn observe(&self, key: AttemptKey) -> Result<Observation> {
+        let now = self.inner.time.now();
         self.operate(Operation::Observe, |engine| {
-            Ok(engine.attempts.get_mut(&key).map_or(Observation::Absent, Attempt::observe))
+            Ok(engine.attempts.get_mut(&key).map_or(Observation::Absent, |attempt| attempt.observe(now)))
         })
         .await
     }
@@ -79,6 +81,7 @@ impl Runtime for FakeRuntime {
     }
 
     async fn stop(&self, key: AttemptKey, signal: StopSignal, grace: Duration) -> Result<()> {
+        let time = Arc::clone(&self.inner.time);
         let running = self
             .operate(Operation::Stop, |engine| {
                 engine.counts(key).stops.0 += 1;
@@ -86,8 +89,9 @@ impl Runtime for FakeRuntime {
                 else {
                     return Ok(false);
                 };
-                let running = attempt.is_running();
-                attempt.signal(signal, grace);
+                let now = time.now();
+                let running = attempt.is_running(now);
+                attempt.signal(signal, grace, now);
                 engine.counts(key).stops.1 += u32::from(running);
                 Ok(running)
             })
@@ -99,13 +103,14 @@ impl Runtime for FakeRuntime {
     }
 
     async fn remove(&self, key: AttemptKey) -> Result<()> {
-        self.operate(Operation::Remove, |engine| {
+        let time = Arc::clone(&self.inner.time);
+        self.operate(Operation::Remove, move |engine| {
             engine.counts(key).removes.0 += 1;
             let Some(attempt) = engine.attempts.get_mut(&key) else { return Ok(()) };
-            if attempt.is_running() {
+            if attempt.is_running(time.now()) {
                 return Err(Error::Transient { message: format!("attempt {key} still runs; stop it first") });
             }
-            engine.attempts.remove(&key);
+            engine.remove(key, time.now());
             engine.counts(key).removes.1 += 1;
             Ok(())
         })
@@ -113,8 +118,9 @@ impl Runtime for FakeRuntime {
     }
 
     async fn list(&self) -> Result<Vec<(AttemptKey, Observation)>> {
+        let now = self.inner.time.now();
         self.operate(Operation::List, |engine| {
-            Ok(engine.attempts.iter_mut().map(|(key, attempt)| (*key, attempt.observe())).collect())
+            Ok(engine.attempts.iter_mut().map(|(key, attempt)| (*key, attempt.observe(now))).collect())
         })
         .await
     }

@@ -186,7 +186,11 @@ impl AttemptDir {
     /// Records the end; durable when it returns.
     pub(super) fn record_end(&self, end: &End) -> io::Result<()> {
         let draft = self.0.join(fresh_name("end"));
-        write_synced(&draft, end)?;
+        if let Err(error) = write_synced(&draft, end) {
+            // It is tried again, on a full disk for as long as that lasts.
+            fs::remove_file(&draft)?;
+            return Err(error);
+        }
         fs::rename(&draft, self.0.join("end"))?;
         sync_dir(&self.0)
     }

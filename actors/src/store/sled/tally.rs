@@ -79,7 +79,10 @@ fn checksum(key: &[u8], stored: &[u8]) -> u64 {
 
 fn damaged(what: &str) -> Error {
     Error::Corrupt(
-        format!("{what}: the database lost some of its pages; restore the data directory from a backup")
-            .into(),
+        format!(
+            "{what}: the database lost some of its pages; name the jobs with `dogwatch doctor --store`, then \
+             restore a backup with `dogwatch restore`"
+        )
+        .into(),
     )
 }

@@ -1,6 +1,6 @@
 //! A process that hosts counters and can be killed: host, timers and relay over a store that outlives them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -183,7 +183,7 @@ impl Process {
         };
         let host = Host::start(shared, &[]).await;
         let router: Arc<Router> =
-            Arc::new(HashMap::from([(Counter::KIND, Arc::new(host.clone()) as Arc<dyn Dispatch>)]));
+            Arc::new(BTreeMap::from([(Counter::KIND, Arc::new(host.clone()) as Arc<dyn Dispatch>)]));
         let tasks = vec![
             tokio::spawn(timers.run(Arc::clone(&store), settings.clock, Arc::clone(&router))),
             tokio::spawn(outbox.run(Arc::clone(&store), router)),

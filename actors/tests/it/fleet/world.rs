@@ -27,12 +27,20 @@ const PATIENCE: Duration = Duration::from_secs(7_200);
 /// The jobs' ears.
 #[derive(Default)]
 pub(crate) struct Ears {
+    /// Whom to let start what is prepared, as jobs do.
+    fleet: Mutex<Option<FleetHandle>>,
     heard: Mutex<Vec<(Instant, AttemptKey, Report)>>,
     panics: AtomicBool,
 }
 
 impl Reports for Ears {
     fn report(&self, key: AttemptKey, report: Report) {
+        if report == Report::Prepared {
+            if let Some(fleet) = &*self.fleet.lock() {
+                fleet.start(key);
+            }
+            return;
+        }
         self.heard.lock().push((Instant::now(), key, report));
         assert!(!self.panics.swap(false, Ordering::SeqCst), "a job's mailbox panicked, as ordered");
     }
@@ -99,8 +107,9 @@ pub(crate) fn world<T: Future<Output = ()>>(slots: usize, test: impl FnOnce(Worl
     actix::System::with_tokio_rt(runtime).block_on(async move {
         let engine = Engine::new();
         let budget = Budget { attempts_max: slots, ..Budget::default() };
-        let (ears, books, files) = (Arc::default(), Arc::default(), Arc::default());
+        let (ears, books, files) = (Arc::<Ears>::default(), Arc::default(), Arc::default());
         let fleet = Fleet::start(options(&engine, budget, &ears, &books, &files), None);
+        *ears.fleet.lock() = Some(fleet.clone());
         test(World { engine, fleet, budget, ears, books, files }).await;
     });
 }
@@ -162,6 +171,7 @@ impl World {
         self.forget_reports();
         self.fleet =
             Fleet::start(options(&self.engine, self.budget, &self.ears, &self.books, &self.files), None);
+        *self.ears.fleet.lock() = Some(self.fleet.clone());
     }
 
     pub(crate) fn start(&self, key: AttemptKey) {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::sample::{Life, at, every_phase, exit, hooked, spec};
 use crate::job::cause::Cause;
-use crate::job::effect::Effect;
+use crate::job::effect::{Come, Effect};
 use crate::job::event::Event;
 use crate::job::spec::{Completion, Spec};
 use crate::job::state::Phase;
@@ -259,7 +259,7 @@ fn a_purge_takes_the_deliveries_along() {
 fn a_quarantined_job_stops_its_attempt_and_watches_it_end() {
     let mut life = Life::of(spec());
     life.running().apply(Event::Quarantined { reason: "boom".into() });
-    let drives = |effect: &Effect| *effect == Effect::Drive { attempt: 1, seen_running: true };
+    let drives = |effect: &Effect| *effect == Effect::Drive { attempt: 1, come: Come::Seen };
     assert!(life.stops() && life.effects.iter().any(drives), "{:?}", life.effects);
     life.exits(0);
     assert_eq!(life.outcome(), Some(("failed", Cause::Quarantined)));

@@ -17,7 +17,7 @@ use super::sample::{
 use crate::clock::Timestamp;
 use crate::durable::{Change, Machine as _, Message};
 use crate::job::cause::Cause;
-use crate::job::effect::Effect;
+use crate::job::effect::{Come, Effect};
 use crate::job::event::{Event, Submitted};
 use crate::job::spec::{Completion, ExitCodes, RestartPolicy, RetryAction, RetryRule, Spec};
 use crate::job::state::{Job, Outcome, Phase};
@@ -108,7 +108,9 @@ fn plausible(job: &Job, now: Timestamp) -> Vec<Event> {
     match &job.phase {
         Phase::Queued { .. } => events.push(Event::SlotGranted { attempt: attempt + 1 }),
         Phase::Starting => {
-            events.extend([started(attempt, now), started(attempt, now), start_fails(attempt)])
+            let prepared = Event::AttemptPrepared { attempt };
+            events.extend([prepared.clone(), prepared, started(attempt, now), started(attempt, now)]);
+            events.push(start_fails(attempt))
         }
         Phase::Running { .. } => {
             let answer = json!({ "event": "completed", "data": 1 });
@@ -318,6 +320,11 @@ impl Simulation {
                     assert!(matches!(job.phase, Phase::Queued { .. }) && attempt == job.attempt + 1);
                     assert!(self.driven.is_subset(&self.ended), "a slot is asked for after the end");
                 }
+                Effect::Start { attempt } => {
+                    assert!(is_active(attempt));
+                    let durable = job.attempts.last().is_some_and(|record| record.let_start);
+                    assert!(durable, "that it may have started is durable before it does");
+                }
                 Effect::Stop { attempt, .. } => assert!(is_active(attempt)),
                 Effect::Discard { attempt } => {
                     assert!(!is_active(attempt), "an active attempt is not discarded")
@@ -349,6 +356,10 @@ impl Simulation {
                 Effect::Drive { attempt, .. } => resumed
                     .iter()
                     .any(|again| matches!(again, Effect::Drive { attempt: same, .. } if same == attempt)),
+                Effect::Start { attempt } => {
+                    answer(&Event::AttemptPrepared { attempt: *attempt }).contains(effect)
+                        && resumed.contains(&Effect::Drive { attempt: *attempt, come: Come::LetStart })
+                }
                 Effect::RequestSlot { .. } | Effect::Stop { .. } => resumed.contains(effect),
                 Effect::Withdraw { attempt } => {
                     answer(&Event::SlotGranted { attempt: *attempt }).contains(effect)

@@ -185,6 +185,7 @@ pub(super) fn every_event(attempt: u32, now: Timestamp) -> Vec<(&'static str, Ev
         ("submitted", Event::Submitted(Box::new(submitted))),
         ("ticked", Event::Ticked),
         ("slot_granted", Event::SlotGranted { attempt }),
+        ("attempt_prepared", Event::AttemptPrepared { attempt }),
         ("attempt_started", started(attempt, now)),
         ("attempt_exited", Event::AttemptExited { attempt, exit: exit(1) }),
         ("attempt_start_failed", start_fails(attempt)),

@@ -13,7 +13,7 @@ mod watch;
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,7 +53,7 @@ impl Shim {
             match run(&AttemptDir::new(PathBuf::from(dir))) {
                 Ok(()) => std::process::exit(0),
                 Err(error) => {
-                    eprintln!("dogwatch shim: {error}");
+                    say(&error);
                     std::process::exit(1);
                 }
             }
@@ -164,6 +164,11 @@ fn limit_files() {
 /// Says what went wrong to the file that is our standard error; there is nobody else to tell.
 fn note(result: io::Result<()>) {
     if let Err(error) = result {
-        eprintln!("dogwatch shim: {error}");
+        say(&error);
     }
+}
+
+/// Says it without `eprintln!`, which panics when the disk of that file is full; the exit code comes after.
+fn say(error: &dyn std::fmt::Display) {
+    writeln!(io::stderr(), "dogwatch shim: {error}").ok();
 }

@@ -14,8 +14,8 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use tokio::time::Instant;
 
-use super::note;
 use super::pump::Pump;
+use super::{note, say};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::limits::{PROCESS_DRAIN_MAX, PROCESS_KILL_MAX};
 use crate::logs::LogWriter;
@@ -45,7 +45,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(mut child: Child, control: File, log_path: &Path, started_at: Timestamp) -> Self {
         let pid = Pid::from_child(&child);
-        let log = LogWriter::open(log_path).map_err(|error| eprintln!("dogwatch shim: {error}")).ok();
+        let log = LogWriter::open(log_path).map_err(|error| say(&error)).ok();
         Self {
             pid,
             pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok(),

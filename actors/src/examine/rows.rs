@@ -1,0 +1,270 @@
+//! One look at every row.
+//!
+//! Not responsible for where the rows come from.
+
+use super::{Fault, Records, Report, Source};
+use crate::durable::batch::read_event_pointer;
+use crate::durable::{Liveness, Machine, MachineId, keys, published};
+use crate::id::JobId;
+use crate::job::state::Job;
+use crate::limits::{EXAMINE_FAULTS_MAX, EXAMINE_PAGE, HISTORY_EVENTS_MAX};
+use crate::store::{Error, Key, KeyRange, Log, codec};
+use crate::webhook::Delivery;
+
+/// A look that is going on.
+#[derive(Debug, Default)]
+pub(super) struct Examination {
+    records: Records,
+    faults: Vec<Fault>,
+    found: u64,
+}
+
+/// What a row belongs to.
+enum Owner<M> {
+    Is(Box<M>),
+    Missing,
+    /// Named already, where its own row is looked at.
+    Unreadable,
+}
+
+impl Examination {
+    /// Remembers that something is missing or broken.
+    pub(super) fn fault(&mut self, job: Option<JobId>, message: String) {
+        self.found += 1;
+        if self.faults.len() < EXAMINE_FAULTS_MAX {
+            self.faults.push(Fault { job: job.map(|job| job.to_string()), message });
+        }
+    }
+
+    /// What was found.
+    pub(super) fn report(self) -> Report {
+        let (records, faults, faults_found) = (self.records, self.faults, self.found);
+        Report { ok: faults_found == 0, records, faults, faults_found, ..Report::default() }
+    }
+
+    /// Looks at every row.
+    pub(super) fn run(&mut self, source: &impl Source) {
+        let mut range = KeyRange::prefix("");
+        loop {
+            let page = match source.keys(range.clone(), EXAMINE_PAGE) {
+                Ok(page) => page,
+                Err(error) => return self.fault(None, format!("nothing behind this can be read: {error}")),
+            };
+            let Some(last) = page.last() else { return };
+            range = range.after(last);
+            for key in page {
+                if let Err(error) = self.row(source, &key) {
+                    self.fault(job_in(&key), error.to_string());
+                }
+            }
+        }
+    }
+
+    fn row(&mut self, source: &impl Source, key: &[u8]) -> Result<(), Error> {
+        for log in [Log::Events, Log::Outbox] {
+            if KeyRange::log(log).contains(key) {
+                return self.log_row(source, log, key);
+            }
+        }
+        if let Some(digest) = key.strip_prefix(b"i/") {
+            return self.claim(source, key, digest);
+        }
+        match kind_of(key) {
+            Some(Job::KIND) => self.machine_row::<Job>(source, key),
+            Some(Delivery::KIND) => self.machine_row::<Delivery>(source, key),
+            _ => {
+                self.fault(None, format!("the row {} is of no known kind", key.escape_ascii()));
+                Ok(())
+            }
+        }
+    }
+
+    fn log_row(&mut self, source: &impl Source, log: Log, key: &[u8]) -> Result<(), Error> {
+        let Some(value) = source.get(key)? else { return Ok(()) };
+        if log == Log::Outbox {
+            self.records.messages += 1;
+            codec::decode(key, &value)?.parse::<(String, Vec<u8>, serde_json::Value)>(key)?;
+            return Ok(());
+        }
+        self.records.events += 1;
+        let Some((kind, id, revision)) = read_event_pointer(&value) else {
+            self.fault(None, format!("the event {} points nowhere", key.escape_ascii()));
+            return Ok(());
+        };
+        // Of a purged job the events stay.
+        if kind == Job::KIND
+            && let Some(id) = JobId::from_key(id)
+            && let Owner::Is(job) = owner::<Job>(source, id)?
+            && job.revision < revision
+        {
+            let newest = job.revision;
+            let message = format!("event {revision} was recorded, but the job is at event {newest}");
+            self.fault(Some(id), message);
+        }
+        Ok(())
+    }
+
+    fn claim(&mut self, source: &impl Source, key: &[u8], digest: &[u8]) -> Result<(), Error> {
+        self.records.claims += 1;
+        let Some(value) = source.get(key)? else { return Ok(()) };
+        let job = value.first_chunk::<16>().filter(|_| value.len() == 48).map(|id| JobId::from_bytes(*id));
+        let Some(job) = job else {
+            self.fault(None, format!("the idempotency key {} cannot be read", digest.escape_ascii()));
+            return Ok(());
+        };
+        if matches!(owner::<Job>(source, job)?, Owner::Missing) {
+            self.fault(Some(job), "the job is missing: an idempotency key names it".to_owned());
+        }
+        Ok(())
+    }
+
+    fn machine_row<M: Machine>(&mut self, source: &impl Source, key: &[u8]) -> Result<(), Error> {
+        let Some(id) = id_of::<M>(key) else {
+            self.fault(None, format!("the row {} names no {}", key.escape_ascii(), M::KIND));
+            return Ok(());
+        };
+        if key.starts_with(b"m/") {
+            if M::KIND == Job::KIND {
+                self.records.jobs += 1
+            } else {
+                self.records.webhooks += 1
+            }
+            let Some(bytes) = source.get(key)? else { return Ok(()) };
+            let machine = published::decode::<M>(key, &bytes)?;
+            return self.machine(source, id, &machine);
+        }
+        let count = match key.first() {
+            Some(b'h') => &mut self.records.history,
+            Some(b'd') => &mut self.records.digests,
+            Some(b't') => &mut self.records.timers,
+            _ => &mut self.records.index,
+        };
+        *count += 1;
+        let machine = match owner::<M>(source, id)? {
+            Owner::Is(machine) => machine,
+            Owner::Unreadable => return Ok(()),
+            Owner::Missing => {
+                let row = key.escape_ascii();
+                self.fault(job_of(id), format!("the {} {id} is missing: the row {row} names it", M::KIND));
+                return Ok(());
+            }
+        };
+        if key.starts_with(b"h/") {
+            let Some(bytes) = source.get(key)? else { return Ok(()) };
+            codec::decode(key, &bytes)?.parse::<M::Record>(key)?;
+        } else if !key.starts_with(b"d/") && !rows_of(id, machine.as_ref()).any(|expected| expected == key) {
+            let row = key.escape_ascii();
+            self.fault(job_of(id), format!("the row {row} does not agree with the {} {id}", M::KIND));
+        }
+        Ok(())
+    }
+
+    /// Everything that there must be of a machine.
+    fn machine<M: Machine>(&mut self, source: &impl Source, id: M::Id, machine: &M) -> Result<(), Error> {
+        let missing: Vec<Key> = rows_of(id, machine)
+            .chain(machine.owned_keys())
+            .filter_map(|key| match source.get(&key) {
+                Ok(Some(_)) => None,
+                _ => Some(key),
+            })
+            .collect();
+        for key in missing {
+            self.fault(
+                job_of(id),
+                format!("the row {} of the {} {id} is missing", key.escape_ascii(), M::KIND),
+            );
+        }
+        let newest = machine.revision();
+        let oldest = newest.saturating_sub(HISTORY_EVENTS_MAX) + 1;
+        let mut expected = oldest;
+        let mut range = KeyRange::prefix(keys::history::<M>(id));
+        loop {
+            let page = source.keys(range.clone(), EXAMINE_PAGE)?;
+            let Some(last) = page.last() else { break };
+            range = range.after(last);
+            for key in page {
+                let Some(number) = key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes)) else {
+                    continue;
+                };
+                if number > expected {
+                    self.hole(id, expected, number - 1, M::KIND);
+                }
+                expected = number + 1;
+            }
+        }
+        if expected <= newest {
+            self.hole(id, expected, newest, M::KIND);
+        }
+        if expected > newest + 1 {
+            let message =
+                format!("the history goes on to {}, but the {} is at {newest}", expected - 1, M::KIND);
+            self.fault(job_of(id), message);
+        }
+        Ok(())
+    }
+
+    fn hole(&mut self, id: impl MachineId, from: u64, to: u64, kind: &str) {
+        let message = if from == to {
+            format!("entry {from} of the history of the {kind} {id} is missing")
+        } else {
+            format!("entries {from} to {to} of the history of the {kind} {id} are missing")
+        };
+        self.fault(job_of(id), message);
+    }
+}
+
+/// The index rows that a machine in this state has.
+fn rows_of<M: Machine>(id: M::Id, machine: &M) -> impl Iterator<Item = Key> {
+    let live = (machine.liveness() == Liveness::Live).then(|| keys::live::<M>(id));
+    let timer = machine.deadline().map(|due| keys::timer::<M>(due, id));
+    let listed = machine.index().into_iter().map(move |text| keys::index::<M>(&text, id));
+    live.into_iter().chain(timer).chain(listed)
+}
+
+fn owner<M: Machine>(source: &impl Source, id: M::Id) -> Result<Owner<M>, Error> {
+    let key = keys::snapshot::<M>(id);
+    let Ok(found) = source.get(&key) else { return Ok(Owner::Unreadable) };
+    let Some(bytes) = found else { return Ok(Owner::Missing) };
+    Ok(published::decode(&key, &bytes).map_or(Owner::Unreadable, |machine| Owner::Is(Box::new(machine))))
+}
+
+/// The kind in a key of a machine's row.
+fn kind_of(key: &[u8]) -> Option<&'static str> {
+    let rest = match key.split_first_chunk::<2>()? {
+        (b"t/", _) => return keys::read_timer(key).and_then(|(_, kind, _)| known(kind.as_bytes())),
+        (b"m/" | b"h/" | b"l/" | b"x/" | b"d/", rest) => rest,
+        _ => return None,
+    };
+    known(rest.split(|byte| *byte == b'/').next()?)
+}
+
+fn known(kind: &[u8]) -> Option<&'static str> {
+    [Job::KIND, Delivery::KIND].into_iter().find(|known| known.as_bytes() == kind)
+}
+
+/// The machine in a key of one of its rows.
+fn id_of<M: Machine>(key: &[u8]) -> Option<M::Id> {
+    if let Some((_, _, id)) = keys::read_timer(key) {
+        return M::Id::from_key(id);
+    }
+    let rest = key.get(2..)?.strip_prefix(M::KIND.as_bytes())?.strip_prefix(b"/")?;
+    // Ids of one kind have one length.
+    let bytes = if M::KIND == Job::KIND { 16 } else { 18 };
+    let id = match key.first()? {
+        b'm' | b'l' => rest,
+        b'x' => rest.get(rest.len().checked_sub(bytes)?..)?,
+        _ => rest.get(..bytes)?,
+    };
+    M::Id::from_key(id)
+}
+
+fn job_of(id: impl MachineId) -> Option<JobId> {
+    id.to_key().first_chunk::<16>().map(|bytes| JobId::from_bytes(*bytes))
+}
+
+fn job_in(key: &[u8]) -> Option<JobId> {
+    match kind_of(key)? {
+        Job::KIND => id_of::<Job>(key),
+        _ => id_of::<Delivery>(key).map(|id| id.job),
+    }
+}
