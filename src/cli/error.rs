@@ -87,6 +87,7 @@ impl Error {
             Self::Timeout(_) => Exit::TIMEOUT,
             Self::Closed => Exit::OK,
             Self::Demo(_) => Exit::NOT_WELL,
+            Self::Serve(serve::Error::Fatal(serve::Fatal::Supervision(_))) => Exit::GAVE_UP,
             Self::Serve(
                 serve::Error::Fatal(serve::Fatal::Store(_)) | serve::Error::Store(store::Error::Failed(_)),
             ) => Exit::STORE_FAILED,

@@ -20,6 +20,8 @@ impl Exit {
     pub const NOT_FOUND: Self = Self(3);
     /// The key or the job's state does not allow it.
     pub const NOT_ALLOWED: Self = Self(4);
+    /// A part that everything needs panicked too often (`EX_SOFTWARE`). Start again, and report it.
+    pub const GAVE_UP: Self = Self(70);
     /// The store failed: a write or a sync that the disk refused (`EX_IOERR`). Start again, it is checked then.
     pub const STORE_FAILED: Self = Self(74);
     /// A time limit passed: the job's, or that of `wait --timeout`.

@@ -83,9 +83,10 @@ pub struct Global {
 pub enum Command {
     /// Run the server
     #[command(
-        after_help = "Exit codes: 0 after SIGTERM or SIGINT, which leave every attempt running; 74 the disk \
-        failed under the store, nothing was acknowledged since (start again: what is there is checked then); 125 \
-        any other fault of dogwatch; 2 usage. A full disk ends nothing: work is refused until there is space."
+        after_help = "Exit codes: 0 after SIGTERM or SIGINT, which leave every attempt running; 70 a part that \
+        everything needs panicked too often (start again, and report it); 74 the disk failed under the store, \
+        nothing was acknowledged since (start again: what is there is checked then); 125 any other fault of \
+        dogwatch; 2 usage. A full disk ends nothing: work is refused until there is space."
     )]
     Serve(serve::ServeArgs),
     /// Run a job, follow its output and exit with its code

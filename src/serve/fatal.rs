@@ -4,6 +4,7 @@
 
 use dogwatch_actors::handle::Handle;
 use dogwatch_actors::store;
+use dogwatch_actors::supervise::GaveUp;
 
 /// Why a running server ends by itself.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -15,11 +16,17 @@ pub enum Fatal {
         "{0}; look at the disk, then start dogwatch again: it checks what is there, and the jobs go on meanwhile"
     )]
     Store(store::Error),
+    /// A part that everything needs panicked too often: requests would be accepted that nobody does.
+    #[error("{0}")]
+    Supervision(GaveUp),
 }
 
 impl Fatal {
     /// Resolves when it has come to that.
     pub(super) async fn of(handle: &Handle) -> Self {
-        Self::Store(handle.store_failed().await)
+        tokio::select! {
+            error = handle.store_failed() => Self::Store(error),
+            gave_up = handle.failed() => Self::Supervision(gave_up),
+        }
     }
 }

@@ -182,6 +182,28 @@ impl Bench {
         .await;
     }
 
+    /// Starts it with this fault armed. Should it crash before it listens, it is started again without.
+    pub(crate) async fn boot_with(&mut self, fault: &str) {
+        assert!(self.child.is_none(), "it runs already");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
+        let child = self.command().env("DOGWATCH_FAULT", fault).stderr(log).spawn().unwrap();
+        let (pid, child) = (child.id(), std::cell::RefCell::new(child));
+        let listens = self
+            .eventually("the server listens or has crashed", async || {
+                if child.borrow_mut().try_wait().unwrap().is_some() {
+                    return Some(false);
+                }
+                let addresses = Addresses::read(self.path()).filter(|addresses| addresses.pid == pid)?;
+                self.http.get(format!("{}/livez", addresses.api)).send().await.ok().map(|_| true)
+            })
+            .await;
+        if listens {
+            self.child = Some(child.into_inner());
+        } else {
+            self.boot().await;
+        }
+    }
+
     /// Ends the server by this signal.
     pub(crate) fn end(&mut self, signal: Signal) {
         let mut child = self.child.take().expect("it runs");

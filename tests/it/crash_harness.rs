@@ -1,8 +1,8 @@
 //! The real binary under load, killed again and again, and then everything that was recorded is checked.
 //!
 //! Submissions (some sent twice with one key), callbacks (each sent three times), cancels and reads go on while
-//! the server is killed at random moments. An answer that never came may go either way, but not both. At the
-//! end everything acknowledged must come to its end.
+//! the server is killed at random moments, or crashes at a random named point (`dogwatch_actors::fault`). An answer
+//! that never came may go either way, but not both. At the end everything acknowledged must come to its end.
 //!
 //! `DOGWATCH_PROVE_CYCLES` sets the number of kills with processes (default 8), `DOGWATCH_PROVE_DOCKER_CYCLES`
 //! that with containers (default 2), `DOGWATCH_PROVE_SEED` the seed. Not responsible for power loss: the
@@ -11,6 +11,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
+use dogwatch_actors::fault::ALL;
 use futures_util::future::join_all;
 use reqwest::Method;
 use rustix::process::Signal;
@@ -157,6 +158,14 @@ async fn read(bench: &Bench, submission: &mut Submission) -> Option<()> {
     Some(())
 }
 
+/// Where the next life of the server ends, if it comes there; in every other one nowhere.
+fn fault(random: &mut Random) -> String {
+    let points = ALL.len() as u64;
+    let (at_all, point, nth) = (random.below(2), random.below(points), 1 + random.below(40));
+    let point = ALL[usize::try_from(point).unwrap()].name();
+    if cfg!(feature = "fault-points") && at_all == 1 { format!("{point}=crash@{nth}") } else { String::new() }
+}
+
 #[tokio::test]
 async fn killed_under_load_nothing_is_lost_doubled_or_stuck() {
     killed_under_load(On::Process, setting("DOGWATCH_PROVE_CYCLES", 8)).await;
@@ -186,8 +195,11 @@ async fn killed_under_load(on: On, cycles: u64) {
             client(&bench, &ledger, &last, format!("{cycle}-{index}"), random.below(u64::MAX), old)
         });
         clients = join_all(work.collect::<Vec<_>>()).await;
-        bench.restart(Signal::KILL).await;
+        bench.end(Signal::KILL);
+        bench.boot_with(&fault(&mut random)).await;
     }
+    // The last life is one without faults.
+    bench.restart(Signal::KILL).await;
     let mut all: Vec<Submission> = clients.into_iter().flatten().collect();
     for submission in &mut all {
         // Sent until it is answered; what was recorded without an answer is found by its key.
@@ -197,7 +209,11 @@ async fn killed_under_load(on: On, cycles: u64) {
         }
     }
     check(&bench, &ledger, &all).await;
-    println!("{} submissions over {cycles} kills: 0 lost, 0 doubled, 0 run twice, 0 stuck", all.len());
+    let crashes = bench.log().lines().filter(|line| line.contains("fault point hit")).count();
+    println!(
+        "{} submissions over {cycles} kills and crashes ({crashes} at named points): 0 lost, 0 doubled, 0 run twice, 0 stuck",
+        all.len()
+    );
 }
 
 async fn check(bench: &Bench, ledger: &Ledger, all: &[Submission]) {

@@ -82,7 +82,9 @@ impl Home {
 
     /// A supervisor on this directory, with a store of this kind. Opening it may take a while after a crash.
     pub async fn builder_on(self, kind: Kind) -> Result<Builder, OpenError> {
+        fault::reach(Point::RecoveryLocked);
         let store = self.store(kind).await?;
+        fault::reach(Point::RecoveryOpened);
         Ok(Supervisor::builder()
             .store(store)
             .keyring(self.keyring)
@@ -93,11 +95,8 @@ impl Home {
 
     async fn store(&self, kind: Kind) -> Result<Arc<dyn Store>, OpenError> {
         let folder = self.dir.subdirectory(STORE)?;
-        fault::reach(Point::RecoveryLocked);
         let opening = tokio::task::spawn_blocking(move || store::open(&folder, kind));
-        let store = opening.await.map_err(|_| OpenError::Interrupted)??;
-        fault::reach(Point::RecoveryOpened);
-        Ok(store)
+        opening.await.map_err(|_| OpenError::Interrupted)?.map_err(OpenError::Store)
     }
 
     /// What a backup of this directory is made of, with no supervisor on it. Close the store afterwards.

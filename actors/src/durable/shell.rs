@@ -231,11 +231,11 @@ impl<M: Machine> Shell<M> {
     fn receive(&mut self, delivery: Delivery<M>, ctx: &mut Context<Self>) {
         self.progress.taken.set(self.progress.taken.get() + 1);
         self.progress.busy.set(true);
+        fault::reach_of(Point::StepTaken, self.id);
         if matches!(self.held, Held::Broken(_)) {
             // What could not be read may be readable again.
             self.hydrate();
         }
-        fault::reach_of(Point::StepTaken, self.id);
         let old = match &self.held {
             Held::State(state) => state.clone(),
             Held::Broken(error) => return self.answer(delivery, Err(Error::Store(error.clone()))),

@@ -121,6 +121,10 @@ points! {
     AttemptCreating = "attempt:creating", fails;
     /// An attempt is created. An error here comes after the effect.
     AttemptCreated = "attempt:created", fails;
+    /// An attempt is created and asks whether it may be started.
+    AttemptPrepared = "attempt:prepared";
+    /// It is durable that a start of the attempt was asked for; the fleet does not let it start yet.
+    AttemptAllowed = "attempt:allowed";
     /// An attempt is about to be started.
     AttemptStarting = "attempt:starting", fails;
     /// An attempt is started. An error here comes after the effect.

@@ -156,6 +156,7 @@ impl FleetActor {
     }
 
     fn allow_start(&mut self, key: AttemptKey) {
+        fault::reach_of(Point::AttemptAllowed, key);
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.allow_start();
         }

@@ -163,6 +163,7 @@ impl Driver {
 
     /// Waits until the attempt may be started, asking for it; `false` when a stop came first.
     async fn may_start(&mut self, stop: Option<StopOrder>) -> bool {
+        fault::reach_of(Point::AttemptPrepared, self.key);
         let mut orders = self.orders.clone();
         tokio::select! {
             biased;

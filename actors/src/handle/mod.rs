@@ -326,6 +326,13 @@ impl Handle {
         let _seen = recovered.wait_for(|done| *done).await;
     }
 
+    /// Resolves when a part that everything needs panicked too often and is gone: from then on some of what is
+    /// accepted would never be done. An application should end, or start a new supervisor; every attempt runs on.
+    pub async fn failed(&self) -> GaveUp {
+        let alarms = self.inner.alarms.iter().map(|alarm| Box::pin(alarm.raised()));
+        futures_util::future::select_all(alarms).await.0
+    }
+
     /// Resolves when the store failed for good: from then on nothing is accepted, and nothing becomes durable
     /// before another supervisor opens it. An application should end, or start a new supervisor. A full disk
     /// does not count; it is among the reasons of [`Handle::unready`] for as long as it lasts.
@@ -362,13 +369,6 @@ impl Handle {
         let store = Arc::clone(&self.inner.store);
         let examining = tokio::task::spawn_blocking(move || examine::online(store.as_ref()));
         examining.await.map_err(|_| Error::Interrupted)
-    }
-
-    /// Resolves when a part that everything needs panicked too often and is gone: from then on some of what is
-    /// accepted would never be done. An application should end, or start a new supervisor; every attempt runs on.
-    pub async fn failed(&self) -> GaveUp {
-        let alarms = self.inner.alarms.iter().map(|alarm| Box::pin(alarm.raised()));
-        futures_util::future::select_all(alarms).await.0
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

@@ -283,3 +283,44 @@ fn a_panic_after_the_end_is_recorded_changes_nothing_of_it() {
         world.others_did_not_notice().await;
     });
 }
+
+#[test]
+fn a_job_whose_every_effect_panics_is_over_and_not_stopping_for_ever() {
+    world((0, never), async |world| {
+        world.until_running(1..=JOBS).await;
+        *world.performer.panics.lock() = (u32::MAX, |_| true);
+        world.deliver(VICTIM, Event::CancelRequested).await.unwrap();
+        let job = world.until(VICTIM, |job| job.outcome().is_some()).await;
+        assert_eq!(
+            job.outcome().map(|outcome| outcome.ending.cause),
+            Some(Cause::Canceled),
+            "as was answered"
+        );
+        // Nobody told the fleet to: it asks what became of the job.
+        world.engine.until(|engine| !engine.present().contains(&key(VICTIM))).await;
+        world.others_did_not_notice().await;
+    });
+}
+
+#[test]
+fn a_quarantined_job_says_how_it_is_released_and_runs_again() {
+    world((0, never), async |world| {
+        world.until_running(1..=JOBS).await;
+        *world.performer.panics.lock() = (u32::MAX, |_| true);
+        world.panics(VICTIM).await;
+        let job = world.until(VICTIM, |job| job.outcome().is_some()).await;
+        let outcome = job.outcome().unwrap();
+        assert_eq!((outcome.state.name(), outcome.ending.cause), ("failed", Cause::Quarantined));
+        assert!(outcome.ending.message.contains("retry the job"), "{}", outcome.ending.message);
+        world.engine.until(|engine| !engine.present().contains(&key(VICTIM))).await;
+        world.others_did_not_notice().await;
+
+        *world.performer.panics.lock() = (0, never);
+        world.deliver(VICTIM, Event::RetryRequested).await.unwrap();
+        let second = AttemptKey::new(id(VICTIM), 2);
+        world.until(VICTIM, |job| is_running(job) && job.attempt == 2).await;
+        world.engine.end(second, Ending::Code(0));
+        let job = world.until(VICTIM, |job| job.outcome().is_some()).await;
+        assert_eq!(job.outcome().map(|outcome| outcome.ending.cause), Some(Cause::Success));
+    });
+}

@@ -237,3 +237,19 @@ fn whoever_follows_the_events_finds_the_job_at_least_as_far() {
         }
     });
 }
+
+#[test]
+#[cfg(feature = "fault-points")]
+fn an_embedding_application_hears_that_a_part_was_given_up() {
+    Bench::run(async |bench| {
+        let handle = bench.start().await.handle();
+        handle.recovered().await;
+        assert_eq!(handle.unready(), [] as [String; 0]);
+        dogwatch_actors::fault::arm("fleet:input=panic@1..").unwrap();
+        handle.submit(shell("exit 0")).await.unwrap();
+        let gave_up = tokio::time::timeout(Duration::from_secs(20), handle.failed()).await.unwrap();
+        assert_eq!((gave_up.part, gave_up.cause.as_str()), ("the fleet", "fault point fleet:input"));
+        assert!(handle.unready()[0].contains("the fleet panicked too often"), "{:?}", handle.unready());
+        dogwatch_actors::fault::disarm();
+    });
+}

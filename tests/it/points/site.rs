@@ -12,7 +12,7 @@ use dogwatch::serve::addresses::Addresses;
 use dogwatch_actors::fault::Point;
 use reqwest::Method;
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -96,6 +96,21 @@ impl Site {
         true
     }
 
+    /// The exit code, once it ended by itself.
+    pub(crate) async fn exit_code(&self) -> Option<i32> {
+        let ended = async || self.child.lock().unwrap().as_mut().expect("it was started").try_wait().unwrap();
+        let status = self.eventually("it ends by itself", ended).await;
+        self.child.lock().unwrap().take();
+        status.code()
+    }
+
+    /// A command line on the directory.
+    pub(crate) fn command(&self, args: &[&str]) -> std::process::Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dogwatch"));
+        command.args(args).env_clear().env("PATH", "/usr/bin:/bin").env("DOGWATCH_DATA_DIR", self.path());
+        command.output().unwrap()
+    }
+
     pub(crate) fn lives(&self) -> usize {
         self.lives.load(Ordering::SeqCst)
     }
@@ -163,6 +178,20 @@ impl Site {
     /// Asks until it is answered, over as many lives as it takes.
     pub(crate) async fn ask(&self, method: Method, path: &str, body: &Value, key: &str) -> (u16, Value) {
         self.eventually(path, async || self.try_ask(method.clone(), path, body, key).await).await
+    }
+
+    /// Makes this callback until it is answered 2xx.
+    pub(crate) async fn call(&self, url: &str, token: &str, number: u64) -> Value {
+        let body = json!({"event": "note", "id": number.to_string(), "data": number});
+        self.eventually("a callback is answered", async || {
+            // Its port stays over the lives; while nobody has it, another server may.
+            self.addresses().filter(|addresses| url.starts_with(&addresses.callback))?;
+            let answer = self.http.post(url).bearer_auth(token).json(&body).send().await.ok()?;
+            let counts = answer.status().is_success();
+            let bytes = answer.bytes().await.ok()?;
+            counts.then(|| serde_json::from_slice(&bytes).unwrap())
+        })
+        .await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {

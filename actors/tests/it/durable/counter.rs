@@ -64,6 +64,8 @@ pub(crate) enum Event {
     Ticked,
     Closed,
     Quarantined(String),
+    /// Lifts the curse, and has it tried again.
+    Released,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -128,6 +130,7 @@ impl Machine for Counter {
                 next.quarantined = Some(reason.clone());
             }
             Event::CursedForEver => next.is_cursed = true,
+            Event::Released => next.is_cursed = false,
             Event::Fumbled => {
                 next.count += 1;
                 return Ok(next.recorded(event, vec![Effect::Panic]));
@@ -181,6 +184,10 @@ impl Machine for Counter {
 
     fn quarantine(reason: String) -> Event {
         Event::Quarantined(reason)
+    }
+
+    fn releases(event: &Event) -> bool {
+        *event == Event::Released
     }
 
     fn revision(&self) -> u64 {

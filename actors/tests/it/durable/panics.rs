@@ -116,6 +116,28 @@ fn a_machine_that_cannot_even_be_quarantined_is_parked() {
 }
 
 #[test]
+fn a_parked_machine_is_released_by_whoever_wants_it_tried_again() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        process.apply(1, Event::Opened).await;
+        process.apply(1, Event::CursedForEver).await;
+        while !matches!(process.deliver(1, cursed()).await, Err(Error::Parked(_))) {}
+        assert!(matches!(process.deliver(1, Event::Added(1)).await, Err(Error::Parked(_))));
+        assert!(process.deliver(1, Event::Released).await.is_ok());
+        assert_eq!(process.apply(1, Event::Added(1)).await.count, 1);
+        // An actor as any other: it resumes after a panic, and has its whole budget again.
+        let before = process.effects(1).len();
+        for _ in 0..Intensity::default().restarts_max {
+            assert!(process.deliver(1, cursed()).await.is_err());
+        }
+        assert_eq!(process.apply(1, Event::Added(1)).await.count, 2);
+        let resumed = process.effects(1)[before..].iter().filter(|it| **it == Effect::Resume(1)).count();
+        assert!(resumed >= 1, "{:?}", process.effects(1));
+        assert_eq!(process.read(1).and_then(|counter| counter.quarantined.clone()), None);
+    });
+}
+
+#[test]
 fn a_stored_machine_that_cannot_be_read_is_an_error_and_is_left_alone() {
     in_virtual_time(async || {
         let store = Arc::new(MemoryStore::new());
