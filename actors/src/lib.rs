@@ -65,6 +65,7 @@
 //! | [`webhook`], [`outbound`] | telling the world, safely |
 //! | [`logs`] | the output of attempts |
 //! | [`handle`] | what one asks of a supervisor |
+//! | [`mod@fault`] | named places at which tests interfere; nothing without a feature |
 //! | [`supervisor`], [`data_dir`] | putting the parts together, on a directory |
 //!
 //! There is no state global to the process: several supervisors live in one. The HTTP API and the command line
@@ -75,6 +76,7 @@ pub mod clock;
 pub mod data_dir;
 pub mod durable;
 pub mod examine;
+pub mod fault;
 pub mod fleet;
 pub mod handle;
 pub mod id;

@@ -32,6 +32,7 @@ use crate::durable::outbox::Outbox;
 use crate::durable::published::Published;
 use crate::durable::timers::{Router, Timers};
 use crate::durable::{Machine, Perform};
+use crate::fault::{self, Point};
 use crate::fleet::{self, Budget, Fleet, LogSinks};
 use crate::handle::{Counters, Handle, Inner};
 use crate::id::{Ids, InstallationId, RandomIds};
@@ -46,7 +47,7 @@ use crate::outbound::{self, HttpNetwork, Network};
 use crate::runtime::Runtime;
 use crate::secret::Keyring;
 use crate::store::Store;
-use crate::supervise::Intensity;
+use crate::supervise::{Alarm, Intensity};
 use crate::webhook::{Delivery, WebhookPerformer};
 
 /// Why a supervisor cannot be started.
@@ -252,6 +253,7 @@ impl Builder {
         poster.open(webhooks.clone());
 
         let (recovery_done, recovered) = watch::channel(false);
+        let alarm = Alarm::default();
         let inner = Inner {
             jobs: jobs.clone(),
             webhooks: webhooks.clone(),
@@ -266,6 +268,7 @@ impl Builder {
             counters: Counters::default(),
             closing: AtomicBool::new(false),
             recovered,
+            alarms: vec![alarm.clone(), fleet.alarm(), jobs.alarm(), webhooks.alarm()],
             lock: Mutex::new(self.lock),
             background: Mutex::new(None),
         };
@@ -274,7 +277,8 @@ impl Builder {
             (Job::KIND, Arc::new(jobs) as Arc<dyn Dispatch>),
             (Delivery::KIND, Arc::new(webhooks) as Arc<dyn Dispatch>),
         ]));
-        let tasks = shop.background(home, router, recovery_done);
+        fault::reach(Point::RecoveryAssembled);
+        let tasks = shop.background(home, router, recovery_done, alarm);
         *handle.inner().background.lock() = Some(Background::new(tasks, arbiters));
         Ok(Supervisor { handle })
     }
@@ -343,18 +347,26 @@ impl Workshop {
     }
 
     /// Begins recovery, timers, messages and trimming.
-    fn background(self, home: ArbiterHandle, router: Arc<Router>, done: watch::Sender<bool>) -> Tasks {
+    fn background(
+        self,
+        home: ArbiterHandle,
+        router: Arc<Router>,
+        done: watch::Sender<bool>,
+        alarm: Alarm,
+    ) -> Tasks {
         let Self { store, clock, timers, outbox, .. } = self;
-        let mut tasks = Tasks::new(home);
+        let mut tasks = Tasks::new(home, alarm);
         let recovery = Recovery { store: Arc::clone(&store), router: Arc::clone(&router), done };
-        tasks.run("recovery", move || recovery.clone().run());
+        tasks.run("the recovery", move || recovery.clone().run());
         let (timer_store, timer_router) = (Arc::clone(&store), Arc::clone(&router));
-        tasks.run("timers", move || {
+        tasks.run("the timers", move || {
             Arc::clone(&timers).run(Arc::clone(&timer_store), Arc::clone(&clock), Arc::clone(&timer_router))
         });
         let outbox_store = Arc::clone(&store);
-        tasks.run("outbox", move || Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router)));
-        tasks.run("trimming", move || trim_events(Arc::clone(&store)));
+        tasks.run("the outbox", move || {
+            Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
+        });
+        tasks.run("the trimming of events", move || trim_events(Arc::clone(&store)));
         tasks
     }
 }

@@ -258,8 +258,8 @@ impl From<Error> for Problem {
             }
             Error::TooManyEvents(_) => Self::new(Code::TooManyEvents, text),
             Error::Parked(..) => {
-                let detail = "nothing can be asked of this job after repeated internal faults; restart dogwatch, \
-                              and report what its log has under this request_id";
+                let detail = "nothing else can be asked of this job after repeated internal faults: retry it (or \
+                              restart dogwatch), and report what the log has under this request_id";
                 Self::new(Code::JobParked, detail).logged(&text)
             }
             Error::BadToken => Self::new(Code::BadToken, text),

@@ -2,6 +2,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Payload};
+use dogwatch_actors::fault::{self, Point};
 use dogwatch_actors::handle::{Callback, CallbackReceipt, Error, FieldError, Handle};
 use dogwatch_actors::id::AttemptKey;
 use dogwatch_actors::job::cause::Cause;
@@ -35,6 +36,7 @@ pub(crate) async fn callback(
     let key = attempt_key(&req).ok_or_else(refused)?;
     Query::none(&req)?;
     let callback = read(&req, body).await?;
+    fault::reach(Point::CallbackRead);
     let engine = handle.get_ref().clone();
     let answer = detached(async move { Ok(engine.callback(key, &token, callback).await) }).await?;
     answer.map(Json).map_err(|error| problem(error, || handle.job(key.job).ok()?.cause))

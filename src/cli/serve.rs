@@ -45,6 +45,8 @@ impl ServeArgs {
 
 pub(super) async fn run(context: Context) -> Result<Exit, Error> {
     context.start_log(false)?;
+    #[cfg(feature = "fault-points")]
+    arm_faults()?;
     // Before anything is started: a signal that comes meanwhile is a graceful stop too.
     let mut signals = StopSignals::listen().map_err(serve::Error::Signals)?;
     let mut server = Server::start(&context.loaded, context.shim.clone(), Role::Standalone).await?;
@@ -67,4 +69,11 @@ pub(super) async fn run(context: Context) -> Result<Exit, Error> {
     notify(Notice::Stopping);
     server.shutdown().await;
     Ok(ended?)
+}
+
+/// Arms the fault points that `DOGWATCH_FAULT` names; only in a build for tests.
+#[cfg(feature = "fault-points")]
+fn arm_faults() -> Result<(), Error> {
+    let faults = std::env::var("DOGWATCH_FAULT").unwrap_or_default();
+    dogwatch_actors::fault::arm(&faults).map_err(|error| Error::Usage(format!("DOGWATCH_FAULT: {error}")))
 }

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dogwatch_actors::data_dir::{self, DataDir, Home, OpenError, lock};
+use dogwatch_actors::fault::{self, Point};
 use dogwatch_actors::id::RandomIds;
 use dogwatch_actors::store;
 
@@ -159,12 +160,14 @@ impl Server {
             callback: base_url(assembled.callback),
             pid: std::process::id(),
         };
+        fault::reach(Point::RecoveryListening);
         let told = addresses::remember_callback_port(dir.path(), assembled.callback.port())
             .and_then(|()| addresses.write(dir.path()));
         if let Err(source) = told {
             assembled.shutdown(Duration::ZERO).await;
             return Err(Error::Addresses { dir: dir.path().to_owned(), source });
         }
+        fault::reach(Point::RecoveryTold);
         Ok(Self { assembled, addresses, dir, new_root_key, role })
     }
 

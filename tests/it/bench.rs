@@ -41,7 +41,7 @@ const CALL_IN_PROCESS: &str = r#"call() {
   exec 3<>"/dev/tcp/${host%:*}/${host##*:}" || return 1
   printf 'POST /%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n%s' \
     "${rest#*/}" "$host" "$DOGWATCH_CALLBACK_TOKEN" "${#1}" "$1" >&3
-  IFS= read -r status <&3; exec 3>&-
+  status=; IFS= read -r status <&3; exec 3>&-
   case $status in *' 2'*) ;; *) return 1 ;; esac
 }"#;
 
@@ -190,6 +190,13 @@ impl Bench {
         assert_eq!(status.success(), signal == Signal::TERM, "{status}\n{}", self.log());
     }
 
+    /// Waits until the server ends by itself, and gives its exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        let child = std::cell::RefCell::new(self.child.take().expect("it runs"));
+        let ended = async || child.borrow_mut().try_wait().unwrap();
+        self.eventually("the server ends by itself", ended).await.code()
+    }
+
     /// From now on a copy of the binary is started, from this file of the data directory; what is there is
     /// replaced as an upgrade does it, while it may be running.
     pub(crate) fn install(&mut self, name: &str) {
@@ -197,13 +204,6 @@ impl Bench {
         std::fs::copy(env!("CARGO_BIN_EXE_dogwatch"), &new).unwrap();
         std::fs::rename(new, &file).unwrap();
         self.program = file;
-    }
-
-    /// Waits until the server ends by itself, and gives its exit code.
-    pub(crate) async fn ended(&mut self) -> Option<i32> {
-        let child = std::cell::RefCell::new(self.child.take().expect("it runs"));
-        let ended = async || child.borrow_mut().try_wait().unwrap();
-        self.eventually("the server ends by itself", ended).await.code()
     }
 
     /// The process id of the server.

@@ -40,6 +40,8 @@ mod foreign;
 mod ledger;
 mod old_formats;
 mod own_engine;
+#[cfg(feature = "fault-points")]
+mod points;
 mod process_jobs;
 #[path = "../shared/random.rs"]
 mod random;

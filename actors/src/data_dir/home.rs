@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{DataDir, DirLock, lock};
 use crate::backup;
+use crate::fault::{self, Point};
 use crate::id::{InstallationId, RandomIds};
 use crate::secret::Keyring;
 use crate::store::{self, Kind, Store};
@@ -92,8 +93,11 @@ impl Home {
 
     async fn store(&self, kind: Kind) -> Result<Arc<dyn Store>, OpenError> {
         let folder = self.dir.subdirectory(STORE)?;
+        fault::reach(Point::RecoveryLocked);
         let opening = tokio::task::spawn_blocking(move || store::open(&folder, kind));
-        opening.await.map_err(|_| OpenError::Interrupted)?.map_err(OpenError::Store)
+        let store = opening.await.map_err(|_| OpenError::Interrupted)??;
+        fault::reach(Point::RecoveryOpened);
+        Ok(store)
     }
 
     /// What a backup of this directory is made of, with no supervisor on it. Close the store afterwards.

@@ -27,9 +27,10 @@ use super::shell::{Answer, Delivery, Error, Progress, Rouse, Shell};
 use super::timers::Timers;
 use super::{Machine, MachineId, Perform};
 use crate::clock::Clock;
+use crate::fault::{self, Point};
 use crate::limits::{ACTOR_IDLE_MAX, DELIVERIES_IN_FLIGHT_MAX};
 use crate::store::{Key, Store};
-use crate::supervise::{ChildEvent, Intensity, supervise};
+use crate::supervise::{Alarm, ChildEvent, Intensity, supervise};
 
 /// What all actors of one kind use.
 pub struct Shared<M: Machine> {
@@ -70,6 +71,7 @@ pub struct Host<M: Machine> {
     shards: Arc<[Addr<Shard<M>>]>,
     shared: Arc<Shared<M>>,
     admission: Arc<Semaphore>,
+    alarm: Alarm,
 }
 
 impl<M: Machine> Clone for Host<M> {
@@ -78,6 +80,7 @@ impl<M: Machine> Clone for Host<M> {
             shards: Arc::clone(&self.shards),
             shared: Arc::clone(&self.shared),
             admission: Arc::clone(&self.admission),
+            alarm: self.alarm.clone(),
         }
     }
 }
@@ -92,19 +95,26 @@ impl<M: Machine> Host<M> {
     /// Starts one shard on each of these arbiters, or one on the current thread when there are none.
     pub async fn start(shared: Shared<M>, arbiters: &[ArbiterHandle]) -> Self {
         let shared = Arc::new(shared);
+        let alarm = Alarm::default();
         let mut shards = Vec::with_capacity(arbiters.len().max(1));
         for arbiter in arbiters {
             let (sender, receiver) = oneshot::channel();
             let shared = Arc::clone(&shared);
-            let spawned = arbiter.spawn_fn(move || drop(sender.send(Shard::start(shared))));
+            let alarm = alarm.clone();
+            let spawned = arbiter.spawn_fn(move || drop(sender.send(Shard::start(shared, alarm))));
             assert!(spawned, "the arbiters given outlive the start");
             shards.push(receiver.await.expect("a shard starts at once"));
         }
         if shards.is_empty() {
-            shards.push(Shard::start(Arc::clone(&shared)));
+            shards.push(Shard::start(Arc::clone(&shared), alarm.clone()));
         }
         let admission = Arc::new(Semaphore::new(DELIVERIES_IN_FLIGHT_MAX));
-        Self { shards: shards.into(), shared, admission }
+        Self { shards: shards.into(), shared, admission, alarm }
+    }
+
+    /// Raised when one of its shards is gone.
+    pub(crate) fn alarm(&self) -> Alarm {
+        self.alarm.clone()
     }
 
     /// What readers see.
@@ -238,8 +248,6 @@ struct Resident<M: Machine> {
     sent: u64,
     progress: Rc<Progress>,
     used_at: Instant,
-    /// It was started only to be quarantined.
-    last_chance: bool,
 }
 
 /// The actors of one kind on one thread.
@@ -251,12 +259,18 @@ pub(super) struct Shard<M: Machine> {
 }
 
 impl<M: Machine> Shard<M> {
-    fn start(shared: Arc<Shared<M>>) -> Addr<Self> {
+    fn start(shared: Arc<Shared<M>>, alarm: Alarm) -> Addr<Self> {
         let intensity = shared.intensity;
         supervise(
             intensity,
             |_| Self { shared, residents: HashMap::new(), parked: HashMap::new() },
-            |event| tracing::error!(kind = M::KIND, ?event, "a shard panicked: please report this"),
+            move |event| match event {
+                ChildEvent::Restarting { count, cause } => {
+                    tracing::error!(kind = M::KIND, count, cause, "a shard panicked: please report this");
+                }
+                ChildEvent::GaveUp { cause } => alarm.raise("a shard of the actors", cause),
+                ChildEvent::Stopped => {}
+            },
         )
     }
 
@@ -264,14 +278,15 @@ impl<M: Machine> Shard<M> {
         let (shared, shard) = (&self.shared, ctx.address());
         self.residents.entry(id).or_insert_with(|| {
             let progress = Rc::new(Progress::default());
+            progress.last_chance.set(last_chance);
             let (shared, seen, parent) = (Arc::clone(shared), Rc::clone(&progress), shard.clone());
             let intensity = shared.intensity;
             let addr = supervise(
                 intensity,
-                move |_| Shell::new(id, shared, shard, seen, last_chance),
+                move |_| Shell::new(id, shared, shard, seen),
                 move |event| report_child(&parent, id, event),
             );
-            Resident { addr, sent: 0, progress, used_at: Instant::now(), last_chance }
+            Resident { addr, sent: 0, progress, used_at: Instant::now() }
         })
     }
 
@@ -285,6 +300,7 @@ impl<M: Machine> Shard<M> {
     fn let_go(&mut self, id: M::Id) {
         let Some(resident) = self.residents.get(&id) else { return };
         if resident.sent == resident.progress.taken.get() && !resident.progress.busy.get() {
+            fault::reach_of(Point::ActorLetGo, id);
             self.residents.remove(&id);
             self.shared.published.retire(id);
         }
@@ -301,16 +317,29 @@ impl<M: Machine> Shard<M> {
 
     fn gave_up(&mut self, id: M::Id, cause: String, ctx: &mut Context<Self>) {
         let Some(gone) = self.residents.remove(&id) else { return };
-        if gone.last_chance {
+        if gone.progress.last_chance.get() {
             tracing::error!(kind = M::KIND, %id, %cause, "parked: its actor panics even when it is quarantined");
             self.shared.published.retire(id);
             self.parked.insert(id, cause);
             return;
         }
         tracing::error!(kind = M::KIND, %id, %cause, "quarantined: its actor keeps panicking");
+        Self::quarantine(self.resident(id, true, ctx), cause);
+    }
+
+    fn quarantine(resident: &mut Resident<M>, cause: String) {
         let event = M::quarantine(cause);
-        let resident = self.resident(id, true, ctx);
         Self::send(resident, Delivery { event, terms: Terms::default(), reply: None, permit: None });
+    }
+
+    /// Somebody wants it to be tried again: it is an actor as any other from now on.
+    fn release(&mut self, id: M::Id) {
+        if self.parked.remove(&id).is_some() {
+            tracing::info!(kind = M::KIND, %id, "released: its actor is started again");
+        }
+        if let Some(resident) = self.residents.get(&id) {
+            resident.progress.last_chance.set(false);
+        }
     }
 }
 
@@ -339,6 +368,10 @@ impl<M: Machine> Handler<Routed<M>> for Shard<M> {
     type Result = ();
 
     fn handle(&mut self, Routed { id, work }: Routed<M>, ctx: &mut Self::Context) {
+        fault::reach_of(Point::StepRouted, id);
+        if matches!(&work, Work::Deliver(delivery) if M::releases(&delivery.event)) {
+            self.release(id);
+        }
         if let Some(cause) = self.parked.get(&id) {
             if let Work::Deliver(Delivery { reply: Some(reply), .. }) = work {
                 drop(reply.send(Err(Error::Parked(cause.clone()))));
@@ -369,6 +402,11 @@ impl<M: Machine> Handler<Child<M>> for Shard<M> {
         match event {
             ChildEvent::Restarting { count, cause } => {
                 tracing::error!(kind = M::KIND, %id, count, %cause, "an actor panicked and is restarted");
+                // What the quarantine asked for panicked too: it is told again, and asks for less.
+                let doomed = self.residents.get_mut(&id).filter(|it| it.progress.last_chance.get());
+                if let Some(resident) = doomed {
+                    Self::quarantine(resident, cause);
+                }
             }
             ChildEvent::GaveUp { cause } => self.gave_up(id, cause, ctx),
             ChildEvent::Stopped => {}

@@ -159,6 +159,12 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
     /// The event that ends a machine whose actor keeps panicking.
     fn quarantine(reason: String) -> Self::Event;
 
+    /// Whether `event` is somebody's wish that a machine which panicked too often be tried again.
+    fn releases(event: &Self::Event) -> bool {
+        let _ = event;
+        false
+    }
+
     /// How many events were applied: the number of its newest history entry.
     fn revision(&self) -> u64;
 

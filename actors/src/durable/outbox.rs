@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use super::batch::MESSAGE_VERSION;
 use super::host::Fate;
 use super::timers::Router;
+use crate::fault::{self, Point};
 use crate::limits::MESSAGES_IN_FLIGHT_MAX;
 use crate::store::{self, Batch, Key, KeyRange, Log, Order, Store, codec};
 
@@ -88,6 +89,7 @@ impl Relay {
         if !self.busy.insert(target.clone()) {
             return;
         }
+        fault::reach(Point::OutboxRead);
         let delivery =
             self.router.get(target.0.as_str()).map(|host| host.message(&target.1, event, row.clone()));
         self.deliveries.push(Box::pin(async move {
@@ -103,6 +105,7 @@ impl Relay {
     }
 
     fn done(&mut self, target: &Target, row: Key, fate: Fate) {
+        fault::reach(Point::OutboxDelivered);
         self.busy.remove(target);
         if fate == Fate::Missing {
             tracing::warn!(kind = %target.0, "dropping a message to a machine that does not exist");

@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::batch::{self, Terms};
 use super::host::{Idle, Shard, Shared};
 use super::{Change, Liveness, Machine, Step, keys, published};
+use crate::fault::{self, Point};
 use crate::store::{self, Batch, KeyRange, Order};
 
 /// Keys read at once when a machine is purged.
@@ -45,7 +46,8 @@ pub enum Error<R: std::error::Error> {
     /// The store refused.
     #[error(transparent)]
     Store(store::Error),
-    /// The machine's actor panicked too often and is not started again before the next start of the process.
+    /// The machine's actor panicked too often, even over its quarantine. It is not started again before somebody
+    /// releases it ([`Machine::releases`]) or the process starts again.
     #[error("parked after repeated panics: {0}")]
     Parked(String),
     /// The actor died over the event. It may or may not have been applied.
@@ -86,6 +88,8 @@ impl<M: Machine> Delivery<M> {
 pub(super) struct Progress {
     pub(super) taken: Cell<u64>,
     pub(super) busy: Cell<bool>,
+    /// It is there only to be quarantined: it must not repeat the effects that killed it.
+    pub(super) last_chance: Cell<bool>,
 }
 
 /// What the actor holds of its machine.
@@ -106,8 +110,6 @@ pub(super) struct Shell<M: Machine> {
     shard: Addr<Shard<M>>,
     /// What the shard looks at before it lets go.
     progress: Rc<Progress>,
-    /// Set for an actor that is started only to be quarantined: it must not repeat the effects that killed it.
-    skip_resume: bool,
 }
 
 impl<M: Machine> Shell<M> {
@@ -116,9 +118,8 @@ impl<M: Machine> Shell<M> {
         shared: Arc<Shared<M>>,
         shard: Addr<Shard<M>>,
         progress: Rc<Progress>,
-        skip_resume: bool,
     ) -> Self {
-        Self { id, held: Held::Unread, shared, shard, progress, skip_resume }
+        Self { id, held: Held::Unread, shared, shard, progress }
     }
 
     fn hydrate(&mut self) {
@@ -131,16 +132,19 @@ impl<M: Machine> Shell<M> {
         };
         let Held::State(state) = &self.held else { return };
         self.shared.published.show(self.id, state.clone());
+        fault::reach_of(Point::ActorHydrated, self.id);
         if let Some(state) = state.clone()
-            && !self.skip_resume
+            && !self.progress.last_chance.get()
         {
             self.perform(&state, state.resume());
         }
+        fault::reach_of(Point::ActorResumed, self.id);
     }
 
     fn perform(&self, state: &M, effects: Vec<M::Effect>) {
         for effect in effects {
             tracing::debug!(kind = M::KIND, id = %self.id, ?effect, "performing");
+            fault::reach_of(Point::StepPerforming, self.id);
             self.shared.performer.perform(self.id, state, effect);
         }
     }
@@ -231,6 +235,7 @@ impl<M: Machine> Shell<M> {
             // What could not be read may be readable again.
             self.hydrate();
         }
+        fault::reach_of(Point::StepTaken, self.id);
         let old = match &self.held {
             Held::State(state) => state.clone(),
             Held::Broken(error) => return self.answer(delivery, Err(Error::Store(error.clone()))),
@@ -243,7 +248,10 @@ impl<M: Machine> Shell<M> {
         if matches!(step.change, Change::None) && step.outbox.is_empty() && delivery.terms.is_empty() {
             return self.conclude(delivery, old, step.effects);
         }
-        let batch = match self.batch(old.as_deref(), &step, &delivery.terms) {
+        let batch = self.batch(old.as_deref(), &step, &delivery.terms);
+        let batch = match batch
+            .and_then(|batch| fault::check(Point::StepDecided, || store::Error::Busy).map(|()| batch))
+        {
             Ok(batch) => batch,
             Err(error) => return self.answer(delivery, Err(Error::Store(error))),
         };
@@ -278,8 +286,10 @@ impl<M: Machine> Shell<M> {
         effects: Vec<M::Effect>,
         how: Committed,
     ) {
+        fault::reach_of(Point::StepCommitted, self.id);
         self.held = Held::State(new.clone());
         self.shared.published.show(self.id, new.clone());
+        fault::reach_of(Point::StepPublished, self.id);
         if let Some(due) = new.as_ref().and_then(|state| state.deadline()) {
             self.shared.timers.arm(due);
         }
@@ -295,9 +305,11 @@ impl<M: Machine> Shell<M> {
     /// Replies, then performs: a fault in an effect must not swallow the answer to what is durable.
     fn conclude(&mut self, delivery: Delivery<M>, state: Option<Arc<M>>, effects: Vec<M::Effect>) {
         delivery.settle(Ok(Receipt { state: state.clone(), duplicate: false }));
+        fault::reach_of(Point::StepReplied, self.id);
         if let Some(state) = state {
             self.perform(&state, effects);
         }
+        fault::reach_of(Point::StepPerformed, self.id);
         self.finish();
     }
 

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use super::host::{Dispatch, Fate};
 use super::keys;
 use crate::clock::{Clock, Timestamp};
+use crate::fault::{self, Point};
 use crate::limits::TICKS_IN_FLIGHT_MAX;
 use crate::store::{self, Batch, Key, KeyRange, Order, Store};
 
@@ -50,6 +51,7 @@ impl Default for Timers {
 impl Timers {
     /// Tells of a deadline whose row is durable.
     pub fn arm(&self, due: Timestamp) {
+        fault::reach(Point::TimerArmed);
         let before = self.next.fetch_min(due.as_millis(), Ordering::SeqCst);
         if due.as_millis() < before {
             self.earlier.notify_one();
@@ -149,6 +151,7 @@ impl Firing {
         if !self.in_flight.insert(key.clone()) {
             return;
         }
+        fault::reach(Point::TimerDue);
         let tick =
             keys::read_timer(&key).and_then(|(_, kind, id)| self.router.get(kind).map(|host| host.tick(id)));
         self.ticks.push(Box::pin(async move {
@@ -164,6 +167,7 @@ impl Firing {
     }
 
     fn done(&mut self, (key, fate): (Key, Fate)) {
+        fault::reach(Point::TimerTicked);
         self.in_flight.remove(&key);
         self.retry |= fate == Fate::Retry;
         if fate == Fate::Missing {

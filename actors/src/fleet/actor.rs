@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use super::roster::{Demand, Hold, Roster, Seen};
 use super::saver::Saver;
 use super::task::Task;
 use super::{Drive, FleetView, Options, Report, Request, RuntimeView};
+use crate::fault::{self, Point};
 use crate::id::AttemptKey;
 use crate::job::spec::StopSignal;
 use crate::limits;
@@ -42,6 +44,10 @@ pub(super) struct FleetActor {
     entries: BTreeMap<AttemptKey, Entry>,
     removing: BTreeMap<AttemptKey, Task>,
     bases: BTreeMap<String, Base>,
+    /// What is being handled.
+    current: Option<Rc<Input>>,
+    /// What was being handled at a panic. It gets a second chance: nobody may ever say it again.
+    interrupted: Option<Rc<Input>>,
 }
 
 /// What belongs to one runtime.
@@ -69,7 +75,46 @@ impl FleetActor {
         view.send_replace(FleetView { runtimes, ..FleetView::default() });
         let roster = Roster::new(options.budget);
         let (entries, removing) = (BTreeMap::new(), BTreeMap::new());
-        Self { options, mailbox, view, roster, entries, removing, bases }
+        let (current, interrupted) = (None, None);
+        Self { options, mailbox, view, roster, entries, removing, bases, current, interrupted }
+    }
+
+    fn take(&mut self, input: &Input, ctx: &mut Context<Self>) {
+        fault::reach(Point::FleetInput);
+        match input {
+            Input::Request(request) => self.request(request),
+            Input::Withdraw(key) => self.withdraw(*key),
+            Input::Drive { plan, runtime, phase } => self.drive(Arc::clone(plan), runtime.clone(), *phase),
+            Input::Start(key) => self.allow_start(*key),
+            Input::Stop { key, signal, grace } => self.stop(*key, *signal, *grace),
+            Input::Discard(key) => self.discard(*key),
+            Input::Halt => ctx.stop(),
+            Input::Seen { key, seen } => self.seen(*key, *seen),
+            Input::Ended { key, report } => self.ended(*key, report.clone()),
+            Input::Crashed { key, cause } => self.crashed(*key, cause),
+            Input::Hinted(key) => self.look(*key),
+            Input::Listed { runtime, listed } => self.listed(runtime, listed),
+            Input::Unreachable { runtime, message } => self.unreachable(runtime.clone(), message.clone()),
+            Input::Blind { runtime } => self.look_out(runtime, limits::RETRY_PAUSE_MAX),
+            Input::Removed(key) => {
+                self.removing.remove(key);
+            }
+        }
+    }
+
+    /// What a panic may have left half done: who has a slot hears of it, what is driven or over has its task.
+    fn mend(&mut self) {
+        let holds: Vec<_> = self.roster.holds().map(|(key, hold)| (key, hold.clone())).collect();
+        for (key, hold) in holds {
+            if self.entries.get(&key).is_some_and(Entry::has_task) {
+                continue;
+            }
+            match hold {
+                Hold::Waiting { .. } => {}
+                Hold::Granted => self.speak(key, Report::Granted, Duration::ZERO),
+                Hold::Driven { .. } | Hold::Ended => self.launch(key, Duration::ZERO),
+            }
+        }
     }
 
     fn request(&mut self, request: &Request) {
@@ -106,6 +151,7 @@ impl FleetActor {
         }
         self.roster.drive(key, &runtime, Demand::from(&plan.resources));
         self.entry(key).drive(plan, runtime, phase);
+        fault::reach_of(Point::AttemptDriven, key);
         self.launch(key, Duration::ZERO);
     }
 
@@ -116,6 +162,7 @@ impl FleetActor {
     }
 
     fn stop(&mut self, key: AttemptKey, signal: StopSignal, grace: Duration) {
+        fault::reach_of(Point::StopOrdered, key);
         if self.removing.contains_key(&key) {
             return;
         }
@@ -129,6 +176,7 @@ impl FleetActor {
     }
 
     fn discard(&mut self, key: AttemptKey) {
+        fault::reach_of(Point::ExitDiscarded, key);
         let hold = self.roster.forget(key);
         let entry = self.entries.remove(&key);
         if let Some(runtime) = entry.as_ref().and_then(Entry::runtime).map(str::to_owned) {
@@ -189,6 +237,7 @@ impl FleetActor {
     }
 
     fn listed(&mut self, runtime: &str, listed: &[Listed]) {
+        fault::reach(Point::RecoveryListed);
         let now = self.options.clock.now();
         self.view.send_modify(|view| {
             let shown = view.runtimes.entry(runtime.to_owned()).or_default();
@@ -201,6 +250,7 @@ impl FleetActor {
             match action {
                 Action::Kick(key) => self.look(key),
                 Action::Discard(key) if self.removing.contains_key(&key) => {}
+                Action::Discard(key) if self.roster.hold(key).is_some() => self.discard(key),
                 Action::Discard(key) => {
                     tracing::info!(attempt = %key, runtime, "removing what is left of an attempt that is over");
                     self.entries.remove(&key);
@@ -272,6 +322,7 @@ impl FleetActor {
     /// Serves the queue and shows the result.
     fn settle(&mut self) {
         for key in self.roster.grant() {
+            fault::reach_of(Point::AttemptGranted, key);
             self.speak(key, Report::Granted, Duration::ZERO);
         }
         let (tally, slots, removing) = (self.roster.tally(), self.roster.slots(), self.removing.len());
@@ -306,42 +357,37 @@ impl fmt::Debug for FleetActor {
 impl Actor for FleetActor {
     type Context = Context<Self>;
 
-    fn started(&mut self, _: &mut Self::Context) {
+    fn started(&mut self, ctx: &mut Self::Context) {
         let names: Vec<String> = self.bases.keys().cloned().collect();
         for name in names {
             self.look_out(&name, Duration::ZERO);
         }
+        if let Some(input) = self.interrupted.take() {
+            tracing::warn!("handling again what was being handled at the panic");
+            self.take(&input, ctx);
+        }
+        self.mend();
         self.settle();
     }
 }
 
-/// Nothing is thrown away: the books are all there is, every change of them is total, and the drivers go on
-/// by themselves. Only the input that panicked is lost, and whoever sent it repeats it.
-impl Supervised for FleetActor {}
+/// Nothing is thrown away: the books are all there is, every change of them is total, and the drivers go on by
+/// themselves. What was being handled is handled again, once: every input can be repeated. One that panics twice
+/// is dropped, so that it does not take the others with it.
+impl Supervised for FleetActor {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.interrupted = self.current.take();
+    }
+}
 
 impl Handler<Input> for FleetActor {
     type Result = ();
 
     fn handle(&mut self, input: Input, ctx: &mut Self::Context) {
-        match input {
-            Input::Request(request) => self.request(&request),
-            Input::Withdraw(key) => self.withdraw(key),
-            Input::Drive { plan, runtime, phase } => self.drive(plan, runtime, phase),
-            Input::Start(key) => self.allow_start(key),
-            Input::Stop { key, signal, grace } => self.stop(key, signal, grace),
-            Input::Discard(key) => self.discard(key),
-            Input::Halt => ctx.stop(),
-            Input::Seen { key, seen } => self.seen(key, seen),
-            Input::Ended { key, report } => self.ended(key, report),
-            Input::Crashed { key, cause } => self.crashed(key, &cause),
-            Input::Hinted(key) => self.look(key),
-            Input::Listed { runtime, listed } => self.listed(&runtime, &listed),
-            Input::Unreachable { runtime, message } => self.unreachable(runtime, message),
-            Input::Blind { runtime } => self.look_out(&runtime, limits::RETRY_PAUSE_MAX),
-            Input::Removed(key) => {
-                self.removing.remove(&key);
-            }
-        }
+        let input = Rc::new(input);
+        self.current = Some(Rc::clone(&input));
+        self.take(&input, ctx);
         self.settle();
+        self.current = None;
     }
 }

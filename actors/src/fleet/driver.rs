@@ -22,6 +22,7 @@ use super::roster::Seen;
 use super::teller::Teller;
 use super::watch::{Belief, Next, Step, decide, judge};
 use super::{Drive, Report};
+use crate::fault::{self, Point};
 use crate::id::AttemptKey;
 use crate::limits;
 use crate::runtime::{Error, Observation, Plan, Result, Runtime};
@@ -87,9 +88,11 @@ impl Driver {
                 break end;
             }
         };
+        fault::reach_of(Point::ExitObserved, self.key);
         // First the slot, then the news: whoever is next in the queue waits for nobody.
         // Heard by the fleet first: its slot is free, and its log being saved, before the job knows.
         self.mailbox.deliver(Input::Ended { key: self.key, report: report.clone() }).await;
+        fault::reach_of(Point::ExitTold, self.key);
         self.teller.repeat(report, &mut self.orders).await;
     }
 
@@ -177,6 +180,7 @@ impl Driver {
             Step::Observe => Some(Ok(())),
             Step::Create => {
                 let create = within(&*runtime, "create", limits::CREATE_DEADLINE, runtime.create(&self.plan));
+                let create = between(Point::AttemptCreating, create, Point::AttemptCreated);
                 tokio::select! {
                     biased;
                     () = until(&mut self.orders, |orders| orders.stop.is_some()) => None,
@@ -185,13 +189,15 @@ impl Driver {
             }
             Step::Start => {
                 self.belief = self.belief.max(Belief::Asked);
-                Some(within(&*runtime, "start", limits::START_DEADLINE, runtime.start(key)).await)
+                let start = within(&*runtime, "start", limits::START_DEADLINE, runtime.start(key));
+                Some(between(Point::AttemptStarting, start, Point::AttemptStarted).await)
             }
             Step::Stop => {
                 let order = stop.expect("an attempt is stopped only when a stop was ordered");
                 let grace = order.by.saturating_duration_since(Instant::now());
                 let call = runtime.stop(key, order.signal, grace);
                 let ended = within(&*runtime, "stop", grace + limits::STOP_SLACK, call);
+                let ended = between(Point::StopSending, ended, Point::StopSent);
                 tokio::select! {
                     biased;
                     () = until(&mut self.orders, |orders| orders.stop != Some(order)) => None,
@@ -250,6 +256,7 @@ impl Driver {
     fn note(&mut self, observation: &Observation) {
         match observation {
             Observation::Running(running) => {
+                fault::reach_of(Point::AttemptSeen, self.key);
                 self.see(Seen::Running);
                 self.teller.started(running);
             }
@@ -277,4 +284,12 @@ impl Driver {
             self.mailbox.post(Input::Seen { key: self.key, seen });
         }
     }
+}
+
+/// A call with a fault point in front of it and one behind it.
+async fn between(before: Point, call: impl Future<Output = Result<()>>, after: Point) -> Result<()> {
+    let injected = || Error::Transient { message: "a fault point".to_owned() };
+    fault::check(before, injected)?;
+    call.await?;
+    fault::check(after, injected)
 }

@@ -65,6 +65,11 @@ impl Entry {
         self.orders.send_modify(|orders| orders.stop(order));
     }
 
+    /// Whether somebody drives it or speaks for it.
+    pub(super) const fn has_task(&self) -> bool {
+        self.task.is_some()
+    }
+
     /// Has its driver look at once.
     pub(super) fn look(&self) {
         self.orders.send_modify(|orders| orders.looks += 1);
@@ -78,6 +83,8 @@ impl Entry {
     /// It was given to the fleet.
     pub(super) fn drive(&mut self, plan: Arc<Plan>, runtime: String, phase: Drive) {
         self.drive = Some(Driven { plan, runtime, phase });
+        // Its job has heard of the slot.
+        self.task = None;
         if phase != Drive::Start {
             self.orders.send_modify(|orders| orders.may_start = true);
         }

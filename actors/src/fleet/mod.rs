@@ -57,7 +57,7 @@ use crate::id::AttemptKey;
 use crate::job::spec::{Resources, StopSignal};
 use crate::runtime::{Exit, Plan, Running, Runtime, StartFault};
 use crate::store;
-use crate::supervise::{ChildEvent, Intensity, supervise_in};
+use crate::supervise::{Alarm, ChildEvent, Intensity, supervise_in};
 
 /// A request for a slot.
 #[derive(Debug, Clone, PartialEq)]
@@ -221,25 +221,26 @@ impl Fleet {
         let current = arbiter.is_none().then(actix::Arbiter::current);
         let arbiter = arbiter.or(current.as_ref()).expect("one of the two is there");
         let (view, seen) = watched::channel(FleetView::default());
-        let shown = view.clone();
+        let (shown, alarm) = (view.clone(), Alarm::default());
+        let raised = alarm.clone();
         let addr = supervise_in(
             arbiter,
             Intensity::default(),
             move |ctx| FleetActor::new(options, Mailbox::new(actix::AsyncContext::address(ctx)), view),
-            move |event| report_panic(&shown, &event),
+            move |event| report_panic(&shown, &raised, event),
         );
-        FleetHandle { mailbox: Mailbox::new(addr), view: seen }
+        FleetHandle { mailbox: Mailbox::new(addr), view: seen, alarm }
     }
 }
 
-fn report_panic(view: &watched::Sender<FleetView>, event: &ChildEvent) {
+fn report_panic(view: &watched::Sender<FleetView>, alarm: &Alarm, event: ChildEvent) {
     match event {
         ChildEvent::Stopped => {}
         ChildEvent::Restarting { count, cause } => {
             tracing::error!(count, cause, "the fleet panicked and goes on: please report this");
         }
         ChildEvent::GaveUp { cause } => {
-            tracing::error!(cause, "the fleet panicked too often and is gone: restart, and report this");
+            alarm.raise("the fleet", cause);
             view.send_modify(|view| {
                 for runtime in view.runtimes.values_mut() {
                     runtime.reachable = false;
@@ -255,6 +256,7 @@ fn report_panic(view: &watched::Sender<FleetView>, event: &ChildEvent) {
 pub struct FleetHandle {
     mailbox: Mailbox,
     view: watched::Receiver<FleetView>,
+    alarm: Alarm,
 }
 
 impl FleetHandle {
@@ -292,6 +294,11 @@ impl FleetHandle {
     /// and removes what is left of it. What still runs of it is killed.
     pub fn discard(&self, key: AttemptKey) {
         self.mailbox.post(Input::Discard(key));
+    }
+
+    /// Raised when the fleet is gone.
+    pub(crate) fn alarm(&self) -> Alarm {
+        self.alarm.clone()
     }
 
     /// The fleet as it is now.

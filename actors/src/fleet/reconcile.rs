@@ -37,7 +37,10 @@ pub(super) fn reconcile(runtime: &str, listed: &[Listed], roster: &Roster) -> Ve
     let mut actions = Vec::new();
     for row in listed {
         match (roster.hold(row.key), row.standing) {
-            (None, Some(Standing::Over)) => actions.push(Action::Discard(row.key)),
+            // Also what is still driven or told of: that it is over is final, and its job may have died of saying so.
+            (None | Some(Hold::Driven { .. } | Hold::Ended), Some(Standing::Over)) => {
+                actions.push(Action::Discard(row.key));
+            }
             (Some(Hold::Driven { runtime: on, seen }), _)
                 if on == runtime && differs(*seen, &row.observation) =>
             {
@@ -96,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_nobody_holds_and_the_ledger_calls_over_is_discarded() {
+    fn only_what_the_ledger_calls_over_is_discarded_whoever_holds_it() {
         let mut roster = Roster::new(Budget::default());
         roster.drive(key(1), "fake", Demand::default());
         roster.drive(key(2), "fake", Demand::default());
@@ -107,7 +110,12 @@ mod tests {
             .map(|job| row(key(job), Observation::Created, Some(Standing::Over)))
             .chain([row(key(5), running(), Some(Standing::Active)), row(key(6), exited(), None)])
             .collect();
-        assert_eq!(reconcile("fake", &listed, &roster), [Action::Discard(key(4))]);
+        let over = [1, 2, 4].map(|job| Action::Discard(key(job)));
+        assert_eq!(
+            reconcile("fake", &listed, &roster),
+            over,
+            "the third one asks anew and has no attempt yet"
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::call::within;
 use super::mailbox::{Input, Mailbox};
 use super::saver::{LogSinks, Saver};
 use super::task::Task;
+use crate::fault::{self, Point};
 use crate::id::AttemptKey;
 use crate::job::spec::StopSignal;
 use crate::limits;
@@ -77,7 +78,9 @@ impl Removal {
             }
             Ok(Observation::Created | Observation::Exited(_)) => {
                 let permit = self.permits.acquire().await.expect("the permits are never closed");
+                fault::check(Point::ExitRemoving, injected)?;
                 within(&*runtime, "remove", limits::REMOVE_DEADLINE, runtime.remove(key)).await?;
+                fault::check(Point::ExitRemoved, injected)?;
                 drop(permit);
                 // Another look makes sure, after a pause for engines that remove behind their answer.
                 tokio::time::sleep(limits::OBSERVE_PAUSE_FIRST).await;
@@ -86,4 +89,9 @@ impl Removal {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The error of a fault point.
+fn injected() -> Error {
+    Error::Transient { message: "a fault point".to_owned() }
 }

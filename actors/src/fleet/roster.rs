@@ -191,6 +191,11 @@ impl Roster {
         self.entries.get(&key).map(|entry| &entry.hold)
     }
 
+    /// Every attempt that is known here, and where it stands.
+    pub(super) fn holds(&self) -> impl Iterator<Item = (AttemptKey, &Hold)> {
+        self.entries.iter().map(|(key, entry)| (*key, &entry.hold))
+    }
+
     /// The attempts that are driven on `runtime`, with what is known of them.
     pub(super) fn driven_on<'a>(&'a self, runtime: &'a str) -> impl Iterator<Item = (AttemptKey, Seen)> + 'a {
         self.entries.iter().filter_map(move |(key, entry)| match &entry.hold {

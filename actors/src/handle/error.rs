@@ -78,7 +78,9 @@ pub enum Error {
     #[error("{0}")]
     TooManyEvents(String),
     /// The job's supervisor panics whenever it is started; nothing can be asked of it.
-    #[error("job {0} is parked after repeated internal faults: {1}; restart dogwatch and report this")]
+    #[error(
+        "job {0} is parked after repeated internal faults: {1}; retry it to have it started again, and report this"
+    )]
     Parked(JobId, String),
     /// The answer was lost in a fault; the request may or may not have been done. Safe to repeat.
     #[error("the request was interrupted by an internal fault and may or may not have been done; repeat it")]

@@ -32,6 +32,7 @@ use crate::durable::host::Host;
 use crate::durable::keys;
 use crate::durable::shell;
 use crate::examine;
+use crate::fault::{self, Point};
 use crate::fleet::{FleetHandle, FleetView};
 use crate::id::{AttemptKey, Ids, InstallationId, JobId};
 use crate::job::event::{Event, Submitted as SubmittedEvent};
@@ -43,6 +44,7 @@ use crate::limits::{CLIENT_KEY_CHARS_MAX, JOBS_QUEUED_MAX, WAIT_MAX};
 use crate::logs::LogStore;
 use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
+use crate::supervise::{Alarm, GaveUp};
 use crate::supervisor::Background;
 use crate::webhook::{self, Delivery, WebhookId, WebhookView};
 
@@ -62,6 +64,8 @@ pub(crate) struct Inner {
     pub(crate) closing: AtomicBool,
     /// Set while the jobs that were live before are brought back.
     pub(crate) recovered: watch::Receiver<bool>,
+    /// Raised when a part that everything needs is gone.
+    pub(crate) alarms: Vec<Alarm>,
     /// The lock of the data directory, where there is one: nobody else may use it as long as we are here.
     pub(crate) lock: Mutex<Option<DirLock>>,
     /// What ends with the last handle.
@@ -104,9 +108,11 @@ impl Handle {
             claim: claim.as_ref().map(|claim| claim.digest.clone()),
         }));
         let terms = Terms { claim: claim.as_ref().map(Claim::row), ..Terms::default() };
+        fault::check(Point::SubmitAdmitted, || Error::Interrupted)?;
         match self.inner.jobs.deliver(id, event, terms).await {
             Ok(receipt) => {
                 self.inner.counters.submitted.count();
+                fault::check(Point::SubmitCommitted, || Error::Interrupted)?;
                 Ok(Submitted { job: view(receipt, id)?, replayed: false })
             }
             Err(shell::Error::Claimed(row)) => self.replay(claim.as_ref(), &row).await,
@@ -135,6 +141,7 @@ impl Handle {
 
     /// The key was used before: the same job when the body is the same.
     async fn replay(&self, claim: Option<&Claim>, row: &[u8]) -> Result<Submitted> {
+        fault::check(Point::SubmitReplayed, || Error::Interrupted)?;
         let (id, fingerprint) = row.split_at_checked(16).ok_or(Error::Interrupted)?;
         let id = JobId::from_bytes(id.try_into().map_err(|_| Error::Interrupted)?);
         if claim.is_none_or(|claim| claim.fingerprint != *fingerprint) {
@@ -186,7 +193,15 @@ impl Handle {
             Command::Restart => Event::RestartRequested,
             Command::Retry => Event::RetryRequested,
         };
-        view(self.deliver(id, event, Terms::default()).await?, id)
+        let cancels = command == Command::Cancel;
+        if cancels {
+            fault::check(Point::CancelAdmitted, || Error::Interrupted)?;
+        }
+        let receipt = self.deliver(id, event, Terms::default()).await?;
+        if cancels {
+            fault::check(Point::CancelCommitted, || Error::Interrupted)?;
+        }
+        view(receipt, id)
     }
 
     async fn deliver(&self, id: JobId, event: Event, terms: Terms) -> Result<shell::Receipt<Job>> {
@@ -227,6 +242,7 @@ impl Handle {
         if !self.inner.keyring.is_callback_token(key, token) {
             return Err(Error::BadToken);
         }
+        fault::check(Point::CallbackAuthenticated, || Error::Interrupted)?;
         let attempt = key.number.to_string();
         let digest = match &callback.id {
             Some(own) => digest(&["id", &attempt, own]),
@@ -237,6 +253,7 @@ impl Handle {
         let receipt =
             self.deliver(key.job, event, Terms { digest: Some(digest), ..Terms::default() }).await?;
         self.inner.counters.callbacks.count();
+        fault::check(Point::CallbackCommitted, || Error::Interrupted)?;
         receipt_of(receipt, key.job)
     }
 
@@ -296,6 +313,7 @@ impl Handle {
         if let Err(error) = self.inner.store.health() {
             reasons.push(error.to_string());
         }
+        reasons.extend(self.inner.alarms.iter().filter_map(Alarm::now).map(|gave_up| gave_up.to_string()));
         reasons
     }
 
@@ -342,6 +360,13 @@ impl Handle {
         let store = Arc::clone(&self.inner.store);
         let examining = tokio::task::spawn_blocking(move || examine::online(store.as_ref()));
         examining.await.map_err(|_| Error::Interrupted)
+    }
+
+    /// Resolves when a part that everything needs panicked too often and is gone: from then on some of what is
+    /// accepted would never be done. An application should end, or start a new supervisor; every attempt runs on.
+    pub async fn failed(&self) -> GaveUp {
+        let alarms = self.inner.alarms.iter().map(|alarm| Box::pin(alarm.raised()));
+        futures_util::future::select_all(alarms).await.0
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

@@ -99,6 +99,10 @@ impl Machine for Job {
         Event::Quarantined { reason }
     }
 
+    fn releases(event: &Event) -> bool {
+        matches!(event, Event::RetryRequested)
+    }
+
     fn revision(&self) -> u64 {
         self.revision
     }

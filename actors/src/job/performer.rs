@@ -12,6 +12,7 @@ use super::state::Job;
 use crate::durable::Perform;
 use crate::durable::host::Host;
 use crate::durable::published::Published;
+use crate::fault::{self, Point};
 use crate::fleet::{Drive, FleetHandle, Ledger, Report, Reports, Request, Standing};
 use crate::id::{AttemptKey, JobId};
 use crate::outbound::Network;
@@ -120,7 +121,10 @@ impl JobPerformer {
             Come::Seen => Drive::Attach,
         };
         match self.planner.plan(job) {
-            Ok(plan) => self.fleet.drive(Arc::new(plan), job.spec.runtime_name().to_owned(), phase),
+            Ok(plan) => {
+                fault::reach_of(Point::AttemptPlanned, job.id);
+                self.fleet.drive(Arc::new(plan), job.spec.runtime_name().to_owned(), phase);
+            }
             Err(error) => self.mail.tell(
                 job.id,
                 Event::AttemptStartFailed {

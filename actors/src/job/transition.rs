@@ -82,7 +82,7 @@ pub(super) fn apply(job: &Job, event: &Event, now: Timestamp) -> Outcome {
         Event::RestartRequested => restart(draft),
         Event::RetryRequested => retry(draft),
         Event::PurgeRequested => purge(job),
-        Event::Quarantined { reason } => quarantine(draft, reason),
+        Event::Quarantined { reason } => quarantine::quarantine(draft, reason),
         Event::CallbackReceived { attempt, name, data } => {
             callback_is_current(job, *attempt)?;
             receive(draft, name, data)
@@ -463,30 +463,11 @@ fn purge(job: &Job) -> Outcome {
     }
 }
 
-fn quarantine(mut draft: Draft, reason: &str) -> Outcome {
-    let message =
-        format!("its supervisor panicked again and again and gave it up: {reason}; please report this");
-    let ending = Ending::new(Cause::Quarantined, message);
-    match draft.job.phase {
-        Phase::Finished(_) | Phase::Stopping { .. } => unchanged(),
-        _ => {
-            draft.data = json!({ "reason": reason });
-            let mut outcome = fail_or_stop(draft, ending);
-            // Its actor does not resume, so whatever the stop needs is asked for here.
-            if let Ok(Applied::Changed(draft)) = &mut outcome
-                && draft.job.has_attempt()
-            {
-                draft.effects = draft.job.resume_effects();
-            }
-            outcome
-        }
-    }
-}
-
 fn conflict(job: &Job, why: &str) -> Rejected {
     let state = job.state();
     Rejected::Conflict { state, message: format!("the job is {}: {why}", state.name()) }
 }
 
+mod quarantine;
 #[cfg(test)]
 mod tests;

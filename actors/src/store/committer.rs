@@ -34,6 +34,7 @@ use super::sequence::{self, Sequence};
 use super::space::Room;
 use super::tee::{Tee, Tees};
 use super::{Batch, Committed, Error, KeyRange, Op, Order, Precondition, Result, Rows, Store};
+use crate::fault::{self, Point};
 use crate::limits;
 
 /// A store made of a database and a committer thread.
@@ -300,10 +301,19 @@ impl<B: Backend> Committer<B> {
     }
 
     fn write_group(&self, changes: Changes) -> Result<()> {
+        fault::check(Point::CommitGathered, injected)?;
         self.shared.backend.write(changes)?;
+        fault::check(Point::CommitWritten, injected)?;
         self.shared.backend.sync()?;
-        self.mark.record(self.sequence.groups())
+        fault::check(Point::CommitSynced, injected)?;
+        self.mark.record(self.sequence.groups())?;
+        fault::check(Point::CommitMarked, injected)
     }
+}
+
+/// The error of a fault point.
+fn injected() -> Error {
+    Error::Failed("a fault point".into())
 }
 
 /// About how much memory a batch takes while it waits.

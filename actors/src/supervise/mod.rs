@@ -19,8 +19,10 @@
 #[cfg(panic = "abort")]
 compile_error!("supervision needs unwinding: remove `panic = \"abort\"` from the profile");
 
+mod alarm;
+mod restarts;
+
 use std::any::Any;
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,7 +32,10 @@ use std::time::Duration;
 
 use actix::dev::{ContextFut, channel};
 use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context, Supervised};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
+
+pub use alarm::{Alarm, GaveUp};
+pub(crate) use restarts::Restarts;
 
 /// Senders that wait for a place in a mailbox when it is full: what actix itself gives a context.
 const MAILBOX_CAPACITY: usize = 16;
@@ -118,14 +123,13 @@ where
 struct Supervise<A: Actor<Context = Context<A>> + Supervised, R> {
     child: Box<ContextFut<A, Context<A>>>,
     pause: Option<Pin<Box<Sleep>>>,
-    intensity: Intensity,
-    restarts: VecDeque<Instant>,
+    restarts: Restarts,
     report: R,
 }
 
 impl<A: Actor<Context = Context<A>> + Supervised, R> fmt::Debug for Supervise<A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supervise").field("intensity", &self.intensity).finish_non_exhaustive()
+        f.debug_struct("Supervise").field("restarts", &self.restarts).finish_non_exhaustive()
     }
 }
 
@@ -135,24 +139,17 @@ where
     R: Fn(ChildEvent) + 'static,
 {
     fn new(child: ContextFut<A, Context<A>>, intensity: Intensity, report: R) -> Self {
-        Self { child: Box::new(child), pause: None, intensity, restarts: VecDeque::new(), report }
+        Self { child: Box::new(child), pause: None, restarts: Restarts::new(intensity), report }
     }
 
     /// Decides what a panic means: `Some(pause)` before a restart, `None` to give up.
     fn on_panic(&mut self, cause: String) -> Option<Duration> {
-        let now = Instant::now();
-        while self.restarts.front().is_some_and(|at| now.duration_since(*at) >= self.intensity.within) {
-            self.restarts.pop_front();
-        }
-        let before = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
-        if before >= self.intensity.restarts_max {
+        let Some((count, pause)) = self.restarts.another() else {
             (self.report)(ChildEvent::GaveUp { cause });
             return None;
-        }
-        self.restarts.push_back(now);
-        (self.report)(ChildEvent::Restarting { count: before + 1, cause });
-        let pause = self.intensity.pause_first.saturating_mul(2u32.saturating_pow(before));
-        Some(pause.min(self.intensity.pause_max))
+        };
+        (self.report)(ChildEvent::Restarting { count, cause });
+        Some(pause)
     }
 
     /// Arms the pause; `false` when the child is given up.

@@ -4,16 +4,12 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
 use futures_util::FutureExt as _;
 use futures_util::future::{AbortHandle, Abortable};
 
-use crate::supervise::panic_text;
-
-/// The pause before background work that panicked is begun anew.
-const BEGIN_ANEW_AFTER: Duration = Duration::from_millis(100);
+use crate::supervise::{Alarm, Intensity, Restarts, panic_text};
 
 /// The threads of a supervisor and the work they do besides hosting actors. Both end when it is dropped.
 #[derive(Debug)]
@@ -56,32 +52,35 @@ impl Drop for Background {
 #[derive(Debug)]
 pub(super) struct Tasks {
     home: ArbiterHandle,
+    alarm: Alarm,
     aborts: Vec<AbortHandle>,
 }
 
 impl Tasks {
-    /// None yet; all of it will run on `home`.
-    pub(super) fn new(home: ArbiterHandle) -> Self {
-        Self { home, aborts: vec![] }
+    /// None yet; all of it will run on `home`. The alarm is raised when some of it cannot go on.
+    pub(super) fn new(home: ArbiterHandle, alarm: Alarm) -> Self {
+        Self { home, alarm, aborts: vec![] }
     }
 
-    /// Runs `work` to its end, if it has one; after a panic, which is reported, it is begun anew.
+    /// Runs `work` to its end, if it has one. After a panic it is begun anew, but not for ever: everything needs it.
     pub(super) fn run<F>(&mut self, name: &'static str, work: impl Fn() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        let alarm = self.alarm.clone();
         let work = async move {
+            let mut restarts = Restarts::new(Intensity::default());
             while let Err(panic) = AssertUnwindSafe(work()).catch_unwind().await {
-                tracing::error!(name, cause = %panic_text(panic.as_ref()), "background work panicked and is begun anew");
-                tokio::time::sleep(BEGIN_ANEW_AFTER).await;
+                let cause = panic_text(panic.as_ref());
+                let Some((count, pause)) = restarts.another() else { return alarm.raise(name, cause) };
+                tracing::error!(name, count, cause, "background work panicked and is begun anew");
+                tokio::time::sleep(pause).await;
             }
         };
         let (abort, registration) = AbortHandle::new_pair();
         self.aborts.push(abort);
-        assert!(
-            self.home.spawn(Abortable::new(work, registration).map(drop)),
-            "the arbiter outlives the start"
-        );
+        let work = Abortable::new(work, registration).map(drop);
+        assert!(self.home.spawn(work), "the arbiter outlives the start");
     }
 
     fn abort(&self) {

@@ -71,8 +71,10 @@ impl Machine for Delivery {
             Event::JobPurged => return Ok(Step { change: Change::Purge, effects: vec![], outbox: vec![] }),
             Event::Quarantined { reason } => {
                 next.phase = Phase::Parked;
-                next.last_error = Some(reason.clone());
-                "parked: its sender keeps panicking".to_owned()
+                let message =
+                    format!("its sender panicked again and again: {reason}; replay it to try again");
+                next.last_error = Some(message.clone());
+                format!("parked: {message}")
             }
         };
         next.revision += 1;
@@ -102,6 +104,10 @@ impl Machine for Delivery {
 
     fn quarantine(reason: String) -> Event {
         Event::Quarantined { reason }
+    }
+
+    fn releases(event: &Event) -> bool {
+        matches!(event, Event::ReplayRequested)
     }
 
     fn revision(&self) -> u64 {
@@ -142,6 +148,7 @@ impl Delivery {
     fn send(&mut self, now: Timestamp) -> String {
         let Some(front) = self.queue.front() else {
             self.phase = Phase::Idle;
+            self.last_error = None;
             return "nothing to send".to_owned();
         };
         let text = format!("sending {}", front.message);

@@ -1,15 +1,20 @@
 //! Makes the requests of deliveries and reports what came of them.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
+
+use futures_util::FutureExt as _;
 
 use super::state::{Announcement, Delivery, Event, Post, WebhookId};
 use crate::clock::Clock;
 use crate::durable::Perform;
 use crate::durable::host::Host;
+use crate::fault::{self, Point};
 use crate::outbound::Network;
 use crate::outbound::cloudevent::{CloudEvent, DataContentType, SpecVersion};
 use crate::outbound::webhook::Request;
 use crate::secret::{Keyring, Secret};
+use crate::supervise::panic_text;
 
 /// The performer.
 #[derive(Clone)]
@@ -69,7 +74,14 @@ impl WebhookPerformer {
             body: event.to_body(),
             secret,
         };
-        match self.network.post_webhook(request).await {
+        if fault::check(Point::WebhookSending, || ()).is_err() {
+            return failed("a fault point".to_owned(), false);
+        }
+        let answer = self.network.post_webhook(request).await;
+        if fault::check(Point::WebhookAnswered, || ()).is_err() {
+            return failed("a fault point".to_owned(), false);
+        }
+        match answer {
             Ok(status) => Event::Delivered { message, status },
             Err(error) => failed(error.to_string(), error.is_permanent()),
         }
@@ -88,9 +100,14 @@ impl WebhookPerformer {
 
 impl Perform<Delivery> for WebhookPerformer {
     fn perform(&self, id: WebhookId, _: &Delivery, Post(announcement): Post) {
-        let this = self.clone();
+        let (this, message) = (self.clone(), announcement.message.clone());
         tokio::spawn(async move {
-            let event = this.post(id, announcement).await;
+            let posted = AssertUnwindSafe(this.post(id, announcement)).catch_unwind().await;
+            // Known at once to have failed, not when the time for an answer has passed.
+            let event = posted.unwrap_or_else(|panic| {
+                tracing::error!(webhook = %id, cause = panic_text(&*panic), "sending a webhook panicked");
+                Event::Failed { message, reason: panic_text(&*panic), permanent: false }
+            });
             this.tell(id, event);
         });
     }

@@ -3,6 +3,7 @@
 use actix_web::http::header::{HeaderMap, LOCATION};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use dogwatch_actors::fault::{self, Point};
 use dogwatch_actors::handle::{Submission, Submitted};
 use dogwatch_actors::job::parse::parse;
 use dogwatch_actors::job::spec::Spec;
@@ -38,9 +39,11 @@ pub(crate) async fn submit(api: Data<Api>, req: HttpRequest, body: Payload) -> R
     let json =
         body::required(&req, body, SPEC_BYTES_MAX, "a job spec such as {\"args\": [\"true\"]}").await?;
     let spec = parse(&json).map_err(Problem::invalid_fields)?;
+    fault::reach(Point::SubmitParsed);
     let submission = Submission { spec, idempotency: key.map(|key| (key, json)) };
     let handle = api.handle.clone();
     let submitted = detached(async move { handle.submit(submission).await }).await?;
+    fault::reach(Point::SubmitAnswering);
     Ok(accepted(submitted, &links::prefix(&req)))
 }
 

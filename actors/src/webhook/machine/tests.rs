@@ -256,7 +256,28 @@ fn a_quarantined_delivery_keeps_its_messages() {
     let mut life = Life::new();
     life.apply(Event::Quarantined { reason: "boom".into() });
     assert_eq!((&life.delivery.phase, life.delivery.queue.len()), (&Phase::Parked, 1));
-    assert_eq!(life.delivery.last_error.as_deref(), Some("boom"));
+    let said = life.delivery.last_error.as_deref().unwrap_or_default();
+    assert!(said.contains("boom") && said.contains("replay it"), "{said}");
+    assert_eq!(life.delivery.view().state, "parked", "it is seen");
+}
+
+#[test]
+fn a_delivery_quarantined_at_rest_is_seen_and_can_be_released() {
+    let mut life = Life::new();
+    life.apply(delivered(1)).apply(Event::Quarantined { reason: "boom".into() });
+    let view = life.delivery.view();
+    assert_eq!((view.state.as_str(), view.pending), ("parked", 0));
+    life.apply(announced(2)).apply(Event::ReplayRequested);
+    assert_eq!(life.posts, [message(2)]);
+    let mut life = Life::new();
+    life.apply(delivered(1))
+        .apply(Event::Quarantined { reason: "boom".into() })
+        .apply(Event::ReplayRequested);
+    assert_eq!(
+        (&life.delivery.phase, life.delivery.view().last_error),
+        (&Phase::Idle, None),
+        "nothing is left to say"
+    );
 }
 
 #[test]

@@ -264,8 +264,28 @@ fn a_quarantined_job_stops_its_attempt_and_watches_it_end() {
     life.exits(0);
     assert_eq!(life.outcome(), Some(("failed", Cause::Quarantined)));
     assert!(life.message().contains("boom"), "{}", life.message());
+    assert!(life.message().contains("retry the job"), "{}", life.message());
     let mut waiting = Life::of(spec());
     waiting.apply(Event::Quarantined { reason: "boom".into() });
     assert_eq!(waiting.effects, [Effect::Withdraw { attempt: 1 }]);
     assert_eq!(waiting.outcome(), Some(("failed", Cause::Quarantined)));
+}
+
+#[test]
+fn a_job_whose_stop_panics_too_is_over_at_once_and_what_is_left_is_removed() {
+    for (first, end) in [
+        (Event::Quarantined { reason: "boom".into() }, ("failed", Cause::Quarantined)),
+        (Event::CancelRequested, ("cancelled", Cause::Canceled)),
+        (Event::SuspendRequested, ("failed", Cause::Quarantined)),
+        (Event::RestartRequested, ("failed", Cause::Quarantined)),
+    ] {
+        let mut life = Life::of(spec());
+        life.running().apply(first).apply(Event::Quarantined { reason: "boom".into() });
+        assert_eq!(life.outcome(), Some(end));
+        assert_eq!(life.effects, [Effect::Discard { attempt: 1 }]);
+    }
+    let mut life = Life::of(spec());
+    life.running().calls_back("completed", serde_json::json!(7));
+    life.apply(Event::Quarantined { reason: "boom".into() });
+    assert_eq!(life.outcome(), Some(("succeeded", Cause::Success)), "what was answered 2xx counts");
 }

@@ -265,6 +265,11 @@ impl Simulation {
         };
         assert!(names(&outbox).is_disjoint(&names(&self.messages)), "a message has a name of its own");
 
+        if matches!(event, Event::Quarantined { .. }) && old.has_attempt() && !new.has_attempt() {
+            // Over without its end having been seen: the fleet kills and removes whatever is left.
+            self.ended.insert(new.attempt);
+        }
+
         self.count_attempts(&old, retried);
         self.records.extend(record);
         self.messages.extend(outbox);

@@ -69,7 +69,7 @@ resume_requested            409   409   Qu    409   409   409   409   409   409 
 restart_requested           Qu    .     Qu    Xr    Xr    Xr    Xr    Qu    409   409   .     409   409   Qu    409   409
 retry_requested             409   409   409   409   409   409   409   409   409   409   409   409   409   409   409   Qu
 purge_requested             409   409   409   409   409   409   409   409   409   409   409   409   409   409   purge purge
-quarantined                 Fa    Fa    Fa    Xf    Xf    Xf    Xf    Fa    .     .     .     .     .     Fa    .     .";
+quarantined                 Fa    Fa    Fa    Xf    Xf    Xf    Xf    Fa    Ca    Fa    Fa    Ok    Fa    Fa    .     .";
 
 fn short(word: &str) -> &str {
     PHASES.iter().find(|(long, _)| *long == word).map_or(word, |(_, short)| short)
