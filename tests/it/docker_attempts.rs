@@ -1,7 +1,7 @@
 //! The server killed exactly between the intent of an attempt, its creation and its start.
 //!
 //! The proxy in front of the engine sees the request and has the server killed before it passes it on, while
-//! the engine is at it, or when it is done. `DOGWATCH_PROVE_ATTEMPTS` sets the number of attempts (default 30),
+//! the engine is at it, or when it is done. `DOGWATCH_PROVE_ATTEMPTS` sets the number of attempts (default 24),
 //! `DOGWATCH_PROVE_KILLS` that of the kills (default one for 20 attempts, but 6), `DOGWATCH_PROVE_SEED` the
 //! seed.
 
@@ -127,7 +127,7 @@ async fn run(bench: &Bench, numbers: std::ops::Range<u64>) -> Option<Vec<Value>>
 
 #[tokio::test]
 async fn killed_between_intent_create_and_start_no_attempt_is_started_twice() {
-    let attempts = setting("DOGWATCH_PROVE_ATTEMPTS", 30);
+    let attempts = setting("DOGWATCH_PROVE_ATTEMPTS", 24);
     let kills = setting("DOGWATCH_PROVE_KILLS", (attempts / 20).max(6));
     let seed = setting("DOGWATCH_PROVE_SEED", 20_261_121);
     println!("attempts {attempts}, kills {kills}, seed {seed}");

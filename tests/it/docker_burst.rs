@@ -1,6 +1,6 @@
 //! Many ends at once while nobody hears of them: more than an engine remembers as events.
 //!
-//! `DOGWATCH_PROVE_BURST` sets the number of containers (default 16; an engine remembers 256 events).
+//! `DOGWATCH_PROVE_BURST` sets the number of containers (default 7; an engine remembers 256 events).
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::random::setting;
 /// Ends codes 1 to 7 by turns.
 async fn crowd(bench: &Bench) -> Vec<String> {
     let mut ids = Vec::new();
-    for number in 0..setting("DOGWATCH_PROVE_BURST", 16) {
+    for number in 0..setting("DOGWATCH_PROVE_BURST", 7) {
         let code = 1 + number % 7;
         let script = format!("trap 'exit {code}' USR1; echo hello; while :; do sleep 1 & wait $!; done");
         let once = json!({"network": "none", "max_attempts": 1, "labels": {"code": code.to_string()}});

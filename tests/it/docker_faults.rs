@@ -1,7 +1,7 @@
 //! A misbehaving engine: whatever it loses, delays, repeats or refuses, every job comes to its right end, no
 //! attempt is started twice, and nothing foreign is touched.
 //!
-//! `DOGWATCH_PROVE_FAULTS` sets the number of jobs of the random run (default 12), `DOGWATCH_PROVE_SEED` its
+//! `DOGWATCH_PROVE_FAULTS` sets the number of jobs of the random run (default 8), `DOGWATCH_PROVE_SEED` its
 //! seed. What ran is told by the engine itself, beside the faults (`ledger.rs`).
 
 use std::time::Duration;
@@ -74,7 +74,7 @@ async fn all_over(bench: &Bench) -> bool {
 
 #[tokio::test]
 async fn under_random_faults_every_job_comes_to_its_right_end() {
-    let jobs = usize::try_from(setting("DOGWATCH_PROVE_FAULTS", 12)).unwrap();
+    let jobs = usize::try_from(setting("DOGWATCH_PROVE_FAULTS", 8)).unwrap();
     let seed = setting("DOGWATCH_PROVE_SEED", 20_261_121);
     println!("jobs {jobs}, seed {seed}");
     let proxy = EngineProxy::open();

@@ -1,7 +1,7 @@
 //! The engine is stopped, killed and started under running attempts.
 //!
 //! With live-restore they go on. Without it the engine ends them: that is a fault of the infrastructure, which
-//! costs none of the job's own attempts. `DOGWATCH_PROVE_ENGINE` sets the number of containers (default 4).
+//! costs none of the job's own attempts. `DOGWATCH_PROVE_ENGINE` sets the number of containers (default 2).
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
@@ -57,7 +57,7 @@ async fn end(bench: &Bench, jobs: &[Value]) {
 
 async fn submit(bench: &Bench) -> Vec<String> {
     let mut ids = Vec::new();
-    for _ in 0..setting("DOGWATCH_PROVE_ENGINE", 4) {
+    for _ in 0..setting("DOGWATCH_PROVE_ENGINE", 2) {
         ids.push(bench.submit(&patient()).await);
     }
     ids
