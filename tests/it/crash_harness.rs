@@ -161,7 +161,7 @@ async fn read(bench: &Bench, submission: &mut Submission) -> Option<()> {
 /// Where the next life of the server ends, if it comes there; in every other one nowhere.
 fn fault(random: &mut Random) -> String {
     let points = ALL.len() as u64;
-    let (at_all, point, nth) = (random.below(2), random.below(points), 1 + random.below(40));
+    let (at_all, point, nth) = (random.below(2), random.below(points), 1 + random.below(15));
     let point = ALL[usize::try_from(point).unwrap()].name();
     if cfg!(feature = "fault-points") && at_all == 1 { format!("{point}=crash@{nth}") } else { String::new() }
 }

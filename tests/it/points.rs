@@ -21,7 +21,7 @@ use self::site::Site;
 use self::workload::Workload;
 
 /// Servers at the same time: most of a case is waiting.
-const LANES: usize = 6;
+const LANES: usize = 8;
 
 /// How many of the other cases are run when nothing is said.
 const SAMPLE: usize = 8;

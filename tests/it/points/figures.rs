@@ -1,7 +1,7 @@
 //! Two promises in figures: one key makes one job, and a callback counts once, however often and over however many
 //! lives of the server they are sent.
 //!
-//! `DOGWATCH_PROVE_KEYS` (default 10) and `DOGWATCH_PROVE_CALLBACKS` (default 30) set how many,
+//! `DOGWATCH_PROVE_KEYS` (default 6) and `DOGWATCH_PROVE_CALLBACKS` (default 30) set how many,
 //! `DOGWATCH_PROVE_SEED` the order of things.
 
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ const TIMES_MAX: u64 = 20;
 
 #[tokio::test]
 async fn idempotency_one_key_makes_one_job() {
-    let (keys, seed) = (setting("DOGWATCH_PROVE_KEYS", 10), setting("DOGWATCH_PROVE_SEED", 20_261_121));
+    let (keys, seed) = (setting("DOGWATCH_PROVE_KEYS", 6), setting("DOGWATCH_PROVE_SEED", 20_261_121));
     let mut random = Random::new(seed);
     let site = Site::new();
     let spec = json!({"args": ["true"], "suspended": true});
