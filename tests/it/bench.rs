@@ -94,9 +94,29 @@ impl Drop for Bench {
         }
         if std::thread::panicking() {
             eprintln!("--- the server's log ---\n{}", self.log());
+            end_processes(self.path());
         }
         for container in self.containers("ps --all") {
             docker_at(&self.engine, &["rm", "--force", "--volumes", &container]);
+        }
+    }
+}
+
+/// Ends the attempts that a test which failed has left: each has a shim that was told its directory.
+fn end_processes(data_dir: &Path) {
+    let below = format!("--dogwatch-attempt-shim\0{}/", data_dir.display());
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let command = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        let Some(shim) = entry.file_name().to_str().filter(|_| command.contains(&below)).map(str::to_owned)
+        else {
+            continue;
+        };
+        let children = std::fs::read_to_string(entry.path().join("task").join(&shim).join("children"));
+        for pid in children.unwrap_or_default().split_whitespace().chain([shim.as_str()]) {
+            if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
+                // One that is gone by now is what is wanted.
+                kill_process(pid, Signal::KILL).ok();
+            }
         }
     }
 }
