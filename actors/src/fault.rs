@@ -3,7 +3,7 @@
 //! Each step that may be the last one before a crash is a [`Point`]; [`ALL`] lists them, so that a test can go
 //! through every one. Product code names a point in one line: [`reach`] where nothing can fail, [`check`] where
 //! the step has an error of its own, [`reach_of`] where a test wants to hit one machine only. What a point does
-//! is set by [`arm`], which exists only with the crate feature `fault-points`; without it all of this compiles to
+//! is set by `arm`, which exists only with the crate feature `fault-points`; without it all of this compiles to
 //! nothing.
 //!
 //! Not responsible for: what must hold afterwards (the tests say). No part of the crate's stable interface.

@@ -60,6 +60,7 @@ const IMPURE: &[&str] = &[
     "SystemClock",
     "RandomIds",
     "dyn Store",
+    "crate::fault",
     "crate::supervisor",
     "crate::supervise",
     "crate::outbound::service",
