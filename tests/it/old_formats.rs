@@ -28,9 +28,19 @@ fn tar(args: &[&str], archive: &Path, dir: &Path, names: &[&str]) {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
+/// What the scripts of the fixtures begin with. Never changed: a fixture holds the digest of what was submitted.
+const PREAMBLE: &str = r#"call() {
+  rest=${DOGWATCH_CALLBACK_URL#http://}; host=${rest%%/*}
+  exec 3<>"/dev/tcp/${host%:*}/${host##*:}" || return 1
+  printf 'POST /%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n%s' \
+    "${rest#*/}" "$host" "$DOGWATCH_CALLBACK_TOKEN" "${#1}" "$1" >&3
+  IFS= read -r status <&3; exec 3>&-
+  case $status in *' 2'*) ;; *) return 1 ;; esac
+}"#;
+
 /// The jobs of a fixture: one in every state that can last, and what becomes of it.
 fn jobs() -> Vec<(&'static str, Value)> {
-    let script = |text: &str| On::Process.script(text);
+    let script = |text: &str| json!({"args": ["bash", "-c", format!("{PREAMBLE}\n{text}")]});
     let later = jiff::Timestamp::from_second(jiff_now() + 8).unwrap().to_string();
     vec![
         ("succeeded", with(script("echo done"), json!({"labels": {"team": "data"}}))),
