@@ -13,6 +13,7 @@ use actix_web::ResponseError as _;
 use actix_web::web::{self, Data, ServiceConfig};
 use dogwatch_actors::handle::Handle;
 
+use crate::api::body::Bodies;
 use crate::api::problem::Problem;
 use crate::api::routes::not_found;
 
@@ -22,11 +23,12 @@ pub const PATTERN: &str = "/v1/callbacks/{job}/{attempt}";
 /// The route that attempts call, for any scope of an application. Give it a scope of its own: it brings the
 /// answer for everything else in the scope.
 pub fn configure(handle: Handle) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
-    let handle = Data::new(handle);
+    let (handle, bodies) = (Data::new(handle), Bodies::default());
     move |config| {
         let other_methods = || async { Problem::method_not_allowed("POST").error_response() };
         let resource = web::resource(PATTERN)
             .app_data(handle)
+            .app_data(bodies)
             .route(web::post().to(handler::callback))
             .default_service(web::to(other_methods));
         config.service(resource).default_service(web::to(not_found));

@@ -6,11 +6,15 @@ use std::time::Duration;
 pub const API_WORKERS: usize = 2;
 
 /// Threads that serve callbacks.
-pub const CALLBACK_WORKERS: usize = 1;
+pub const CALLBACK_WORKERS: usize = 2;
 
-/// Open connections per worker; more wait in the kernel's queue. With a request in flight each holds at most
-/// one body, so that this bounds the memory that clients can take.
-pub const CONNECTIONS_MAX: usize = 1024;
+/// Open connections per worker; more wait in the kernel's queue. A silent one costs some ten KiB, so that some
+/// thousands of clients that do nothing keep nobody else out.
+pub const CONNECTIONS_MAX: usize = 4_096;
+
+/// What the bodies of all requests that are being read may take together, in bytes; whoever sends more at that
+/// moment is refused. Some hundred of the largest, some ten thousand of the usual ones.
+pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How long a client may take to send the head of a request.
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);

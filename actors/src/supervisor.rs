@@ -40,7 +40,7 @@ use crate::job::performer::{JobLedger, JobMail, JobPerformer};
 use crate::job::planner::Planner;
 use crate::job::state::Job;
 use crate::job::validate::Policy;
-use crate::limits::SHUTDOWN_PATIENCE;
+use crate::limits::{JOBS_QUEUED_MAX, SHUTDOWN_PATIENCE};
 use crate::logs::LogStore;
 use crate::outbound::guard::Guard;
 use crate::outbound::{self, HttpNetwork, Network};
@@ -87,6 +87,7 @@ pub struct Builder {
     logs_dir: PathBuf,
     callback_urls: BTreeMap<String, String>,
     budget: Budget,
+    queued_max: usize,
     policy: Policy,
     network: Option<Arc<dyn Network>>,
     threads: usize,
@@ -163,6 +164,14 @@ impl Builder {
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// Jobs that may wait for a slot: while there are more, submissions are refused. Default:
+    /// [`JOBS_QUEUED_MAX`].
+    #[must_use]
+    pub fn queued_max(mut self, jobs: usize) -> Self {
+        self.queued_max = jobs;
         self
     }
 
@@ -264,6 +273,7 @@ impl Builder {
             keyring: self.keyring,
             installation: self.installation,
             policy,
+            queued_max: self.queued_max,
             logs,
             counters: Counters::default(),
             closing: AtomicBool::new(false),
@@ -395,6 +405,7 @@ impl Supervisor {
             logs_dir: std::env::temp_dir().join("dogwatch-logs"),
             callback_urls: BTreeMap::new(),
             budget: Budget::default(),
+            queued_max: JOBS_QUEUED_MAX,
             policy: Policy::default(),
             network: None,
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

@@ -3,15 +3,30 @@
 //! Works on the raw payload, so that no configuration of an embedding application changes a limit or an
 //! answer.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
 use actix_web::{HttpMessage as _, HttpRequest, web};
 use bytes::BytesMut;
-use dogwatch_actors::json;
+use dogwatch_actors::{handle, json};
 use futures_util::StreamExt as _;
 use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::{Code, Problem};
-use crate::limits::REQUEST_BODY_TIMEOUT;
+use crate::limits::{BODIES_BYTES_MAX, REQUEST_BODY_TIMEOUT};
+
+/// The room for the bodies that are being read, in KiB, [`BODIES_BYTES_MAX`] in all: one for all requests of a
+/// mounting, found in its application data.
+#[derive(Debug, Clone)]
+pub(crate) struct Bodies(Arc<Semaphore>);
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(BODIES_BYTES_MAX / 1024)))
+    }
+}
 
 /// The body as JSON; `None` when there is no body.
 pub(crate) async fn read(
@@ -27,7 +42,9 @@ pub(crate) async fn read(
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }
-    let bytes = tokio::time::timeout(REQUEST_BODY_TIMEOUT, collect(body, limit)).await.map_err(|_| {
+    let room = req.app_data::<Bodies>().cloned().unwrap_or_default();
+    let collected = tokio::time::timeout(REQUEST_BODY_TIMEOUT, collect(body, limit, room)).await;
+    let (bytes, _room) = collected.map_err(|_| {
         let seconds = REQUEST_BODY_TIMEOUT.as_secs();
         Problem::new(Code::BodyTimeout, format!("send the whole body within {seconds} seconds"))
     })??;
@@ -73,16 +90,27 @@ pub(crate) async fn nothing(req: &HttpRequest, body: web::Payload) -> Result<(),
     }
 }
 
-async fn collect(mut body: web::Payload, limit: usize) -> Result<BytesMut, Problem> {
-    let mut bytes = BytesMut::new();
+async fn collect(
+    mut body: web::Payload,
+    limit: usize,
+    Bodies(room): Bodies,
+) -> Result<(BytesMut, Vec<OwnedSemaphorePermit>), Problem> {
+    let (mut bytes, mut held) = (BytesMut::new(), Vec::new());
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|_| Problem::invalid_request("the body ended before it was complete"))?;
         if bytes.len() + chunk.len() > limit {
             return Err(too_large(limit));
         }
+        let kib = u32::try_from(chunk.len().div_ceil(1024)).unwrap_or(u32::MAX);
+        held.push(Arc::clone(&room).try_acquire_many_owned(kib).map_err(|_| no_room())?);
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes)
+    Ok((bytes, held))
+}
+
+fn no_room() -> Problem {
+    let message = "the requests that are being sent at the moment are too large together".to_owned();
+    Problem::from(handle::Error::Overloaded { message, retry_after: Duration::from_secs(1) })
 }
 
 fn too_large(limit: usize) -> Problem {
@@ -146,7 +174,7 @@ mod tests {
         runtime.unwrap().block_on(async {
             let started = tokio::time::Instant::now();
             let drip = stream::unfold((), |()| async {
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
                 Some((Ok(Bytes::from_static(b" ")), ()))
             });
             let error = read_stream(drip, 1024).await.unwrap_err();

@@ -83,7 +83,8 @@ pub(super) fn register(config: &mut ServiceConfig, api: &Data<Api>, auth: &Auth)
             }
         }
     }
-    let versioned = versioned.app_data(api.clone()).default_service(web::to(not_found));
+    let versioned =
+        versioned.app_data(api.clone()).app_data(api.bodies.clone()).default_service(web::to(not_found));
     config.service(versioned.wrap(from_fn(letting_in(auth.clone()))).wrap(headers()));
     config.default_service(web::to(not_found));
 }

@@ -8,6 +8,7 @@ use dogwatch_actors::handle::{self, Handle};
 use dogwatch_actors::id::JobId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::body::Bodies;
 use super::problem::{Code, Problem};
 use crate::limits::{ANSWER_MAX, FOLLOWERS_MAX};
 
@@ -16,11 +17,13 @@ use crate::limits::{ANSWER_MAX, FOLLOWERS_MAX};
 pub(crate) struct Api {
     pub(crate) handle: Handle,
     pub(crate) seats: Seats,
+    pub(crate) bodies: Bodies,
 }
 
 impl Api {
     pub(crate) fn new(handle: Handle) -> Self {
-        Self { handle, seats: Seats(Arc::new(Semaphore::new(FOLLOWERS_MAX))) }
+        let seats = Seats(Arc::new(Semaphore::new(FOLLOWERS_MAX)));
+        Self { handle, seats, bodies: Bodies::default() }
     }
 }
 

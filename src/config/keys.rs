@@ -43,7 +43,7 @@ impl Key {
 }
 
 /// Every key, section by section, in the order in which they are shown.
-pub(super) const KEYS: [Key; 24] = [
+pub(super) const KEYS: [Key; 25] = [
     Key::or("server.data_dir", "DOGWATCH_DATA_DIR"),
     Key::or("server.listen", "DOGWATCH_LISTEN"),
     Key::new("server.allow_remote", Kind::Bool),
@@ -55,6 +55,7 @@ pub(super) const KEYS: [Key; 24] = [
     Key::new("callback.docker_url", Kind::Text),
     Key::new("store.engine", Kind::Text),
     Key::new("fleet.attempts_max", Kind::Whole),
+    Key::new("fleet.queued_max", Kind::Whole),
     Key::new("fleet.cpus", Kind::Number),
     Key::new("fleet.memory", Kind::Text),
     Key::new("docker.host", Kind::Text),

@@ -111,6 +111,8 @@ pub struct Store {
 pub struct Fleet {
     /// Attempts at once; `None`: only cores and memory decide.
     pub attempts_max: Option<usize>,
+    /// Jobs that may wait for a slot; `None`: the built-in limit.
+    pub queued_max: Option<usize>,
     /// Cores; `None`: those of the machine.
     pub cpus: Option<f64>,
     /// Memory; `None`: that of the machine.

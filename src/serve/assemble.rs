@@ -13,6 +13,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use dogwatch_actors::data_dir::Home;
 use dogwatch_actors::fleet::Budget;
+use dogwatch_actors::limits::JOBS_QUEUED_MAX;
 use dogwatch_actors::outbound::guard::Guard;
 use dogwatch_actors::secret::Secret;
 use dogwatch_actors::supervisor::{StartError, Supervisor};
@@ -72,6 +73,7 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
     let builder = home.builder_on(config.store.engine).await?;
     let mut builder = builder
         .budget(budget(config))
+        .queued_max(config.fleet.queued_max.unwrap_or(JOBS_QUEUED_MAX))
         .weakest_security_profile(config.security.weakest_profile)
         .webhook_guard(Guard {
             allow_private: config.webhooks.allow_private_networks,

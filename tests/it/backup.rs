@@ -46,9 +46,9 @@ async fn load(bench: &Bench, client: usize, stop: &Cell<bool>, acknowledged: &Re
         if stop.get() {
             return;
         }
-        let spec = match number % 3 {
+        let spec = match number % 6 {
             0 => On::Process.script("true"),
-            1 => json!({"args": ["true"], "suspended": true, "secrets": {"TOKEN": "s3cret"}}),
+            1 | 3 | 5 => json!({"args": ["true"], "suspended": true, "secrets": {"TOKEN": "s3cret"}}),
             _ => {
                 json!({"args": ["true"], "start_at": "2099-01-01T00:00:00Z", "env": {"PAD": "x".repeat(3_000)}})
             }

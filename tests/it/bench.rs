@@ -24,6 +24,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// The image of the tests; `cargo xtask prepare` makes it.
 pub(crate) const IMAGE: &str = "dogwatch-test";
 
+/// The engine of this host.
+const ENGINE: &str = "unix:///var/run/docker.sock";
+
 /// What attempts run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum On {
@@ -77,6 +80,10 @@ pub(crate) struct Bench {
     env: Vec<(String, String)>,
     child: Option<Child>,
     http: reqwest::Client,
+    /// The engine that its containers are on, as the test itself reaches it.
+    engine: String,
+    /// What is started.
+    program: PathBuf,
 }
 
 impl Drop for Bench {
@@ -87,16 +94,42 @@ impl Drop for Bench {
         }
         if std::thread::panicking() {
             eprintln!("--- the server's log ---\n{}", self.log());
+            end_processes(self.path());
         }
         for container in self.containers("ps --all") {
-            docker(&["rm", "--force", "--volumes", &container]);
+            docker_at(&self.engine, &["rm", "--force", "--volumes", &container]);
+        }
+    }
+}
+
+/// Ends the attempts that a test which failed has left: each has a shim that was told its directory.
+fn end_processes(data_dir: &Path) {
+    let below = format!("--dogwatch-attempt-shim\0{}/", data_dir.display());
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let command = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        let Some(shim) = entry.file_name().to_str().filter(|_| command.contains(&below)).map(str::to_owned)
+        else {
+            continue;
+        };
+        let children = std::fs::read_to_string(entry.path().join("task").join(&shim).join("children"));
+        for pid in children.unwrap_or_default().split_whitespace().chain([shim.as_str()]) {
+            if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
+                // One that is gone by now is what is wanted.
+                kill_process(pid, Signal::KILL).ok();
+            }
         }
     }
 }
 
 /// Runs the engine's own client; its answer, or nothing where it failed.
 pub(crate) fn docker(args: &[&str]) -> Option<String> {
-    let done = Command::new("docker").args(args).stderr(Stdio::null()).output().ok()?;
+    docker_at(ENGINE, args)
+}
+
+/// The same on another engine.
+pub(crate) fn docker_at(engine: &str, args: &[&str]) -> Option<String> {
+    let mut command = Command::new("docker");
+    let done = command.args(["--host", engine]).args(args).stderr(Stdio::null()).output().ok()?;
     done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())
 }
 
@@ -115,9 +148,22 @@ impl Bench {
         dogwatch::client::install_tls();
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut bench = Self { on, dir, env, child: None, http };
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_dogwatch"));
+        let mut bench = Self { on, dir, env, child: None, http, engine: ENGINE.to_owned(), program };
         bench.boot().await;
         bench
+    }
+
+    /// One whose containers are on this engine; how it gets there is said in the environment.
+    pub(crate) async fn start_on(engine: &str, env: &[(&str, &str)]) -> Self {
+        let mut bench = Self::start_with(On::Docker, env).await;
+        engine.clone_into(&mut bench.engine);
+        bench
+    }
+
+    /// The engine that its containers are on.
+    pub(crate) fn engine(&self) -> &str {
+        &self.engine
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -135,7 +181,7 @@ impl Bench {
 
     /// The command that starts it, ready to be run.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dogwatch"));
+        let mut command = Command::new(&self.program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--callback-listen", "127.0.0.1:0"]);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("DOGWATCH_DATA_DIR", self.path());
         command.env("DOGWATCH_RUNTIME", self.on.name()).envs(self.env.iter().cloned());
@@ -193,6 +239,15 @@ impl Bench {
         self.eventually("the server ends by itself", ended).await.code()
     }
 
+    /// From now on a copy of the binary is started, from this file of the data directory; what is there is
+    /// replaced as an upgrade does it, while it may be running.
+    pub(crate) fn install(&mut self, name: &str) {
+        let (new, file) = (self.path().join("new"), self.path().join(name));
+        std::fs::copy(env!("CARGO_BIN_EXE_dogwatch"), &new).unwrap();
+        std::fs::rename(new, &file).unwrap();
+        self.program = file;
+    }
+
     /// The process id of the server.
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
@@ -229,6 +284,11 @@ impl Bench {
         let addresses = Addresses::read(self.path()).expect("the server has told its addresses");
         let key = std::fs::read_to_string(self.path().join("root.key")).unwrap();
         self.http.request(method, format!("{}{path}", addresses.api)).bearer_auth(key.trim())
+    }
+
+    /// Where the API is.
+    pub(crate) fn url(&self) -> String {
+        Addresses::read(self.path()).expect("the server has told its addresses").api
     }
 
     /// Where callbacks go.
@@ -339,7 +399,7 @@ impl Bench {
         let label = format!("label=dev.dogwatch.installation={}", self.installation());
         let mut args: Vec<&str> = list.split(' ').collect();
         args.extend(["--quiet", "--no-trunc", "--filter", &label]);
-        docker(&args).unwrap_or_default().lines().map(str::to_owned).collect()
+        docker_at(&self.engine, &args).unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
     /// Waits until nothing is left of any attempt.

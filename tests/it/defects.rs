@@ -201,6 +201,8 @@ async fn j_status_progress_logs_and_history_can_be_read_while_it_runs() {
     let bench = bench().await;
     let script = r#"echo working; call '{"event": "progress", "data": {"percent": 30}}'; sleep 300 & wait"#;
     let id = bench.submit(&shell(script)).await;
+    // Its callback may be faster than the news that it runs.
+    bench.in_state(&id, "running").await;
     let job = bench.until(&id, "progress is shown", |job| job["progress"] == json!({"percent": 30})).await;
     assert_eq!(
         (&job["state"], &job["attempts"][0]["state"]),

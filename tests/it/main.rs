@@ -22,16 +22,25 @@ mod config;
 mod crash_harness;
 mod defects;
 mod disk_faults;
+mod docker_attempts;
+mod docker_burst;
 mod docker_demo;
 mod docker_engine;
+mod docker_faults;
 mod docker_jobs;
 mod docker_registry;
+mod docker_restart;
 mod engine_proxy;
+mod engine_request;
 mod examples;
 #[path = "../shared/faultfs.rs"]
 mod faultfs;
 mod flips;
+mod foreign;
+mod ledger;
 mod old_formats;
+mod overload;
+mod own_engine;
 #[cfg(feature = "fault-points")]
 mod points;
 mod process_jobs;

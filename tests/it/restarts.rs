@@ -5,66 +5,165 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::bench::{Bench, On, with};
+use crate::ledger::Ledger;
+use crate::random::setting;
 
-/// Attempts that run while the binary is restarted.
-const RUNNING: usize = 20;
+/// How soon all attempts must be watched again once the new server answers.
+const ATTACHED_WITHIN: Duration = Duration::from_secs(5);
+
+/// As many containers as a machine of two cores carries beside the tests.
+const CONTAINERS_MAX: u64 = 50;
+
+/// How many attempts run while the binary is restarted: `DOGWATCH_PROVE_ATTACH`, by default twenty.
+fn running(on: On) -> usize {
+    let wanted = setting("DOGWATCH_PROVE_ATTACH", 20);
+    usize::try_from(if on == On::Docker { wanted.min(CONTAINERS_MAX) } else { wanted }).unwrap()
+}
 
 pub(crate) async fn twenty_survive_a_graceful_stop(on: On) {
-    twenty_survive(on, Signal::TERM).await;
+    let mut crowd = Crowd::start(on).await;
+    crowd.bench.restart(Signal::TERM).await;
+    crowd.is_attached("a graceful stop").await;
+    crowd.bench.restart(Signal::TERM).await;
+    crowd.is_attached("another").await;
+    crowd.end().await;
 }
 
 pub(crate) async fn twenty_survive_a_kill(on: On) {
-    twenty_survive(on, Signal::KILL).await;
+    let mut crowd = Crowd::start(on).await;
+    crowd.bench.restart(Signal::KILL).await;
+    crowd.is_attached("a kill").await;
+    crowd.bench.restart(Signal::KILL).await;
+    crowd.is_attached("another").await;
+    crowd.end().await;
 }
 
-async fn twenty_survive(on: On, signal: Signal) {
-    let mut bench = Bench::start(on).await;
-    // Each waits for a file or a signal of its own: ended by the test, not by the clock.
-    let script = "trap 'echo ended; exit 0' USR1; echo started; while :; do sleep 0.2 & wait $!; done";
-    let spec =
-        with(on.script(script), json!({"stop_signal": "SIGUSR1", "stop_grace": "20s", "max_attempts": 1}));
-    let mut ids = Vec::new();
-    for _ in 0..RUNNING {
-        ids.push(bench.submit(&spec).await);
-    }
-    let mut before = BTreeMap::new();
-    for id in &ids {
-        let job = bench.in_state(id, "running").await;
-        bench
-            .eventually("its trap is set", async || (bench.logs(id, "").await == "started\n").then_some(()))
-            .await;
-        before.insert(id.clone(), job["attempts"][0].clone());
-    }
-    let containers = sorted(bench.containers("ps"));
-    bench.restart(signal).await;
-    bench.restart(signal).await;
+pub(crate) async fn twenty_survive_an_upgrade(on: On) {
+    let mut crowd = Crowd::start_from(on, Some("dogwatch-1")).await;
+    // The file is replaced while the program runs, which then still starts attempts.
+    crowd.bench.install("dogwatch-1");
+    crowd.join().await;
+    crowd.bench.restart(Signal::TERM).await;
+    crowd.is_attached("an upgrade in place").await;
+    crowd.bench.end(Signal::TERM);
+    crowd.bench.install("dogwatch-2");
+    std::fs::remove_file(crowd.bench.path().join("dogwatch-1")).unwrap();
+    crowd.bench.boot().await;
+    crowd.is_attached("an upgrade to another file").await;
+    crowd.end().await;
+}
 
-    for id in &ids {
-        let job = bench.until(id, "it is attached again", |job| job["state"] == "running").await;
-        let (now, then) = (&job["attempts"][0], &before[id]);
-        assert_eq!(job["attempt"], 1, "it was restarted: {job}");
-        assert_eq!((&now["runtime_id"], &now["started_at"]), (&then["runtime_id"], &then["started_at"]));
+/// Attempts that run, each until it is told to end.
+struct Crowd {
+    bench: Bench,
+    ledger: Ledger,
+    /// The jobs, with what was known of their attempts before anything happened to the server.
+    before: BTreeMap<String, Value>,
+    containers: Vec<String>,
+}
+
+impl Crowd {
+    async fn start(on: On) -> Self {
+        Self::start_from(on, None).await
     }
-    assert_eq!(sorted(bench.containers("ps --all")), containers, "containers were added or lost");
-    for id in &ids {
-        bench.ask(id, "cancel").await;
+
+    async fn start_from(on: On, file: Option<&str>) -> Self {
+        // The defaults would let fewer run on a small machine.
+        let mut bench = Bench::start_with(
+            on,
+            &[("DOGWATCH_FLEET__CPUS", "100"), ("DOGWATCH_FLEET__ATTEMPTS_MAX", "1000")],
+        )
+        .await;
+        if let Some(file) = file {
+            bench.install(file);
+            bench.restart(Signal::TERM).await;
+        }
+        let ledger = Ledger::open(&bench);
+        let mut crowd = Self { bench, ledger, before: BTreeMap::new(), containers: vec![] };
+        crowd.add(running(on)).await;
+        crowd
     }
-    for id in &ids {
-        let job = bench.over(id).await;
-        assert_eq!(
-            (&job["state"], &job["attempts"][0]["exit_code"]),
-            (&json!("cancelled"), &json!(0)),
-            "{job}"
+
+    /// One more comes.
+    async fn join(&mut self) {
+        self.add(1).await;
+    }
+
+    async fn add(&mut self, number: usize) {
+        let bench = &self.bench;
+        // Each waits for a signal of its own: ended by the test, not by the clock.
+        let script = format!(
+            "trap 'echo ended; exit 0' USR1; {}; echo started; while :; do sleep 1 & wait $!; done",
+            self.ledger.mark()
         );
-        let log = bench.logs(id, "").await;
-        assert_eq!(
-            log, "started\nended\n",
-            "the log of a re-attached attempt is whole, and nothing is twice in it"
+        let spec = with(
+            bench.on.script(&script),
+            json!({"stop_signal": "SIGUSR1", "stop_grace": "20s", "max_attempts": 1}),
         );
+        let mut ids = Vec::new();
+        for _ in 0..number {
+            ids.push(bench.submit(&spec).await);
+        }
+        for id in ids {
+            let job = bench.in_state(&id, "running").await;
+            bench
+                .eventually("its trap is set", async || {
+                    (bench.logs(&id, "").await == "started\n").then_some(())
+                })
+                .await;
+            self.before.insert(id, job["attempts"][0].clone());
+        }
+        self.containers = sorted(bench.containers("ps"));
     }
-    bench.cleared().await;
+
+    /// Waits until the new server watches every attempt, and holds each against what it was.
+    async fn is_attached(&self, after: &str) {
+        let (bench, began) = (&self.bench, Instant::now());
+        let all = format!("dogwatch_attempts{{state=\"running\"}} {}\n", self.before.len());
+        bench
+            .eventually("all are watched again", async || {
+                let answer = bench.request(reqwest::Method::GET, "/metrics").send().await.unwrap();
+                answer.text().await.unwrap().contains(&all).then_some(())
+            })
+            .await;
+        let took = began.elapsed();
+        println!("{:?}: {} attached within {took:.2?} after {after}", bench.on, self.before.len());
+        assert!(took < ATTACHED_WITHIN, "{took:?} to attach to all after {after}");
+        for (id, then) in &self.before {
+            let job = bench.job(id).await;
+            let now = &job["attempts"][0];
+            assert_eq!((&job["state"], &job["attempt"]), (&json!("running"), &json!(1)), "{job}");
+            assert_eq!((&now["runtime_id"], &now["started_at"]), (&then["runtime_id"], &then["started_at"]));
+        }
+        assert_eq!(sorted(bench.containers("ps --all")), self.containers, "containers were added or lost");
+    }
+
+    async fn end(self) {
+        let bench = &self.bench;
+        for id in self.before.keys() {
+            bench.ask(id, "cancel").await;
+        }
+        for id in self.before.keys() {
+            let job = bench.over(id).await;
+            assert_eq!(
+                (&job["state"], &job["attempts"][0]["exit_code"]),
+                (&json!("cancelled"), &json!(0)),
+                "{job}"
+            );
+            let log = bench.logs(id, "").await;
+            assert_eq!(
+                log, "started\nended\n",
+                "the log of a re-attached attempt is whole, and nothing is twice in it"
+            );
+        }
+        self.ledger.nothing_is_left(bench).await;
+        let starts = self.ledger.starts();
+        assert_eq!(starts.len(), self.before.len(), "others ran: {starts:?}");
+        assert!(starts.values().all(|starts| *starts == 1), "some ran twice: {starts:?}");
+    }
 }
 
 fn sorted(mut list: Vec<String>) -> Vec<String> {
@@ -99,7 +198,7 @@ pub(crate) async fn what_ends_while_nobody_watches_is_found_out(on: On) {
 
 /// Until one of the two has ended: the one that waits for nobody.
 async fn gone(bench: &Bench) {
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     bench
         .eventually("one is over", async || {
             let over = match bench.on {

@@ -22,6 +22,7 @@ macro_rules! every_scenario {
             scenarios::secrets_reach_the_job_and_nobody_else,
             restarts::twenty_survive_a_graceful_stop,
             restarts::twenty_survive_a_kill,
+            restarts::twenty_survive_an_upgrade,
             restarts::what_ends_while_nobody_watches_is_found_out,
             restarts::a_kill_amid_submissions_loses_nothing_that_was_answered,
         }

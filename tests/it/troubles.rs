@@ -156,7 +156,7 @@ async fn a_disk_filled_to_the_last_byte_loses_nothing(engine: &str) {
     let gates = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
     let mut number = 0;
-    for round in 0..4 {
+    for round in 0..2 {
         let (gate, over) =
             (gates.path().join(format!("{round}")), gates.path().join(format!("{round}.over")));
         let script = format!(
@@ -167,7 +167,7 @@ async fn a_disk_filled_to_the_last_byte_loses_nothing(engine: &str) {
         let running =
             bench.submit(&with(On::Process.script(&script), json!({"restart_policy": "Never"}))).await;
         bench.in_state(&running, "running").await;
-        disk.fill([0, 4096, 64 * 1024, 300 * 1024][round]);
+        disk.fill([0, 64 * 1024][round]);
         for _ in 0..30 {
             number += 1;
             let (status, answer) = bench.post("/v1/jobs", &spec(number)).await;
@@ -192,7 +192,7 @@ async fn a_disk_filled_to_the_last_byte_loses_nothing(engine: &str) {
         let expected = (&json!("suspended"), &json!(number.to_string()));
         assert_eq!((&job["state"], &job["labels"]["n"]), expected, "{engine}");
     }
-    assert_eq!(bench.count_jobs().await, acknowledged.len() + 4, "{engine}: what was refused is not there");
+    assert_eq!(bench.count_jobs().await, acknowledged.len() + 2, "{engine}: what was refused is not there");
 }
 
 #[tokio::test]

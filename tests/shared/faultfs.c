@@ -6,6 +6,7 @@
  * FAULTFS_TIMES  how many fail from there on (default 1)
  * FAULTFS_ERRNO  what they answer
  * FAULTFS_ARM    calls are counted, and fail, only while this file exists
+ * FAULTFS_DELAY_MS  instead of failing, every such call takes so much longer
  * FAULTFS_TRACE  the file to write the calls to: see trace() for the form
  */
 #define _GNU_SOURCE
@@ -49,6 +50,11 @@ static int fails(const char *kind, const char *name) {
   const char *arm = getenv("FAULTFS_ARM");
   if (!call || (strcmp(call, kind) && strcmp(call, name))) return 0;
   if (arm && access(arm, F_OK)) return 0;
+  const char *delay = getenv("FAULTFS_DELAY_MS");
+  if (delay) {
+    usleep(atol(delay) * 1000);
+    return 0;
+  }
   long first = at ? atol(at) : 1, last = first + (times ? atol(times) : 1) - 1;
   seen++;
   if (seen < first || seen > last) return 0;

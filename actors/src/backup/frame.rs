@@ -67,6 +67,9 @@ pub(super) fn read(file: &mut impl Read, place: u64) -> io::Result<Result<(Kind,
     }
     let mut content = Vec::new();
     file.take(u64::from(length)).read_to_end(&mut content)?;
+    if content.len() as u64 != u64::from(length) {
+        return damaged("is cut off");
+    }
     let expected = head.last_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
     if checksum(kind, place, &content) != expected {
         return damaged("does not match its checksum");

@@ -40,7 +40,7 @@ use crate::job::spec::{Spec, WebhookTarget};
 use crate::job::state::Job;
 use crate::job::validate::{Policy, validate};
 use crate::job::view::{HistoryEntry, JobState, JobView};
-use crate::limits::{CLIENT_KEY_CHARS_MAX, JOBS_QUEUED_MAX, WAIT_MAX};
+use crate::limits::{CLIENT_KEY_CHARS_MAX, WAIT_MAX};
 use crate::logs::LogStore;
 use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
@@ -59,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) keyring: Keyring,
     pub(crate) installation: InstallationId,
     pub(crate) policy: Policy,
+    pub(crate) queued_max: usize,
     pub(crate) logs: LogStore,
     pub(crate) counters: Counters,
     pub(crate) closing: AtomicBool,
@@ -122,8 +123,9 @@ impl Handle {
 
     fn admit(&self) -> Result<()> {
         self.inner.open()?;
-        if self.inner.fleet.snapshot().waiting >= JOBS_QUEUED_MAX {
-            return Err(Error::overloaded(format!("{JOBS_QUEUED_MAX} jobs are queued already")));
+        let most = self.inner.queued_max;
+        if self.inner.fleet.snapshot().waiting >= most {
+            return Err(Error::overloaded(format!("{most} jobs are queued already")));
         }
         Ok(())
     }

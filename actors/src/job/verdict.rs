@@ -19,6 +19,10 @@ pub(super) fn of_exit(exit: &Exit) -> Ending {
                 "the host restarted while the attempt ran, so its exit is not known; see its logs",
             );
         }
+        Some(Unseen::EngineRestart) => {
+            let message = "the container engine was stopped while the attempt ran, which ended it; with its setting live-restore attempts go on";
+            return Ending::new(Cause::HostRestart, message);
+        }
         Some(Unseen::WatcherLost) => {
             let message = "the process that watched the attempt was killed, so its exit is not known; see its logs, and the host's for who killed it";
             return Ending::new(Cause::Lost, message);

@@ -115,7 +115,7 @@ pub struct Exit {
     /// The kernel killed something in it for want of memory.
     #[serde(default)]
     pub oom_killed: bool,
-    /// Nobody saw the end: the host restarted under it, or its watcher was killed.
+    /// The end is not the attempt's own: the host or the engine restarted under it, or its watcher was killed.
     #[serde(default)]
     pub unseen: Option<Unseen>,
     /// When it started.
@@ -141,12 +141,14 @@ impl Exit {
     }
 }
 
-/// Why the end of an attempt is not known.
+/// Why the end of an attempt says nothing about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unseen {
     /// The host was restarted while it ran.
     HostRestart,
+    /// The engine was stopped while it ran, and ended it.
+    EngineRestart,
     /// The process that watched it is gone.
     WatcherLost,
 }

@@ -53,10 +53,14 @@ pub(super) trait Backend: Read + Send + Sync + fmt::Debug + 'static {
     fn close(&self);
 }
 
-/// Tells a full disk, which an operator can mend, from a broken one.
+/// Tells a full disk, which an operator can mend, from a broken one, and both from a file that is shorter than what
+/// is in it says.
 pub(super) fn io_failure(error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::Full(error.to_string().into()),
+        io::ErrorKind::UnexpectedEof => {
+            Error::Corrupt(format!("a file ends too soon ({error}); see `dogwatch doctor --store`").into())
+        }
         _ => Error::Failed(error.to_string().into()),
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::backend::{Backend, Changes};
 use super::mark::Mark;
 use super::sequence::Sequence;
-use super::{Kind, Result, files, format, redb, sled};
+use super::{Kind, Result, files, format, open_unverified};
 
 /// A store in the making.
 #[derive(Debug)]
@@ -21,12 +21,8 @@ impl Filling {
     /// Begins in `dir`, which is empty or missing. Blocking.
     pub(crate) fn begin(dir: &Path, kind: Kind) -> Result<Self> {
         files::create_dir_durably(dir)?;
-        let path = dir.join(kind.name());
-        let backend: Box<dyn Backend> = match kind {
-            Kind::Sled => Box::new(sled::Sled::open(&path)?),
-            Kind::Redb => Box::new(redb::Redb::open(&path)?),
-        };
-        Ok(Self { dir: dir.to_owned(), backend })
+        let (backend, verified) = open_unverified(dir, kind)?;
+        verified.map(|()| Self { dir: dir.to_owned(), backend })
     }
 
     /// Writes rows over those that are there. The caller's, not the store's own.

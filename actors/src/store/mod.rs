@@ -368,6 +368,21 @@ pub fn open(dir: &Path, kind: Kind) -> Result<Arc<dyn Store>> {
     }
 }
 
+/// Opens the database in `dir` however damaged it is, with what its verification says.
+fn open_unverified(dir: &Path, kind: Kind) -> Result<(Box<dyn Backend>, Result<()>)> {
+    let path = dir.join(kind.name());
+    Ok(match kind {
+        Kind::Sled => {
+            let (database, verified) = sled::Sled::open_unverified(&path)?;
+            (Box::new(database), verified)
+        }
+        Kind::Redb => {
+            let (database, verified) = redb::Redb::open_unverified(&path)?;
+            (Box::new(database), verified)
+        }
+    })
+}
+
 /// The database is open, and with it the lock: nobody else touches the mark.
 fn start(dir: &Path, backend: impl Backend) -> Result<Arc<dyn Store>> {
     let mark = Mark::open(&dir.join("mark"))?;

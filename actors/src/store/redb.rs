@@ -7,6 +7,7 @@
 use std::fmt;
 use std::fs::File;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use ::redb::{Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase as _, TableDefinition};
@@ -36,8 +37,12 @@ impl Redb {
 
     /// The same however damaged it is, with what the verification says. Only for looking.
     pub(super) fn open_unverified(path: &Path) -> Result<(Self, Result<()>)> {
+        guarded(|| Self::open_and_verify(path))
+    }
+
+    fn open_and_verify(path: &Path) -> Result<(Self, Result<()>)> {
         let mut db = Self::open_database(path)?;
-        let mut verified = Self::verify(&mut db, path);
+        let mut verified = guarded(|| Self::verify(&mut db, path));
         if verified.is_err() {
             // A check that failed leaves a database that cannot be used.
             drop(db);
@@ -75,7 +80,8 @@ impl Redb {
 
     fn with<T>(&self, run: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
         let db = self.db.read();
-        run(db.as_ref().map_err(Error::clone)?.as_ref().ok_or(Error::Closed)?)
+        let db = db.as_ref().map_err(Error::clone)?.as_ref().ok_or(Error::Closed)?;
+        guarded(|| run(db))
     }
 
     fn read<T>(&self, run: impl FnOnce(ReadOnlyTable<&[u8], &[u8]>) -> Result<T>) -> Result<T> {
@@ -153,8 +159,9 @@ impl Backend for Redb {
     fn reopen(&self) -> Result<()> {
         let mut db = self.db.write();
         // The old one first: it holds the lock.
-        *db = Err(Error::Closed);
-        *db = Self::open_database(&self.path).and_then(|mut open| {
+        discard(std::mem::replace(&mut *db, Err(Error::Closed)));
+        *db = guarded(|| {
+            let mut open = Self::open_database(&self.path)?;
             Self::verify(&mut open, &self.path)?;
             Self::make_table(&open)?;
             Ok(Some(open))
@@ -167,7 +174,23 @@ impl Backend for Redb {
     }
 
     fn close(&self) {
-        *self.db.write() = Ok(None);
+        discard(std::mem::replace(&mut *self.db.write(), Ok(None)));
+    }
+}
+
+impl Drop for Redb {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Closes a database, which writes to it once more and may panic over damage that was not met before.
+fn discard(db: Result<Option<Database>>) {
+    if let Err(error) = guarded(|| {
+        drop(db);
+        Ok(())
+    }) {
+        tracing::error!(%error, "the database could not be closed in order");
     }
 }
 
@@ -175,6 +198,17 @@ impl fmt::Debug for Redb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redb").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+/// Runs a call into redb, and answers its panic as damage.
+fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+        Err(Error::Corrupt(
+            "redb panicked, which it does when it meets damage it did not expect; see the log for its words and \
+             `dogwatch doctor --store` for what is there, then restore a backup"
+                .into(),
+        ))
+    })
 }
 
 fn failure(error: impl Into<::redb::Error>) -> Error {

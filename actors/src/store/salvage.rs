@@ -9,7 +9,7 @@ use std::path::Path;
 use super::backend::Backend;
 use super::mark::Mark;
 use super::sequence::{self, Sequence};
-use super::{Error, Key, KeyRange, Kind, Result, format, redb, sled};
+use super::{Error, Key, KeyRange, Kind, Result, format, open_unverified};
 
 /// A store that is only looked at.
 #[derive(Debug)]
@@ -54,11 +54,7 @@ impl Salvage {
         let Some(kind) = Kind::ALL.into_iter().find(|kind| dir.join(kind.name()).exists()) else {
             return Err(Error::Corrupt(format!("{} holds no database", dir.display()).into()));
         };
-        let path = dir.join(kind.name());
-        let (backend, verified): (Box<dyn Backend>, _) = match kind {
-            Kind::Sled => sled::Sled::open_unverified(&path).map(|(db, found)| (Box::new(db) as _, found))?,
-            Kind::Redb => redb::Redb::open_unverified(&path).map(|(db, found)| (Box::new(db) as _, found))?,
-        };
+        let (backend, verified) = open_unverified(dir, kind)?;
         complaints.extend(verified.err());
         let sequence = Sequence::recover(&*backend).map_err(|error| complaints.push(error)).ok();
         let mark = Mark::open(&dir.join("mark")).map_err(|error| complaints.push(error)).ok();

@@ -13,15 +13,15 @@ use crate::fault::{self, Point};
 use crate::job::machine::index_by_state;
 use crate::job::state::Job;
 use crate::job::view::JobState;
-use crate::store::{self, KeyRange, Order, Store};
-
-/// The pause before a store that could not be read is asked again.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+use crate::store::{KeyRange, Order, Store};
 
 /// Machines roused at the same time.
 const ROUSED_AT_ONCE: usize = 1_024;
 
-/// Brings back what was live.
+/// The pause before what cannot be read is read again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Brings back what was live. Begun anew it does no harm: to what is in memory already it is nothing new.
 #[derive(Clone)]
 pub(super) struct Recovery {
     pub(super) store: Arc<dyn Store>,
@@ -35,29 +35,30 @@ impl Recovery {
     pub(super) async fn run(self) {
         let may_run = [JobState::Stopping, JobState::Running, JobState::Starting];
         for state in may_run {
-            self.rouse_all(Job::KIND, keys::listed(Job::KIND, &index_by_state(state.name()))).await;
+            self.rouse(Job::KIND, keys::listed(Job::KIND, &index_by_state(state.name()))).await;
         }
         fault::reach(Point::RecoveryRunningRoused);
         for kind in self.router.keys().copied() {
-            self.rouse_all(kind, keys::all_live(kind)).await;
+            self.rouse(kind, keys::all_live(kind)).await;
         }
         fault::reach(Point::RecoveryAllRoused);
         self.done.send_replace(true);
     }
 
-    async fn rouse_all(&self, kind: &'static str, prefix: Vec<u8>) {
-        while let Err(error) = self.rouse(kind, prefix.clone()).await {
-            tracing::error!(kind, %error, "what was live cannot be read; trying again");
-            tokio::time::sleep(AGAIN_AFTER).await;
-        }
-    }
-
-    async fn rouse(&self, kind: &'static str, prefix: Vec<u8>) -> store::Result<()> {
-        let Some(host) = self.router.get(kind) else { return Ok(()) };
+    async fn rouse(&self, kind: &'static str, prefix: Vec<u8>) {
+        let Some(host) = self.router.get(kind) else { return };
         let mut range = KeyRange::prefix(prefix.clone());
         loop {
-            let rows = self.store.scan(range.clone(), Order::Ascending, ROUSED_AT_ONCE)?;
-            let Some((last, _)) = rows.last() else { return Ok(()) };
+            let rows = match self.store.scan(range.clone(), Order::Ascending, ROUSED_AT_ONCE) {
+                Ok(rows) => rows,
+                Err(error) => {
+                    // Not recovered before everything is back: a job that nobody looks after is lost until then.
+                    tracing::error!(kind, %error, "what was live cannot be read; trying again");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                    continue;
+                }
+            };
+            let Some((last, _)) = rows.last() else { return };
             range = range.after(last);
             let roused = rows.iter().map(|(key, _)| host.rouse(&key[prefix.len()..]));
             futures_util::future::join_all(roused).await;

@@ -44,7 +44,7 @@ async fn shows_one_moment(kind: Kind, other: Kind) {
         store.commit(batch(number.get() + 1)).await.unwrap();
         number.set(number.get() + 1);
     };
-    while number.get() < 400 {
+    while number.get() < 200 {
         commit().await;
     }
     let begun_at = number.get();

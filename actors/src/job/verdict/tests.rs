@@ -58,6 +58,7 @@ fn an_exit_has_one_cause_and_one_code() {
         // An engine invents 0 or 255 for what a reboot ended: it is no exit.
         (unseen(Unseen::HostRestart, code(0)), Cause::HostRestart, Some(0), "host restarted"),
         (unseen(Unseen::HostRestart, code(255)), Cause::HostRestart, Some(255), "host restarted"),
+        (unseen(Unseen::EngineRestart, code(143)), Cause::HostRestart, Some(143), "live-restore"),
         (unseen(Unseen::WatcherLost, exit()), Cause::Lost, None, "watched"),
     ];
     for (exit, cause, code, says) in table {
@@ -127,6 +128,7 @@ fn a_passed_time_limit_names_itself() {
 fn no_sentence_promises_another_attempt() {
     let endings = [
         of_exit(&unseen(Unseen::HostRestart, exit())),
+        of_exit(&unseen(Unseen::EngineRestart, code(137))),
         of_exit(&unseen(Unseen::WatcherLost, exit())),
         of_exit(&exit()),
         vanished(),

@@ -23,7 +23,7 @@ use crate::limits::{CALLBACK_PROBE_TIMEOUT, ENGINE_CHANGE_TIMEOUT, ENGINE_QUERY_
 use crate::runtime::{Error, Result};
 
 /// The engine's name of its default network.
-const DEFAULT_NETWORK: &str = "bridge";
+pub(super) const DEFAULT_NETWORK: &str = "bridge";
 /// Images with `wget` that are used when they are here; none is pulled for a probe.
 const PROBE_IMAGES: [&str; 4] = ["busybox:latest", "alpine:latest", "dogwatch-test:latest", "busybox:stable"];
 /// What `wget` of busybox exits with when it got no answer, or one that is an HTTP error.

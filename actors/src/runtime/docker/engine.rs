@@ -13,7 +13,7 @@ use super::command_check::FoundCommands;
 use super::connect::Connection;
 use super::errors::{Answer, Fault};
 use super::observe::observation;
-use super::{DockerOptions, NAME, labels, out_of_memory};
+use super::{DockerOptions, NAME, engine_restart, labels, out_of_memory};
 use crate::id::AttemptKey;
 use crate::limits::ENGINE_QUERY_TIMEOUT;
 use crate::runtime::{Error, Observation, Result};
@@ -61,6 +61,7 @@ impl Engine {
             .map_err(|odd| Error::Unavailable { runtime: NAME.into(), message: odd.to_string() })?;
         if let Observation::Exited(exit) = &mut observation {
             out_of_memory::complete(self, exit).await;
+            engine_restart::complete(self, &inspect, exit).await;
         }
         Ok(Some(Found { inspect, observation }))
     }

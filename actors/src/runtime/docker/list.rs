@@ -1,12 +1,11 @@
 //! Every attempt of this installation that the engine knows.
 //!
-//! Invariant: an attempt is never left out because it could not be looked at, since whoever reads the list
-//! takes what is missing for gone. One sick container must not hide the others either: what the list itself
-//! says of it is then enough, when it runs.
+//! Invariant: one sick container hides no other. What the list itself says of it is enough when it runs; else it
+//! is left out with a warning. What is not listed is not thereby absent: whoever misses it observes it.
 
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::ListContainersOptionsBuilder;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 
 use super::engine::Engine;
 use super::errors::Fault;
@@ -30,8 +29,7 @@ pub(super) async fn list(engine: &Engine) -> Result<Vec<(AttemptKey, Observation
         summary.names.as_ref()?.contains(&name).then_some((key, summary))
     });
     let looks: Vec<_> = ours.map(|(key, summary)| look(engine, key, summary)).collect();
-    let seen: Vec<Option<_>> =
-        stream::iter(looks).buffer_unordered(ENGINE_INSPECTS_MAX).try_collect().await?;
+    let seen: Vec<Option<_>> = stream::iter(looks).buffer_unordered(ENGINE_INSPECTS_MAX).collect().await;
     Ok(seen.into_iter().flatten().collect())
 }
 
@@ -39,19 +37,20 @@ async fn look(
     engine: &Engine,
     key: AttemptKey,
     summary: ContainerSummary,
-) -> Result<Option<(AttemptKey, Observation)>> {
-    match engine.observe(key).await {
+) -> Option<(AttemptKey, Observation)> {
+    let error = match engine.observe(key).await {
         // Removed since it was listed.
-        Ok(Observation::Absent) => Ok(None),
-        Ok(observation) => Ok(Some((key, observation))),
-        Err(error) => match (summary.state, summary.id, summary.created) {
-            (Some(ContainerSummaryStateEnum::RUNNING), Some(runtime_id), Some(created)) => {
-                tracing::warn!(attempt = %key, %error, "a running container cannot be looked at");
-                // The time of its creation stands in for that of its start, moments later.
-                let started_at = Timestamp::from_millis(created.saturating_mul(1_000));
-                Ok(Some((key, Observation::Running(Running { runtime_id, started_at, address: None }))))
-            }
-            _ => Err(error),
-        },
+        Ok(Observation::Absent) => return None,
+        Ok(observation) => return Some((key, observation)),
+        Err(error) => error,
+    };
+    tracing::warn!(attempt = %key, %error, "a container cannot be looked at");
+    match (summary.state, summary.id, summary.created) {
+        (Some(ContainerSummaryStateEnum::RUNNING), Some(runtime_id), Some(created)) => {
+            // The time of its creation stands in for that of its start, moments later.
+            let started_at = Timestamp::from_millis(created.saturating_mul(1_000));
+            Some((key, Observation::Running(Running { runtime_id, started_at, address: None })))
+        }
+        _ => None,
     }
 }

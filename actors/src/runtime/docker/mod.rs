@@ -21,6 +21,7 @@ mod connect;
 mod create;
 mod create_body;
 mod engine;
+mod engine_restart;
 mod errors;
 mod finish;
 mod hints;

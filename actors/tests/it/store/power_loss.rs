@@ -6,7 +6,7 @@
 //! is dropped, and each write that was not synced is kept or dropped by chance. A new name of a file counts as
 //! there only once its directory was synced.
 //!
-//! `DOGWATCH_PROVE_POWER_LOSS` sets at how many syncs, spread over the work, power is lost (default 12; more
+//! `DOGWATCH_PROVE_POWER_LOSS` sets at how many syncs, spread over the work, power is lost (default 6; more
 //! than there are means every one), `DOGWATCH_PROVE_SEED` the seed.
 
 use std::collections::{BTreeMap, HashMap};
@@ -230,7 +230,7 @@ fn is_whole(dir: &Path, kind: Kind, acked: u64, when: &str) {
 
 fn survives_the_loss_of_power(kind: Kind) {
     let (points, seed) =
-        (setting("DOGWATCH_PROVE_POWER_LOSS", 12), setting("DOGWATCH_PROVE_SEED", 20_261_121));
+        (setting("DOGWATCH_PROVE_POWER_LOSS", 6), setting("DOGWATCH_PROVE_SEED", 20_261_121));
     let base = tempfile::tempdir().unwrap();
     let (data, trace) = trace(kind, base.path());
     let calls = calls(&trace);
