@@ -41,7 +41,7 @@ const CALL_IN_PROCESS: &str = r#"call() {
   exec 3<>"/dev/tcp/${host%:*}/${host##*:}" || return 1
   printf 'POST /%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n%s' \
     "${rest#*/}" "$host" "$DOGWATCH_CALLBACK_TOKEN" "${#1}" "$1" >&3
-  status=; IFS= read -r status <&3; exec 3>&-
+  IFS= read -r status <&3; exec 3>&-
   case $status in *' 2'*) ;; *) return 1 ;; esac
 }"#;
 

@@ -36,9 +36,9 @@ impl Workload {
         let mark = format!("echo $DOGWATCH_JOB_ID $DOGWATCH_ATTEMPT $$ >> {}/ledger", site.path().display());
         let spec = |script: &str, more: Value| with(On::Process.script(&format!("{mark}\n{script}")), more);
         let sleeps = spec("sleep 300 & wait", json!({"stop_grace": "2s"}));
-        // A server that goes away in the middle of an answer must not end it.
+        // A server that goes away in the middle of an answer must not end it, nor leave the status of the last one.
         let calls = "trap '' PIPE\n\
-             say() { until call \"$1\"; do sleep 0.05; done; call \"$1\"; }\n\
+             say() { until status=; call \"$1\"; do sleep 0.05; done; call \"$1\"; }\n\
              say '{\"event\": \"progress\", \"data\": 1}'\n\
              say '{\"event\": \"completed\", \"id\": \"done\", \"data\": '$DOGWATCH_ATTEMPT'}'; exit 0";
         let calls = spec(calls, json!({}));
