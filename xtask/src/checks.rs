@@ -10,10 +10,6 @@ use crate::{engine, image, packages};
 /// What the tests that need an engine are called: those of the integration tests in a module `docker…`.
 const NEEDS_DOCKER: &str = "kind(test) & test(/(^|::)docker/)";
 
-/// The tests that prove a promise.
-const PROOFS: &str = "test(/^(crash_harness|restarts|process_jobs::(twenty|what_ends|a_kill)|docker_jobs::(twenty|what_ends|a_kill)|docker_engine|troubles|defects)/) \
-     | test(/transition::tests::crash|job_panics|^store::(killed|damage)|^durable::crashes/)";
-
 /// Whether the tests that need a container engine are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Docker {
@@ -63,24 +59,6 @@ fn nextest(docker: Docker) -> Command {
         command.args(["--filterset", &format!("not ({NEEDS_DOCKER})")]);
     }
     command
-}
-
-/// Runs the proofs of the promises, with so many kills of the real binary, and shows their figures.
-pub(crate) fn prove(cycles: u32) -> Outcome {
-    prepare()?;
-    let mut command = cargo();
-    command.args([
-        "nextest",
-        "run",
-        "--workspace",
-        "--all-features",
-        "--no-fail-fast",
-        "--success-output",
-        "final",
-    ]);
-    command.args(["--profile", "prove", "--filterset", PROOFS]);
-    command.env("DOGWATCH_PROVE_CYCLES", cycles.to_string());
-    run(&mut command)
 }
 
 /// Everything a change must pass.

@@ -9,15 +9,12 @@ mod command;
 mod engine;
 mod image;
 mod packages;
+mod proofs;
 
 use std::process::ExitCode;
 
 use checks::Docker;
-
-/// Kills of the real binary in a short proof: some two minutes.
-const PROVE_CYCLES: u32 = 100;
-/// Kills of the real binary in a long one.
-const PROVE_CYCLES_LONG: u32 = 1_000;
+use proofs::Length;
 
 const USAGE: &str = "usage: cargo xtask <command>
 
@@ -39,8 +36,8 @@ fn main() -> ExitCode {
         ["ci"] => checks::ci(Docker::Needed),
         ["ci", "--without-docker"] => checks::ci(Docker::LeftOut),
         ["lint"] => checks::lint(),
-        ["prove"] => checks::prove(PROVE_CYCLES),
-        ["prove", "--long"] => checks::prove(PROVE_CYCLES_LONG),
+        ["prove"] => proofs::prove(Length::Short),
+        ["prove", "--long"] => proofs::prove(Length::Long),
         ["prepare"] => checks::prepare(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
