@@ -35,7 +35,7 @@ pub(crate) enum On {
 }
 
 /// A shell function that makes a callback with what an attempt finds in its environment.
-const CALL_IN_CONTAINER: &str = r#"call() { wget -q -O /dev/null --header "Authorization: Bearer $DOGWATCH_CALLBACK_TOKEN" --post-data "$1" "$DOGWATCH_CALLBACK_URL"; }"#;
+const CALL_IN_CONTAINER: &str = r#"call() { timeout 5 wget -q -O /dev/null --header "Authorization: Bearer $DOGWATCH_CALLBACK_TOKEN" --post-data "$1" "$DOGWATCH_CALLBACK_URL"; }"#;
 const CALL_IN_PROCESS: &str = r#"call() {
   rest=${DOGWATCH_CALLBACK_URL#http://}; host=${rest%%/*}
   exec 3<>"/dev/tcp/${host%:*}/${host##*:}" || return 1

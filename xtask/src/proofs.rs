@@ -33,7 +33,7 @@ const fn rounds(name: &'static str, short: u32, long: u32) -> Rounds {
 /// Every proof that goes rounds.
 const ROUNDS: &[Rounds] = &[
     // Kills of the real binary under load, with processes and with containers.
-    rounds("DOGWATCH_PROVE_CYCLES", 50, 1_000),
+    rounds("DOGWATCH_PROVE_CYCLES", 25, 1_000),
     rounds("DOGWATCH_PROVE_DOCKER_CYCLES", 3, 100),
     // Worlds from a seed, and timers under a clock that is set.
     rounds("DOGWATCH_PROVE_SEEDS", 1_500, 100_000),
