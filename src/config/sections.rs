@@ -109,13 +109,13 @@ pub struct Store {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fleet {
-    /// Attempts at once; `None`: only cores and memory decide.
+    /// Attempts at once; `None`: the built-in limit.
     pub attempts_max: Option<usize>,
     /// Jobs that may wait for a slot; `None`: the built-in limit.
     pub queued_max: Option<usize>,
-    /// Cores; `None`: those of the machine.
+    /// Cores that they name together; `None`: no bound.
     pub cpus: Option<f64>,
-    /// Memory; `None`: that of the machine.
+    /// Memory that they name together; `None`: no bound.
     pub memory: Option<Size>,
 }
 
