@@ -258,8 +258,8 @@ impl Builder {
         );
         let jobs = Host::start(shop.shared(jobs_seen, Arc::new(performer)), &own).await;
         let webhooks = Host::start(shop.shared(webhooks_seen, Arc::new(poster.clone())), &own).await;
-        mail.open(jobs.clone());
-        poster.open(webhooks.clone());
+        mail.open(&jobs);
+        poster.open(&webhooks);
 
         let (recovery_done, recovered) = watch::channel(false);
         let alarm = Alarm::default();

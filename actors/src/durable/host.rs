@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -85,6 +85,29 @@ impl<M: Machine> Clone for Host<M> {
     }
 }
 
+/// The way to a host from what it owns itself, such as its performer: it keeps nothing of it alive.
+pub struct WeakHost<M: Machine> {
+    shards: Arc<[Addr<Shard<M>>]>,
+    shared: Weak<Shared<M>>,
+    admission: Arc<Semaphore>,
+    alarm: Alarm,
+}
+
+impl<M: Machine> WeakHost<M> {
+    /// The host, while somebody else still has it.
+    pub fn upgrade(&self) -> Option<Host<M>> {
+        let (shards, admission) = (Arc::clone(&self.shards), Arc::clone(&self.admission));
+        let alarm = self.alarm.clone();
+        self.shared.upgrade().map(|shared| Host { shards, shared, admission, alarm })
+    }
+}
+
+impl<M: Machine> std::fmt::Debug for WeakHost<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakHost").field("kind", &M::KIND).finish_non_exhaustive()
+    }
+}
+
 impl<M: Machine> std::fmt::Debug for Host<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Host").field("kind", &M::KIND).field("shards", &self.shards.len()).finish()
@@ -115,6 +138,12 @@ impl<M: Machine> Host<M> {
     /// Raised when one of its shards is gone.
     pub(crate) fn alarm(&self) -> Alarm {
         self.alarm.clone()
+    }
+
+    /// The way here for what this host itself owns.
+    pub fn downgrade(&self) -> WeakHost<M> {
+        let (shards, admission) = (Arc::clone(&self.shards), Arc::clone(&self.admission));
+        WeakHost { shards, shared: Arc::downgrade(&self.shared), admission, alarm: self.alarm.clone() }
     }
 
     /// What readers see.

@@ -10,7 +10,7 @@ use super::event::Event;
 use super::planner::Planner;
 use super::state::Job;
 use crate::durable::Perform;
-use crate::durable::host::Host;
+use crate::durable::host::{Host, WeakHost};
 use crate::durable::published::Published;
 use crate::fault::{self, Point};
 use crate::fleet::{Drive, FleetHandle, Ledger, Report, Reports, Request, Standing};
@@ -22,18 +22,19 @@ use crate::store;
 /// The way back into the jobs' mailboxes; open once the host has started.
 #[derive(Debug, Default)]
 pub struct JobMail {
-    host: OnceLock<Host<Job>>,
+    /// Weak, because the host owns its performer and that this.
+    host: OnceLock<WeakHost<Job>>,
 }
 
 impl JobMail {
     /// Opens the way. Later calls change nothing.
-    pub fn open(&self, host: Host<Job>) {
-        drop(self.host.set(host));
+    pub fn open(&self, host: &Host<Job>) {
+        drop(self.host.set(host.downgrade()));
     }
 
     fn tell(&self, job: JobId, event: Event) {
         // Before the host has started nothing is driven, so there is nothing to report.
-        if let Some(host) = self.host.get() {
+        if let Some(host) = self.host.get().and_then(WeakHost::upgrade) {
             host.tell(job, event);
         }
     }

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use super::state::{Announcement, Delivery, Event, Post, WebhookId};
 use crate::clock::Clock;
 use crate::durable::Perform;
-use crate::durable::host::Host;
+use crate::durable::host::{Host, WeakHost};
 use crate::fault::{self, Point};
 use crate::outbound::Network;
 use crate::outbound::cloudevent::{CloudEvent, DataContentType, SpecVersion};
@@ -23,7 +23,8 @@ pub struct WebhookPerformer {
     keyring: Keyring,
     clock: Arc<dyn Clock>,
     source: String,
-    host: Arc<OnceLock<Host<Delivery>>>,
+    /// Weak, because the host owns its performer.
+    host: Arc<OnceLock<WeakHost<Delivery>>>,
 }
 
 impl std::fmt::Debug for WebhookPerformer {
@@ -39,12 +40,12 @@ impl WebhookPerformer {
     }
 
     /// Opens the way back into the deliveries' mailboxes. Later calls change nothing.
-    pub fn open(&self, host: Host<Delivery>) {
-        drop(self.host.set(host));
+    pub fn open(&self, host: &Host<Delivery>) {
+        drop(self.host.set(host.downgrade()));
     }
 
     fn tell(&self, id: WebhookId, event: Event) {
-        if let Some(host) = self.host.get() {
+        if let Some(host) = self.host.get().and_then(WeakHost::upgrade) {
             host.tell(id, event);
         }
     }

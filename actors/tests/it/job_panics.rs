@@ -147,7 +147,7 @@ impl World {
             intensity: Intensity::default(),
         };
         let jobs = Host::start(shared, &[]).await;
-        mail.open(jobs.clone());
+        mail.open(&jobs);
         Self { jobs, engine, fuse, performer, _logs: dir }
     }
 
