@@ -39,6 +39,18 @@ pub const STORE_KEY_BYTES_MAX: usize = 1_100;
 /// Bytes of page cache for sled, whose own default of 1 GiB would defeat a flat memory (FACTS sled 8).
 pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Bytes of rows that a log-structured store keeps in memory before it writes them to a table: what a start has to
+/// read from the journal, and a fraction of the memory that a waiting job may take.
+pub const LSM_MEMORY_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Bytes of a table of a log-structured store: merging one with those below it takes a second at most, which is
+/// how long closing may wait for it.
+pub const LSM_TABLE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Tables that may lie unmerged over each other before commits wait for the merging: each is asked by a read that
+/// finds nothing above it.
+pub const LSM_RUNS_MAX: usize = 24;
+
 /// Bytes that stay free on the disk of the store: several times what a group of commits makes the database write,
 /// so that a commit is refused with nothing changed, and the exit codes of running attempts still find room.
 pub const STORE_FREE_BYTES_MIN: u64 = 32 * 1024 * 1024;

@@ -150,6 +150,11 @@ async fn no_damage_to_a_redb_store_is_served_in_silence() {
     never_in_silence(Kind::Redb).await;
 }
 
+#[tokio::test]
+async fn no_damage_to_an_lsm_store_is_served_in_silence() {
+    never_in_silence(Kind::Lsm).await;
+}
+
 /// What the server says of a damaged store names the damage and what to do.
 #[tokio::test]
 async fn a_damaged_store_is_refused_with_what_to_do() {

@@ -12,7 +12,7 @@
 //! - a failed sync is fatal: from then on every commit is refused, and nothing is retried.
 //!
 //! How it is built: `committer.rs` is the one thread that writes; `sequence.rs` decides what a batch changes;
-//! `sled.rs` and `redb.rs` keep the rows; `mark.rs` notices when a database lost some; `format.rs` keeps away
+//! `sled.rs`, `redb.rs` and `lsm.rs` keep the rows; `mark.rs` notices when a database lost some; `format.rs` keeps away
 //! from what a newer version wrote; `space.rs` from a disk that is about to be full.
 
 mod backend;
@@ -23,6 +23,7 @@ pub mod conformance;
 mod files;
 mod fill;
 mod format;
+mod lsm;
 mod mark;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
@@ -52,6 +53,7 @@ pub use self::format::{FORMAT, check as check_format};
 pub use self::salvage::{About, Salvage};
 pub(crate) use self::sequence::{is_visible, last_in as last_sequence_in};
 pub use self::tee::Tee;
+use crate::limits;
 
 /// A key: bytes that sort as they compare.
 pub type Key = Vec<u8>;
@@ -332,17 +334,20 @@ pub enum Kind {
     Sled,
     /// redb 4: the more careful one.
     Redb,
+    /// A log-structured merge tree behind a journal: for many jobs.
+    Lsm,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Sled, Self::Redb];
+    pub const ALL: [Self; 3] = [Self::Sled, Self::Redb, Self::Lsm];
 
     /// The name in the configuration, and of the database in the store's directory.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sled => "sled",
             Self::Redb => "redb",
+            Self::Lsm => "lsm",
         }
     }
 }
@@ -353,8 +358,34 @@ impl fmt::Display for Kind {
     }
 }
 
+/// How much memory a store takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// Bytes of what was read that are kept.
+    pub cache_bytes: u64,
+    /// Bytes of what was written that are kept before they go to a table ([`Kind::Lsm`]).
+    pub memory_bytes: u64,
+    /// Bytes of a table ([`Kind::Lsm`]).
+    pub table_bytes: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            cache_bytes: limits::STORE_CACHE_BYTES,
+            memory_bytes: limits::LSM_MEMORY_BYTES,
+            table_bytes: limits::LSM_TABLE_BYTES,
+        }
+    }
+}
+
 /// Opens the store in `dir`, creating what is missing. Blocking.
 pub fn open(dir: &Path, kind: Kind) -> Result<Arc<dyn Store>> {
+    open_with(dir, kind, Tuning::default())
+}
+
+/// The same with another [`Tuning`].
+pub fn open_with(dir: &Path, kind: Kind, tuning: Tuning) -> Result<Arc<dyn Store>> {
     format::check(dir)?;
     files::create_dir_durably(dir)?;
     if let Some(found) = Kind::ALL.into_iter().find(|other| *other != kind && dir.join(other.name()).exists())
@@ -363,21 +394,26 @@ pub fn open(dir: &Path, kind: Kind) -> Result<Arc<dyn Store>> {
     }
     let path = dir.join(kind.name());
     match kind {
-        Kind::Sled => start(dir, sled::Sled::open(&path)?),
-        Kind::Redb => start(dir, redb::Redb::open(&path)?),
+        Kind::Sled => start(dir, sled::Sled::open(&path, tuning.cache_bytes)?),
+        Kind::Redb => start(dir, redb::Redb::open(&path, tuning.cache_bytes)?),
+        Kind::Lsm => start(dir, lsm::Lsm::open(&path, tuning)?),
     }
 }
 
 /// Opens the database in `dir` however damaged it is, with what its verification says.
 fn open_unverified(dir: &Path, kind: Kind) -> Result<(Box<dyn Backend>, Result<()>)> {
-    let path = dir.join(kind.name());
+    let (path, tuning) = (dir.join(kind.name()), Tuning::default());
     Ok(match kind {
         Kind::Sled => {
-            let (database, verified) = sled::Sled::open_unverified(&path)?;
+            let (database, verified) = sled::Sled::open_unverified(&path, tuning.cache_bytes)?;
             (Box::new(database), verified)
         }
         Kind::Redb => {
-            let (database, verified) = redb::Redb::open_unverified(&path)?;
+            let (database, verified) = redb::Redb::open_unverified(&path, tuning.cache_bytes)?;
+            (Box::new(database), verified)
+        }
+        Kind::Lsm => {
+            let (database, verified) = lsm::Lsm::open_unverified(&path, tuning)?;
             (Box::new(database), verified)
         }
     })

@@ -15,13 +15,13 @@ use parking_lot::RwLock;
 
 use super::backend::{Backend, Changes, Read, io_failure, sync_failure};
 use super::{Error, Key, KeyRange, Order, Result, Rows};
-use crate::limits;
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 
 /// An open redb database.
 pub(super) struct Redb {
     path: PathBuf,
+    cache_bytes: u64,
     /// Our own descriptor of the file: each one is told once of a sync that failed.
     file: File,
     /// `None` once closed; the error when it could not be opened again.
@@ -30,32 +30,32 @@ pub(super) struct Redb {
 
 impl Redb {
     /// Opens or creates the database in the file `path`.
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let (redb, verified) = Self::open_unverified(path)?;
+    pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self> {
+        let (redb, verified) = Self::open_unverified(path, cache_bytes)?;
         verified.map(|()| redb)
     }
 
     /// The same however damaged it is, with what the verification says. Only for looking.
-    pub(super) fn open_unverified(path: &Path) -> Result<(Self, Result<()>)> {
-        guarded(|| Self::open_and_verify(path))
+    pub(super) fn open_unverified(path: &Path, cache_bytes: u64) -> Result<(Self, Result<()>)> {
+        guarded(|| Self::open_and_verify(path, cache_bytes))
     }
 
-    fn open_and_verify(path: &Path) -> Result<(Self, Result<()>)> {
-        let mut db = Self::open_database(path)?;
+    fn open_and_verify(path: &Path, cache_bytes: u64) -> Result<(Self, Result<()>)> {
+        let mut db = Self::open_database(path, cache_bytes)?;
         let mut verified = guarded(|| Self::verify(&mut db, path));
         if verified.is_err() {
             // A check that failed leaves a database that cannot be used.
             drop(db);
-            db = Self::open_database(path)?;
+            db = Self::open_database(path, cache_bytes)?;
         } else {
             verified = Self::make_table(&db);
         }
         let file = File::open(path).map_err(|error| io_failure(&error))?;
-        Ok((Self { path: path.to_owned(), file, db: RwLock::new(Ok(Some(db))) }, verified))
+        Ok((Self { path: path.to_owned(), cache_bytes, file, db: RwLock::new(Ok(Some(db))) }, verified))
     }
 
-    fn open_database(path: &Path) -> Result<Database> {
-        let cache = usize::try_from(limits::STORE_CACHE_BYTES).unwrap_or(usize::MAX);
+    fn open_database(path: &Path, cache_bytes: u64) -> Result<Database> {
+        let cache = usize::try_from(cache_bytes).unwrap_or(usize::MAX);
         Database::builder().set_cache_size(cache).create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => Error::Locked { path: path.display().to_string() },
             other => failure(other),
@@ -161,7 +161,7 @@ impl Backend for Redb {
         // The old one first: it holds the lock.
         discard(std::mem::replace(&mut *db, Err(Error::Closed)));
         *db = guarded(|| {
-            let mut open = Self::open_database(&self.path)?;
+            let mut open = Self::open_database(&self.path, self.cache_bytes)?;
             Self::verify(&mut open, &self.path)?;
             Self::make_table(&open)?;
             Ok(Some(open))

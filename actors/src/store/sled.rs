@@ -63,6 +63,7 @@ const UNLOCK_POLL: Duration = Duration::from_millis(1);
 /// An open sled database.
 pub(super) struct Sled {
     path: PathBuf,
+    cache_bytes: u64,
     /// Our own descriptor of the file that holds sled's log.
     log: File,
     /// `None` once closed; the error when it could not be opened again.
@@ -78,20 +79,20 @@ struct Open {
 
 impl Sled {
     /// Opens or creates the database in `path`.
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let (sled, verified) = Self::open_unverified(path)?;
+    pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self> {
+        let (sled, verified) = Self::open_unverified(path, cache_bytes)?;
         verified.map(|()| sled)
     }
 
     /// The same however damaged it is, with what the verification says. Only for looking.
-    pub(super) fn open_unverified(path: &Path) -> Result<(Self, Result<()>)> {
-        let (open, verified) = Open::new(path)?;
+    pub(super) fn open_unverified(path: &Path, cache_bytes: u64) -> Result<(Self, Result<()>)> {
+        let (open, verified) = Open::new(path, cache_bytes)?;
         let log = File::options()
             .read(true)
             .write(true)
             .open(path.join("db"))
             .map_err(|error| io_failure(&error))?;
-        Ok((Self { path: path.to_owned(), log, db: RwLock::new(Ok(Some(open))) }, verified))
+        Ok((Self { path: path.to_owned(), cache_bytes, log, db: RwLock::new(Ok(Some(open))) }, verified))
     }
 
     fn with<T>(&self, run: impl FnOnce(&Open) -> Result<T>) -> Result<T> {
@@ -127,11 +128,11 @@ impl Sled {
 }
 
 impl Open {
-    fn new(path: &Path) -> Result<(Self, Result<()>)> {
+    fn new(path: &Path, cache_bytes: u64) -> Result<(Self, Result<()>)> {
         let config = ::sled::Config::new()
             .path(path)
             .segment_size(SEGMENT_BYTES)
-            .cache_capacity(limits::STORE_CACHE_BYTES)
+            .cache_capacity(cache_bytes)
             // Every group is flushed by the committer; sled's own flusher would only log its failures.
             .flush_every_ms(None);
         let db = guarded(|| config.open()).map_err(|error| match error {
@@ -217,7 +218,7 @@ impl Backend for Sled {
             drop(old);
             self.await_unlock();
         }
-        *db = Open::new(&self.path).and_then(|(open, verified)| verified.map(|()| Some(open)));
+        *db = Open::new(&self.path, self.cache_bytes).and_then(|(open, verified)| verified.map(|()| Some(open)));
         db.as_ref().map(drop).map_err(Error::clone)
     }
 
@@ -281,7 +282,7 @@ mod tests {
     #[test]
     fn no_item_becomes_a_blob_at_the_largest_keys_and_values() {
         let dir = tempfile::tempdir().unwrap();
-        let sled = Sled::open(dir.path()).unwrap();
+        let sled = Sled::open(dir.path(), limits::STORE_CACHE_BYTES).unwrap();
         for round in 0..4 {
             for start in (0..1_200).step_by(100) {
                 let bytes = if round == 3 { large::INLINE_BYTES_MAX * 2 } else { large::INLINE_BYTES_MAX };
@@ -311,16 +312,16 @@ mod tests {
         ];
         for (what, harm) in harms {
             let dir = tempfile::tempdir().unwrap();
-            let sled = Sled::open(dir.path()).unwrap();
+            let sled = Sled::open(dir.path(), limits::STORE_CACHE_BYTES).unwrap();
             sled.write((0..10).map(|number| row(number, 10)).chain([row(10, 100_000)]).collect()).unwrap();
             sled.sync().unwrap();
             sled.close();
-            drop(Sled::open(dir.path()).unwrap());
-            let sled = Sled::open(dir.path()).unwrap();
+            drop(Sled::open(dir.path(), limits::STORE_CACHE_BYTES).unwrap());
+            let sled = Sled::open(dir.path(), limits::STORE_CACHE_BYTES).unwrap();
             harm(&sled.db.read().as_ref().unwrap().as_ref().unwrap().db);
             sled.sync().unwrap();
             sled.close();
-            let refused = Sled::open(dir.path());
+            let refused = Sled::open(dir.path(), limits::STORE_CACHE_BYTES);
             assert!(matches!(refused, Err(Error::Corrupt(_))), "{what}: {refused:?}");
         }
     }

@@ -1,16 +1,22 @@
 //! The stores: the conformance suite for each, a model, the death of the process, and damage.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use dogwatch_actors::store::conformance::{self, Place};
 use dogwatch_actors::store::memory::MemoryStore;
-use dogwatch_actors::store::{self, Error, Kind, Store};
+use dogwatch_actors::store::{self, Error, Kind, Store, Tuning};
 use parking_lot::Mutex;
 
 mod damage;
 mod killed;
 mod model;
 pub(crate) mod power_loss;
+
+/// Opens a store that keeps so little in memory that a test of some commits sees it write all its kinds of files.
+fn open(dir: &Path, kind: Kind) -> store::Result<Arc<dyn Store>> {
+    store::open_with(dir, kind, Tuning { memory_bytes: 8 * 1024, table_bytes: 16 * 1024, ..Tuning::default() })
+}
 
 /// A directory of its own.
 struct OnDisk {
@@ -26,7 +32,7 @@ impl OnDisk {
 
 impl Place for OnDisk {
     fn open(&self) -> store::Result<Arc<dyn Store>> {
-        store::open(self.dir.path(), self.kind)
+        open(self.dir.path(), self.kind)
     }
 }
 
@@ -59,6 +65,11 @@ fn sled_conforms() {
 #[test]
 fn redb_conforms() {
     conformance::run(|| OnDisk::new(Kind::Redb));
+}
+
+#[test]
+fn lsm_conforms() {
+    conformance::run(|| OnDisk::new(Kind::Lsm));
 }
 
 #[test]

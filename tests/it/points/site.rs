@@ -223,8 +223,12 @@ impl Site {
 
     /// The entries of a job's history, which are numbered without a gap.
     pub(crate) async fn history(&self, id: &str) -> Vec<Value> {
-        let page = self.get(&format!("/v1/jobs/{id}/history?limit=1000")).await;
-        let entries = page["entries"].as_array().unwrap().clone();
+        let (mut entries, mut after) = (Vec::new(), Some(0));
+        while let Some(last) = after {
+            let page = self.get(&format!("/v1/jobs/{id}/history?limit=1000&after={last}")).await;
+            entries.extend(page["entries"].as_array().unwrap().iter().cloned());
+            after = page["next_after"].as_u64();
+        }
         for (index, entry) in entries.iter().enumerate() {
             assert_eq!(entry["seq"], index as u64 + 1, "{entries:?}");
         }

@@ -35,7 +35,13 @@ impl Engine {
         let named = key.map(|key| key.to_string()).unwrap_or_default();
         if random.chance(self.world.faults().call_slow) {
             let longest = random.pick(&[100, 3_000, 70_000]);
-            tokio::time::sleep(random.up_to(Duration::from_millis(longest))).await;
+            // A call that is slow while all is well would be a fault, too.
+            let slow = tokio::time::sleep(random.up_to(Duration::from_millis(longest)));
+            tokio::select! {
+                biased;
+                () = slow => {}
+                () = self.world.until_calm() => {}
+            }
         }
         let faults = self.world.faults();
         if random.chance(faults.crash_at_call) {

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use dogwatch_actors::store::conformance::wait;
-use dogwatch_actors::store::{self, Batch, Error, KeyRange, Kind, Order};
+use dogwatch_actors::store::{Batch, Error, KeyRange, Kind, Order};
 
 const ROWS: u32 = 300;
 
 fn fill(dir: &Path, kind: Kind) {
-    let store = store::open(dir, kind).unwrap();
+    let store = super::open(dir, kind).unwrap();
     for number in 0..ROWS {
         let mut batch = Batch::new();
         batch.put(format!("row/{number:04}"), vec![number as u8; 400]);
@@ -20,7 +20,7 @@ fn fill(dir: &Path, kind: Kind) {
 
 /// Every row is there and right, or the damage is told.
 fn is_intact_or_told(dir: &Path, kind: Kind) -> Result<(), Error> {
-    let store = store::open(dir, kind)?;
+    let store = super::open(dir, kind)?;
     let rows = store.scan(KeyRange::prefix("row/"), Order::Ascending, usize::MAX)?;
     assert_eq!(rows.len(), ROWS as usize, "rows are missing and nobody said so");
     store.close();
@@ -69,13 +69,13 @@ fn an_older_copy_of_the_database_is_refused_until_the_mark_is_removed() {
         let old = tempfile::tempdir().unwrap();
         fill(dir.path(), kind);
         copy_tree(dir.path(), old.path());
-        let store = store::open(dir.path(), kind).unwrap();
+        let store = super::open(dir.path(), kind).unwrap();
         let mut batch = Batch::new();
         batch.put("row/acknowledged", "");
         wait(store.commit(batch)).unwrap();
         store.close();
         fs::copy(dir.path().join("mark"), old.path().join("mark")).unwrap();
-        let refused = store::open(old.path(), kind);
+        let refused = super::open(old.path(), kind);
         assert!(matches!(&refused, Err(Error::Corrupt(text)) if text.contains("mark")), "{refused:?}");
         fs::remove_file(old.path().join("mark")).unwrap();
         is_intact_or_told(old.path(), kind).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use dogwatch_actors::store::conformance::wait;
-use dogwatch_actors::store::{self, Batch, KeyRange, Kind, Log, Order};
+use dogwatch_actors::store::{Batch, KeyRange, Kind, Log, Order};
 
 /// Set in the environment of the process that is killed: the kind and the directory.
 const ENV_KIND: &str = "DOGWATCH_TEST_KILLED_KIND";
@@ -23,7 +23,7 @@ const PARTS: usize = 3;
 fn child_that_commits_until_it_is_killed() {
     let (Ok(kind), Ok(dir)) = (std::env::var(ENV_KIND), std::env::var(ENV_DIR)) else { return };
     let kind = Kind::ALL.into_iter().find(|known| known.name() == kind).unwrap();
-    let store = store::open(Path::new(&dir), kind).unwrap();
+    let store = super::open(Path::new(&dir), kind).unwrap();
     let mut next = *store.appended().borrow() + 1;
     loop {
         let commits: Vec<_> = (next..next + WINDOW).map(|number| store.commit(batch(number))).collect();
@@ -62,7 +62,7 @@ fn survives(kind: Kind) {
     for round in 0..ROUNDS {
         let goal = last_acked + 200 + round * 133;
         last_acked = commit_and_kill(dir.path(), kind, goal).max(last_acked);
-        let store = store::open(dir.path(), kind).unwrap();
+        let store = super::open(dir.path(), kind).unwrap();
         let last = *store.appended().borrow();
         assert!(last >= last_acked, "{kind}: {last_acked} was acknowledged, {last} is there");
         let rows = store.scan(KeyRange::log(Log::Events), Order::Ascending, usize::MAX).unwrap();
@@ -116,4 +116,9 @@ fn sled_survives_sigkill() {
 #[test]
 fn redb_survives_sigkill() {
     survives(Kind::Redb);
+}
+
+#[test]
+fn lsm_survives_sigkill() {
+    survives(Kind::Lsm);
 }

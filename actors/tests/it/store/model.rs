@@ -178,6 +178,11 @@ fn redb_agrees_with_the_model() {
 }
 
 #[test]
+fn lsm_agrees_with_the_model() {
+    check(24, || OnDisk::new(Kind::Lsm));
+}
+
+#[test]
 fn memory_agrees_with_the_model() {
     check(200, InMemory::default);
 }

@@ -33,11 +33,11 @@ fn child_that_works() {
     let (Ok(kind), Ok(dir)) = (std::env::var(ENV_KIND), std::env::var(ENV_DIR)) else { return };
     let dir = Path::new(&dir);
     let kind = Kind::ALL.into_iter().find(|known| known.name() == kind).unwrap();
-    let mut store = store::open(&dir.join("store"), kind).unwrap();
+    let mut store = super::open(&dir.join("store"), kind).unwrap();
     for number in 1..=COMMITS {
         if number == COMMITS / 2 {
             store.close();
-            store = store::open(&dir.join("store"), kind).unwrap();
+            store = super::open(&dir.join("store"), kind).unwrap();
         }
         wait(store.commit(batch(number))).unwrap();
         // One byte per answer.
@@ -219,7 +219,7 @@ fn is_whole(dir: &Path, kind: Kind, acked: u64, when: &str) {
     if acked == 0 && !dir.join("store").exists() {
         return;
     }
-    let store = store::open(&dir.join("store"), kind).unwrap_or_else(|error| panic!("{when}: {error}"));
+    let store = super::open(&dir.join("store"), kind).unwrap_or_else(|error| panic!("{when}: {error}"));
     let found: BTreeMap<_, _> =
         store.scan(KeyRange::prefix(""), Order::Ascending, usize::MAX).unwrap().into_iter().collect();
     let commits = *store.appended().borrow();
@@ -270,4 +270,9 @@ fn sled_survives_the_loss_of_power() {
 #[test]
 fn redb_survives_the_loss_of_power() {
     survives_the_loss_of_power(Kind::Redb);
+}
+
+#[test]
+fn lsm_survives_the_loss_of_power() {
+    survives_the_loss_of_power(Kind::Lsm);
 }
