@@ -31,6 +31,15 @@ impl JobId {
         Self(Uuid::from_bytes(bytes))
     }
 
+    /// What sorts at or before every id that was made at `time` or later, and behind every earlier one; to the
+    /// millisecond.
+    pub fn first_at(time: Timestamp) -> Self {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(0).to_be_bytes();
+        let mut bytes = [0; 16];
+        bytes[..6].copy_from_slice(&millis[2..]);
+        Self::from_bytes(bytes)
+    }
+
     /// The 16 bytes, big-endian: they sort as the ids do.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

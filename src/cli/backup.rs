@@ -75,7 +75,7 @@ async fn make(context: &Context, draft: &Path) -> Result<(), Error> {
         }
         let key = config.server.secrets_key_file.as_deref();
         let home = Home::open_with_key(dir, key).await.map_err(serve::Error::from)?;
-        let subject = home.backup_subject(config.store.engine).await.map_err(serve::Error::from)?;
+        let subject = home.backup_subject(config.store.engine.kind()).await.map_err(serve::Error::from)?;
         let store = subject.store.clone();
         let mut parts = backup::start(subject, &SystemClock)?;
         while let Some(part) = parts.recv().await {

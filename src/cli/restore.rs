@@ -31,7 +31,7 @@ pub struct RestoreArgs {
 pub(super) async fn run(context: &Context, args: RestoreArgs) -> Result<Exit, Error> {
     context.start_log(true)?;
     let dir = context.loaded.data_dir().to_owned();
-    let kind = context.loaded.config.store.engine;
+    let kind = context.loaded.config.store.engine.kind().unwrap_or_default();
     let identity = if args.take_over { Identity::TakeOver } else { Identity::New };
     let restoring = {
         let (file, dir) = (args.file, dir.clone());

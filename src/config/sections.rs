@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use dogwatch_actors::job::spec::SecurityProfile;
 use dogwatch_actors::outbound::cidr::Cidr;
 /// The databases.
-pub use dogwatch_actors::store::Kind as StoreEngine;
+use dogwatch_actors::store::Kind;
 use dogwatch_actors::units::Size;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,33 @@ pub struct Callback {
 impl Default for Callback {
     fn default() -> Self {
         Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7071)), containers: true, docker_url: None }
+    }
+}
+
+/// Which database keeps everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreEngine {
+    /// The one that is in the data directory; in a new one that of the default kind.
+    #[default]
+    Auto,
+    /// [`Kind::Lsm`].
+    Lsm,
+    /// [`Kind::Sled`].
+    Sled,
+    /// [`Kind::Redb`].
+    Redb,
+}
+
+impl StoreEngine {
+    /// The kind that is asked for; `None` when any will do.
+    pub const fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Auto => None,
+            Self::Lsm => Some(Kind::Lsm),
+            Self::Sled => Some(Kind::Sled),
+            Self::Redb => Some(Kind::Redb),
+        }
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
     let gateway = runtimes.gateway(config, home.dir().path()).await;
     let callback = CallbackSockets::open(&callback, gateway)?;
 
-    let builder = home.builder_on(config.store.engine).await?;
+    let builder = home.builder_on(config.store.engine.kind()).await?;
     let mut builder = builder
         .budget(budget(config))
         .queued_max(config.fleet.queued_max.unwrap_or(JOBS_QUEUED_MAX))

@@ -39,7 +39,7 @@ pub(crate) fn job(state: JobState) -> JobView {
         started_at: None,
         finished_at: None,
         next_at: None,
-        spec: Spec::process(["true"]),
+        spec: Spec::process(["true"]).into(),
         links: BTreeMap::new(),
     }
 }

@@ -75,13 +75,15 @@ impl Home {
         self.installation
     }
 
-    /// A supervisor on this directory, with the default store; what is left to name are the runtimes.
+    /// A supervisor on this directory, with the store that is there, or one of the default kind; what is left to name
+    /// are the runtimes.
     pub async fn builder(self) -> Result<Builder, OpenError> {
-        self.builder_on(Kind::default()).await
+        self.builder_on(None).await
     }
 
-    /// A supervisor on this directory, with a store of this kind. Opening it may take a while after a crash.
-    pub async fn builder_on(self, kind: Kind) -> Result<Builder, OpenError> {
+    /// The same with a store of this kind, and of no other. Opening may take a while after a crash.
+    pub async fn builder_on(self, kind: impl Into<Option<Kind>>) -> Result<Builder, OpenError> {
+        let kind = kind.into();
         fault::reach(Point::RecoveryLocked);
         let store = self.store(kind).await?;
         fault::reach(Point::RecoveryOpened);
@@ -93,14 +95,17 @@ impl Home {
             .lock(self.lock))
     }
 
-    async fn store(&self, kind: Kind) -> Result<Arc<dyn Store>, OpenError> {
+    async fn store(&self, kind: Option<Kind>) -> Result<Arc<dyn Store>, OpenError> {
         let folder = self.dir.subdirectory(STORE)?;
-        let opening = tokio::task::spawn_blocking(move || store::open(&folder, kind));
+        let opening = tokio::task::spawn_blocking(move || {
+            let kind = kind.or_else(|| store::find(&folder)).unwrap_or_default();
+            store::open(&folder, kind)
+        });
         opening.await.map_err(|_| OpenError::Interrupted)?.map_err(OpenError::Store)
     }
 
     /// What a backup of this directory is made of, with no supervisor on it. Close the store afterwards.
-    pub async fn backup_subject(&self, kind: Kind) -> Result<backup::Subject, OpenError> {
+    pub async fn backup_subject(&self, kind: Option<Kind>) -> Result<backup::Subject, OpenError> {
         let store = self.store(kind).await?;
         Ok(backup::Subject { store, keyring: self.keyring.clone(), installation: self.installation })
     }

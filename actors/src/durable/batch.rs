@@ -38,6 +38,13 @@ impl Terms {
     }
 }
 
+/// Writes what the machine was given.
+pub(super) fn given<M: Machine>(id: M::Id, machine: &M, batch: &mut Batch) {
+    if let Some(given) = machine.given() {
+        batch.put(keys::given::<M>(id), codec::encode(M::VERSION, given));
+    }
+}
+
 /// Writes the transition from `old` to `new`.
 pub(super) fn transition<M: Machine>(
     id: M::Id,

@@ -3,6 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `m/<kind>/<id>` | the machine's snapshot |
+//! | `g/<kind>/<id>` | what the machine was given when it was created |
 //! | `h/<kind>/<id>/<revision>` | one history entry |
 //! | `l/<kind>/<id>` | empty: the machine must be hydrated at a start |
 //! | `t/<due>/<kind>/<id>` | empty: the machine's one armed deadline |
@@ -28,6 +29,11 @@ pub fn snapshots(kind: &str) -> Key {
 /// The snapshot of a machine.
 pub fn snapshot<M: Machine>(id: M::Id) -> Key {
     join(&[b"m", M::KIND.as_bytes(), &id.to_key()])
+}
+
+/// What a machine was given.
+pub fn given<M: Machine>(id: M::Id) -> Key {
+    join(&[b"g", M::KIND.as_bytes(), &id.to_key()])
 }
 
 /// All history entries of a machine.
@@ -64,6 +70,11 @@ fn due_bytes(due: Timestamp) -> [u8; 8] {
 pub fn timers_after(due: Timestamp) -> Key {
     let next = u64::from_be_bytes(due_bytes(due)).saturating_add(1);
     join(&[b"t", &next.to_be_bytes()])
+}
+
+/// The first key of the deadlines at `due`.
+pub fn timers_at(due: Timestamp) -> Key {
+    join(&[b"t", &due_bytes(due)])
 }
 
 /// The armed deadline of a machine.

@@ -125,6 +125,8 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
     const KIND: &'static str;
     /// The version of its stored form.
     const VERSION: u8;
+    /// Whether it has a row for what it was given.
+    const HAS_GIVEN: bool = false;
 
     /// Its identity.
     type Id: MachineId;
@@ -134,6 +136,9 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
     type Effect: fmt::Debug + Clone + Send + Unpin + 'static;
     /// One entry of its history.
     type Record: fmt::Debug + Clone + Serialize + DeserializeOwned + Send + Unpin + 'static;
+    /// What it was given when it was created and never changes: stored once, in a row of its own, so that no
+    /// transition writes it again. `()` for a kind that has none.
+    type Given: Serialize + DeserializeOwned;
     /// Why an event cannot be accepted.
     type Rejection: StdError + Clone + Send + Sync + Unpin + 'static;
 
@@ -164,6 +169,13 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
         let _ = event;
         false
     }
+
+    /// What it was given, where [`Machine::HAS_GIVEN`].
+    fn given(&self) -> Option<&Self::Given>;
+
+    /// Puts back what its snapshot does not hold.
+    #[must_use]
+    fn with_given(self, given: Self::Given) -> Self;
 
     /// How many events were applied: the number of its newest history entry.
     fn revision(&self) -> u64;

@@ -73,9 +73,9 @@ impl<M: Machine> Published<M> {
         if let Some(shown) = self.shown(id) {
             return Ok(shown);
         }
-        let stored = load::<M>(self.store.as_ref(), id)?;
+        let stored = load::<M>(id, |key| self.store.get(key))?;
         // It may have been hydrated, and a commit begun, while we read.
-        Ok(self.shown(id).unwrap_or_else(|| stored.map(Arc::new)))
+        Ok(self.shown(id).unwrap_or_else(|| stored.map(|stored| Arc::new(stored.machine))))
     }
 
     fn shown(&self, id: M::Id) -> Option<Snapshot<M>> {
@@ -141,18 +141,37 @@ impl<M: Machine> Drop for Watching<M> {
     }
 }
 
-/// Reads a machine's snapshot from the store, upgrading older forms.
-pub(super) fn load<M: Machine>(store: &dyn Store, id: M::Id) -> store::Result<Option<M>> {
-    let key = keys::snapshot::<M>(id);
-    store.get(&key)?.map(|bytes| decode(&key, &bytes)).transpose()
+/// A machine as it is stored.
+pub(crate) struct Stored<M> {
+    /// The machine.
+    pub(crate) machine: M,
+    /// What it was given has a row of its own, or needs none.
+    pub(super) given: bool,
 }
 
-/// Reads the stored form of a snapshot.
-pub(crate) fn decode<M: Machine>(key: &[u8], bytes: &[u8]) -> store::Result<M> {
-    let record = codec::decode(key, bytes)?;
-    if record.version == M::VERSION {
-        record.parse::<M>(key)
-    } else {
-        M::upgrade(record.version, record.body).map_err(|reason| store::Error::Corrupt(reason.into()))
+/// Reads a machine from rows, upgrading older forms.
+pub(crate) fn load<M: Machine>(
+    id: M::Id,
+    get: impl Fn(&[u8]) -> store::Result<Option<Vec<u8>>>,
+) -> store::Result<Option<Stored<M>>> {
+    let key = keys::snapshot::<M>(id);
+    let Some(bytes) = get(&key)? else { return Ok(None) };
+    let record = codec::decode(&key, &bytes)?;
+    if record.version != M::VERSION {
+        let machine = M::upgrade(record.version, record.body);
+        let machine = machine.map_err(|reason| store::Error::Corrupt(reason.into()))?;
+        return Ok(Some(Stored { machine, given: !M::HAS_GIVEN }));
     }
+    let machine = record.parse::<M>(&key)?;
+    if !M::HAS_GIVEN {
+        return Ok(Some(Stored { machine, given: true }));
+    }
+    let given_key = keys::given::<M>(id);
+    let Some(bytes) = get(&given_key)? else {
+        // Purged between the two looks, or lost.
+        let lost = || format!("the row {} of the {} {id} is missing", given_key.escape_ascii(), M::KIND);
+        return get(&key)?.map_or(Ok(None), |_| Err(store::Error::Corrupt(lost().into())));
+    };
+    let given = codec::decode(&given_key, &bytes)?.parse::<M::Given>(&given_key)?;
+    Ok(Some(Stored { machine: machine.with_given(given), given: true }))
 }

@@ -106,6 +106,8 @@ enum Held<M: Machine> {
 pub(super) struct Shell<M: Machine> {
     id: M::Id,
     held: Held<M>,
+    /// What the machine was given has its row.
+    given_is_stored: bool,
     shared: Arc<Shared<M>>,
     shard: Addr<Shard<M>>,
     /// What the shard looks at before it lets go.
@@ -119,12 +121,15 @@ impl<M: Machine> Shell<M> {
         shard: Addr<Shard<M>>,
         progress: Rc<Progress>,
     ) -> Self {
-        Self { id, held: Held::Unread, shared, shard, progress }
+        Self { id, held: Held::Unread, given_is_stored: false, shared, shard, progress }
     }
 
     fn hydrate(&mut self) {
-        self.held = match published::load::<M>(self.shared.store.as_ref(), self.id) {
-            Ok(machine) => Held::State(machine.map(Arc::new)),
+        self.held = match published::load::<M>(self.id, |key| self.shared.store.get(key)) {
+            Ok(stored) => {
+                self.given_is_stored = stored.as_ref().is_some_and(|stored| stored.given);
+                Held::State(stored.map(|stored| Arc::new(stored.machine)))
+            }
             Err(error) => {
                 tracing::error!(kind = M::KIND, id = %self.id, %error, "a stored machine cannot be read");
                 Held::Broken(error)
@@ -194,7 +199,10 @@ impl<M: Machine> Shell<M> {
         match &step.change {
             Change::None => {}
             Change::Next(new, record) => {
-                batch::transition(self.id, old, new.as_ref(), record.as_ref(), &mut batch)
+                batch::transition(self.id, old, new.as_ref(), record.as_ref(), &mut batch);
+                if !self.given_is_stored {
+                    batch::given(self.id, new.as_ref(), &mut batch);
+                }
             }
             Change::Purge => self.purge_batch(old, &mut batch)?,
         }
@@ -205,6 +213,9 @@ impl<M: Machine> Shell<M> {
     fn purge_batch(&self, old: Option<&M>, batch: &mut Batch) -> store::Result<()> {
         let Some(old) = old else { return Ok(()) };
         batch.delete(keys::snapshot::<M>(self.id)).delete(keys::live::<M>(self.id));
+        if M::HAS_GIVEN {
+            batch.delete(keys::given::<M>(self.id));
+        }
         if let Some(due) = old.deadline() {
             batch.delete(keys::timer::<M>(due, self.id));
         }
@@ -287,6 +298,7 @@ impl<M: Machine> Shell<M> {
         how: Committed,
     ) {
         fault::reach_of(Point::StepCommitted, self.id);
+        self.given_is_stored = new.is_some();
         self.held = Held::State(new.clone());
         self.shared.published.show(self.id, new.clone());
         fault::reach_of(Point::StepPublished, self.id);

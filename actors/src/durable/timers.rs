@@ -7,7 +7,7 @@
 //!
 //! Not responsible for: what a tick does.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -39,12 +39,14 @@ pub type Router = BTreeMap<&'static str, Arc<dyn Dispatch>>;
 #[derive(Debug)]
 pub struct Timers {
     next: AtomicI64,
+    /// The earliest deadline that was armed since the rows were last looked at.
+    armed: AtomicI64,
     earlier: Notify,
 }
 
 impl Default for Timers {
     fn default() -> Self {
-        Self { next: AtomicI64::new(i64::MAX), earlier: Notify::new() }
+        Self { next: AtomicI64::new(i64::MAX), armed: AtomicI64::new(i64::MAX), earlier: Notify::new() }
     }
 }
 
@@ -52,6 +54,7 @@ impl Timers {
     /// Tells of a deadline whose row is durable.
     pub fn arm(&self, due: Timestamp) {
         fault::reach(Point::TimerArmed);
+        self.armed.fetch_min(due.as_millis(), Ordering::SeqCst);
         let before = self.next.fetch_min(due.as_millis(), Ordering::SeqCst);
         if due.as_millis() < before {
             self.earlier.notify_one();
@@ -60,11 +63,18 @@ impl Timers {
 
     /// Fires what is due, for ever.
     pub async fn run(self: Arc<Self>, store: Arc<dyn Store>, clock: Arc<dyn Clock>, router: Arc<Router>) {
-        let mut firing =
-            Firing { store, router, in_flight: HashSet::new(), ticks: FuturesUnordered::new(), retry: false };
+        let mut firing = Firing {
+            store,
+            router,
+            floor: keys::timers(),
+            in_flight: BTreeSet::new(),
+            ticks: FuturesUnordered::new(),
+            retry: false,
+        };
         loop {
             // Set before looking, so that a deadline armed meanwhile is not overlooked.
             self.next.store(i64::MAX, Ordering::SeqCst);
+            firing.lower(Timestamp::from_millis(self.armed.swap(i64::MAX, Ordering::SeqCst)));
             let now = clock.now();
             let next = match firing.fire(now) {
                 Ok(next) => next,
@@ -112,7 +122,10 @@ type Tick = futures_util::future::BoxFuture<'static, (Key, Fate)>;
 struct Firing {
     store: Arc<dyn Store>,
     router: Arc<Router>,
-    in_flight: HashSet<Key>,
+    /// No row is below it but those that were armed since: rows that fired need not be passed over again, which
+    /// matters where deleted rows still cost something to skip.
+    floor: Key,
+    in_flight: BTreeSet<Key>,
     ticks: FuturesUnordered<Tick>,
     /// A tick failed and its row must be read again.
     retry: bool,
@@ -127,12 +140,21 @@ impl Firing {
         self.in_flight.len() <= TICKS_IN_FLIGHT_MAX / 2
     }
 
+    /// A row with this deadline may have come.
+    fn lower(&mut self, due: Timestamp) {
+        let first = keys::timers_at(due);
+        if first < self.floor {
+            self.floor = first;
+        }
+    }
+
     /// Ticks every due row that is not being ticked, as far as there is room, and says when to look again.
     fn fire(&mut self, now: Timestamp) -> store::Result<Option<Timestamp>> {
         let behind = keys::timers_after(now);
-        let mut range = KeyRange::prefix(keys::timers()).before(&behind);
+        let mut range = KeyRange { from: self.floor.clone(), to: None }.before(&behind);
         loop {
             if self.is_full() {
+                self.raise(&range.from);
                 return Ok(None); // a finished tick looks again
             }
             let rows = self.store.scan(range.clone(), Order::Ascending, PAGE)?;
@@ -142,9 +164,15 @@ impl Firing {
                 self.tick(key);
             }
         }
+        self.raise(&behind);
         let ahead = KeyRange { from: behind, to: KeyRange::prefix(keys::timers()).to };
         let rows = self.store.scan(ahead, Order::Ascending, 1)?;
         Ok(rows.first().and_then(|(key, _)| keys::read_timer(key)).map(|(due, _, _)| due))
+    }
+
+    /// Everything before `read` was read, and is gone but for what is under way.
+    fn raise(&mut self, read: &Key) {
+        self.floor = self.in_flight.first().unwrap_or(read).min(read).clone();
     }
 
     fn tick(&mut self, key: Key) {

@@ -129,14 +129,15 @@ impl Examination {
             } else {
                 self.records.webhooks += 1
             }
-            let Some(bytes) = source.get(key)? else { return Ok(()) };
-            let machine = published::decode::<M>(key, &bytes)?;
-            return self.machine(source, id, &machine);
+            let Some(stored) = published::load::<M>(id, |key| source.get(key))? else { return Ok(()) };
+            return self.machine(source, id, &stored.machine);
         }
         let count = match key.first() {
             Some(b'h') => &mut self.records.history,
             Some(b'd') => &mut self.records.digests,
             Some(b't') => &mut self.records.timers,
+            // Counted with its snapshot.
+            Some(b'g') => &mut 0,
             _ => &mut self.records.index,
         };
         *count += 1;
@@ -152,7 +153,10 @@ impl Examination {
         if key.starts_with(b"h/") {
             let Some(bytes) = source.get(key)? else { return Ok(()) };
             codec::decode(key, &bytes)?.parse::<M::Record>(key)?;
-        } else if !key.starts_with(b"d/") && !rows_of(id, machine.as_ref()).any(|expected| expected == key) {
+        } else if !key.starts_with(b"d/")
+            && !key.starts_with(b"g/")
+            && !rows_of(id, machine.as_ref()).any(|expected| expected == key)
+        {
             let row = key.escape_ascii();
             self.fault(job_of(id), format!("the row {row} does not agree with the {} {id}", M::KIND));
         }
@@ -222,17 +226,18 @@ fn rows_of<M: Machine>(id: M::Id, machine: &M) -> impl Iterator<Item = Key> {
 }
 
 fn owner<M: Machine>(source: &impl Source, id: M::Id) -> Result<Owner<M>, Error> {
-    let key = keys::snapshot::<M>(id);
-    let Ok(found) = source.get(&key) else { return Ok(Owner::Unreadable) };
-    let Some(bytes) = found else { return Ok(Owner::Missing) };
-    Ok(published::decode(&key, &bytes).map_or(Owner::Unreadable, |machine| Owner::Is(Box::new(machine))))
+    Ok(match published::load(id, |key| source.get(key)) {
+        Ok(Some(stored)) => Owner::Is(Box::new(stored.machine)),
+        Ok(None) => Owner::Missing,
+        Err(_) => Owner::Unreadable,
+    })
 }
 
 /// The kind in a key of a machine's row.
 fn kind_of(key: &[u8]) -> Option<&'static str> {
     let rest = match key.split_first_chunk::<2>()? {
         (b"t/", _) => return keys::read_timer(key).and_then(|(_, kind, _)| known(kind.as_bytes())),
-        (b"m/" | b"h/" | b"l/" | b"x/" | b"d/", rest) => rest,
+        (b"m/" | b"g/" | b"h/" | b"l/" | b"x/" | b"d/", rest) => rest,
         _ => return None,
     };
     known(rest.split(|byte| *byte == b'/').next()?)
@@ -251,7 +256,7 @@ fn id_of<M: Machine>(key: &[u8]) -> Option<M::Id> {
     // Ids of one kind have one length.
     let bytes = if M::KIND == Job::KIND { 16 } else { 18 };
     let id = match key.first()? {
-        b'm' | b'l' => rest,
+        b'm' | b'g' | b'l' => rest,
         b'x' => rest.get(rest.len().checked_sub(bytes)?..)?,
         _ => rest.get(..bytes)?,
     };

@@ -44,7 +44,7 @@ impl Handle {
         let key = keys::history_entry::<Job>(job, revision);
         let Some(row) = self.inner().store.get(&key)? else { return Ok(None) };
         let entry: HistoryEntry = codec::decode(&key, &row)?.parse(&key)?;
-        let name = self.inner().jobs.published().read(job)?.and_then(|job| job.spec.name.clone());
+        let name = self.inner().jobs.published().read(job)?.and_then(|job| job.given.spec.name.clone());
         Ok(Some(EventView { id, job, name, entry }))
     }
 }

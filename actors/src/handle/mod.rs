@@ -104,7 +104,7 @@ impl Handle {
         let vault =
             (!secrets.is_empty()).then(|| self.inner.keyring.seal(id, &secrets, self.inner.ids.as_ref()));
         let event = Event::Submitted(Box::new(SubmittedEvent {
-            spec,
+            spec: Arc::new(spec),
             vault,
             claim: claim.as_ref().map(|claim| claim.digest.clone()),
         }));
@@ -271,14 +271,14 @@ impl Handle {
             let delivery = self.inner.webhooks.published().read(WebhookId { job: id, target })?;
             Ok(delivery.map_or_else(|| WebhookView::idle(target, &webhook.url), |delivery| delivery.view()))
         };
-        (0..).zip(&job.spec.on_complete).map(view).collect()
+        (0..).zip(&job.given.spec.on_complete).map(view).collect()
     }
 
     /// Tries a parked webhook again.
     pub async fn replay_webhook(&self, id: JobId, target: u16) -> Result<()> {
         self.inner.open()?;
         let job = self.state(id)?;
-        if usize::from(target) >= job.spec.on_complete.len() {
+        if usize::from(target) >= job.given.spec.on_complete.len() {
             return Err(Error::NoWebhook { job: id, target });
         }
         let delivery = WebhookId { job: id, target };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::job::spec::Spec;
 use crate::job::view::{JobState, JobView};
@@ -65,6 +66,10 @@ pub struct Filter {
     pub name: Option<String>,
     /// At most so many (1 to [`crate::limits::LIST_PAGE_MAX`]).
     pub limit: usize,
+    /// Only those that were submitted at this time or later, to the millisecond.
+    pub created_after: Option<Timestamp>,
+    /// Only those that were submitted before this time.
+    pub created_before: Option<Timestamp>,
     /// Only those older than this one: the last of the page before.
     pub before: Option<JobId>,
 }

@@ -11,13 +11,13 @@ use crate::webhook::{Announcement, Delivery, Event, WebhookId};
 pub(super) fn messages(job: &Job) -> Vec<Message> {
     let Some(outcome) = job.outcome() else { return vec![] };
     let kind = format!("dev.dogwatch.job.{}", outcome.state.name());
-    let targets = job.spec.on_complete.iter().enumerate();
+    let targets = job.given.spec.on_complete.iter().enumerate();
     targets
         .filter_map(|(index, target)| {
             let id = WebhookId { job: job.id, target: u16::try_from(index).ok()? };
             let announcement = Announcement {
                 url: target.url.clone(),
-                vault: job.vault.clone(),
+                vault: job.given.vault.clone(),
                 // The next history entry is this end: its number makes the message's id unique and repeatable.
                 // No full stop in it: it separates the parts of what a signature covers (Standard Webhooks).
                 message: format!("{}-{}-{index}", job.id, job.revision + 1),

@@ -79,7 +79,7 @@ impl Draft {
 
     /// Starts over from wherever no attempt is: at its time, or at once.
     pub(super) fn admit(&mut self) {
-        match self.job.spec.start_at {
+        match self.job.given.spec.start_at {
             Some(until) if until > self.now => self.job.phase = Phase::Delayed { until },
             _ => self.enqueue(),
         }
@@ -122,7 +122,7 @@ impl Draft {
         let started_at = running.started_at;
         self.note_start(Some(started_at), &running.runtime_id);
         self.data = json!({ "runtime_id": running.runtime_id });
-        let service = self.job.spec.service.as_ref().map(|service| match service.start {
+        let service = self.job.given.spec.service.as_ref().map(|service| match service.start {
             Some(_) => ServicePhase::Starting {
                 next_at: self.now,
                 until: self.now.after(service.ready_timeout.as_duration()),
@@ -136,7 +136,7 @@ impl Draft {
 
     /// When a service is to be polled that has just begun, or has just answered.
     pub(super) fn next_poll(&self) -> Option<Timestamp> {
-        let status = self.job.spec.service.as_ref()?.status.as_ref()?;
+        let status = self.job.given.spec.service.as_ref()?.status.as_ref()?;
         Some(self.now.after(status.every.as_duration()))
     }
 
@@ -176,7 +176,7 @@ impl Draft {
     pub(super) fn exited(&mut self, exit: &Exit) {
         self.note_exit(exit);
         let unseen = exit.unseen.is_some();
-        if self.job.spec.completion == Completion::Callback && !unseen {
+        if self.job.given.spec.completion == Completion::Callback && !unseen {
             self.job.phase =
                 Phase::AwaitingCallback { exit: exit.clone(), until: self.now.after(CALLBACK_GRACE) };
             self.say("exited; waiting for its callback");
@@ -212,7 +212,7 @@ impl Draft {
     /// Ends the attempt first, then what `then` says. An attempt that called back gets a moment to end by itself.
     pub(super) fn stop(&mut self, then: Then) {
         let lingers = matches!(&then, Then::Conclude(ending) if matches!(ending.cause, Cause::Success | Cause::CallbackFailed));
-        let is_service = self.job.spec.service.is_some();
+        let is_service = self.job.given.spec.service.is_some();
         if lingers && !is_service {
             self.job.phase = Phase::Stopping { then, stop_at: Some(self.now.after(CALLBACK_LINGER)) };
         } else {
@@ -263,7 +263,7 @@ impl Draft {
         let record = self.job.attempts.last();
         let ran = record.and_then(|record| Some(record.finished_at?.since(record.started_at?)));
         let exit_code = record.and_then(|record| record.exit_code);
-        if ran.is_some_and(|ran| ran >= self.job.spec.backoff.reset_after.as_duration()) {
+        if ran.is_some_and(|ran| ran >= self.job.given.spec.backoff.reset_after.as_duration()) {
             self.job.streak = 0;
             self.job.failing_since = None;
         }
@@ -279,11 +279,11 @@ impl Draft {
             failing_since: self.job.failing_since,
             now: self.now,
         };
-        match retry::decide(&self.job.spec, facts) {
+        match retry::decide(&self.job.given.spec, facts) {
             Decision::Succeed => self.finish(JobState::Succeeded, ending),
             Decision::Fail => self.finish(JobState::Failed, ending),
             Decision::Exhausted => {
-                let message = match self.job.spec.max_attempts {
+                let message = match self.job.given.spec.max_attempts {
                     Some(max) if max > 1 => format!("{}; all {max} attempts are used up", ending.message),
                     _ => ending.message,
                 };
@@ -300,7 +300,7 @@ impl Draft {
         if ending.cause == Cause::Success {
             self.job.streak = 0;
         }
-        let pause = retry::pause(&self.job.spec.backoff, self.job.streak, self.job.attempt_key());
+        let pause = retry::pause(&self.job.given.spec.backoff, self.job.streak, self.job.attempt_key());
         self.job.streak = self.job.streak.saturating_add(1);
         self.job.phase = Phase::BackingOff { until: self.now.after(pause) };
         let pause = Duration::from_millis(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));

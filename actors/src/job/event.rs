@@ -1,5 +1,7 @@
 //! What can happen to a job: past tense for facts, `…Requested` for wishes of users. Data only.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -134,7 +136,7 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Submitted {
     /// What to run; its secrets are taken out.
-    pub spec: Spec,
+    pub spec: Arc<Spec>,
     /// Its secrets.
     pub vault: Option<Sealed>,
     /// The digest of the client's idempotency key, in hexadecimal, so that a purge frees the key.

@@ -1,11 +1,13 @@
 //! The job as a [`Machine`]: what the durable shell needs to know of it. Pure.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::draft::Draft;
 use super::effect::{Come, Effect};
 use super::event::Event;
-use super::state::{Job, Phase, ServicePhase};
+use super::state::{Given, Job, Phase, ServicePhase};
 use super::transition::{self, Applied, Rejected};
 use super::view::HistoryEntry;
 use crate::clock::Timestamp;
@@ -17,12 +19,14 @@ use crate::webhook;
 
 impl Machine for Job {
     const KIND: &'static str = "job";
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
+    const HAS_GIVEN: bool = true;
 
     type Id = JobId;
     type Event = Event;
     type Effect = Effect;
     type Record = HistoryEntry;
+    type Given = Given;
     type Rejection = Rejected;
 
     fn create(id: JobId, event: &Event, now: Timestamp) -> Option<Result<Step<Self>, Rejected>> {
@@ -30,9 +34,11 @@ impl Machine for Job {
         let job = Self {
             id,
             revision: 0,
-            spec: submitted.spec.clone(),
-            vault: submitted.vault.clone(),
-            claim: submitted.claim.clone(),
+            given: Arc::new(Given {
+                spec: Arc::clone(&submitted.spec),
+                vault: submitted.vault.clone(),
+                claim: submitted.claim.clone(),
+            }),
             created_at: now,
             started_at: None,
             clock_from: None,
@@ -48,7 +54,7 @@ impl Machine for Job {
             events_received: 0,
         };
         let mut draft = Draft::of(&job, now);
-        if !job.spec.suspended {
+        if !job.given.spec.suspended {
             draft.admit();
         }
         Some(Ok(step(draft, event)))
@@ -71,7 +77,9 @@ impl Machine for Job {
             Phase::Delayed { until }
             | Phase::BackingOff { until }
             | Phase::AwaitingCallback { until, .. } => Some(*until),
-            Phase::Queued { since } => self.spec.queue_timeout.map(|limit| since.after(limit.as_duration())),
+            Phase::Queued { since } => {
+                self.given.spec.queue_timeout.map(|limit| since.after(limit.as_duration()))
+            }
             Phase::Starting => {
                 self.trouble.as_ref().map(|trouble| trouble.since.after(INFRASTRUCTURE_BUDGET))
             }
@@ -85,7 +93,7 @@ impl Machine for Job {
             Phase::Stopping { stop_at, .. } => *stop_at,
             Phase::Suspended => None,
             Phase::Finished(outcome) => {
-                self.spec.ttl_after_finished.map(|ttl| outcome.at.after(ttl.as_duration()))
+                self.given.spec.ttl_after_finished.map(|ttl| outcome.at.after(ttl.as_duration()))
             }
         };
         earliest(phase_due, self.timeout_at())
@@ -103,6 +111,25 @@ impl Machine for Job {
         matches!(event, Event::RetryRequested)
     }
 
+    fn given(&self) -> Option<&Given> {
+        Some(&self.given)
+    }
+
+    fn with_given(mut self, given: Given) -> Self {
+        self.given = Arc::new(given);
+        self
+    }
+
+    /// In version 1 what a job was given stood in its snapshot.
+    fn upgrade(version: u8, body: &[u8]) -> Result<Self, String> {
+        if version != 1 {
+            return Err(format!("version {version} of a job is not known here; use a newer dogwatch"));
+        }
+        let unreadable = |error: serde_json::Error| format!("a job of version 1 cannot be read: {error}");
+        let job: Self = serde_json::from_slice(body).map_err(unreadable)?;
+        Ok(job.with_given(serde_json::from_slice(body).map_err(unreadable)?))
+    }
+
     fn revision(&self) -> u64 {
         self.revision
     }
@@ -117,13 +144,13 @@ impl Machine for Job {
 
     fn index(&self) -> Vec<Vec<u8>> {
         let mut texts = vec![index_by_state(self.state().name())];
-        texts.extend(self.spec.name.as_deref().map(index_by_name));
-        texts.extend(self.spec.labels.iter().map(|(key, value)| index_by_label(key, value)));
+        texts.extend(self.given.spec.name.as_deref().map(index_by_name));
+        texts.extend(self.given.spec.labels.iter().map(|(key, value)| index_by_label(key, value)));
         texts
     }
 
     fn owned_keys(&self) -> Vec<Key> {
-        self.claim.iter().map(|digest| keys::claim(digest.as_bytes())).collect()
+        self.given.claim.iter().map(|digest| keys::claim(digest.as_bytes())).collect()
     }
 }
 
@@ -167,7 +194,7 @@ impl Job {
     pub(super) fn timeout_at(&self) -> Option<Timestamp> {
         match self.phase {
             Phase::Suspended | Phase::Stopping { .. } | Phase::Finished(_) => None,
-            _ => Some(self.clock_from?.after(self.spec.timeout?.as_duration())),
+            _ => Some(self.clock_from?.after(self.given.spec.timeout?.as_duration())),
         }
     }
 
@@ -175,7 +202,7 @@ impl Job {
     pub(super) fn attempt_timeout_at(&self) -> Option<Timestamp> {
         let running = matches!(self.phase, Phase::Running { .. });
         let started_at = self.attempts.last()?.started_at?;
-        let limit = self.spec.attempt_timeout?.as_duration();
+        let limit = self.given.spec.attempt_timeout?.as_duration();
         running.then(|| started_at.after(limit))
     }
 
@@ -183,8 +210,8 @@ impl Job {
     pub(super) fn stop_effect(&self) -> Effect {
         Effect::Stop {
             attempt: self.attempt,
-            signal: self.spec.stop_signal,
-            grace: self.spec.stop_grace.as_duration(),
+            signal: self.given.spec.stop_signal,
+            grace: self.given.spec.stop_grace.as_duration(),
         }
     }
 
@@ -211,7 +238,7 @@ impl Job {
 
     /// What others must be told when the job is deleted: its webhooks' deliveries go with it.
     fn last_messages(&self) -> Vec<Message> {
-        let targets = 0..u16::try_from(self.spec.on_complete.len()).unwrap_or(u16::MAX);
+        let targets = 0..u16::try_from(self.given.spec.on_complete.len()).unwrap_or(u16::MAX);
         targets
             .map(|target| webhook::WebhookId { job: self.id, target })
             .map(|id| Message::to::<webhook::Delivery>(id, &webhook::Event::JobPurged))

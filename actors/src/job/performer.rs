@@ -87,8 +87,8 @@ impl Perform<Job> for JobPerformer {
         match effect {
             Effect::RequestSlot { attempt, since } => self.fleet.request(Request {
                 key: AttemptKey::new(id, attempt),
-                runtime: job.spec.runtime_name().to_owned(),
-                resources: job.spec.resources.clone(),
+                runtime: job.given.spec.runtime_name().to_owned(),
+                resources: job.given.spec.resources.clone(),
                 since,
             }),
             Effect::Withdraw { attempt } => self.fleet.withdraw(AttemptKey::new(id, attempt)),
@@ -124,7 +124,7 @@ impl JobPerformer {
         match self.planner.plan(job) {
             Ok(plan) => {
                 fault::reach_of(Point::AttemptPlanned, job.id);
-                self.fleet.drive(Arc::new(plan), job.spec.runtime_name().to_owned(), phase);
+                self.fleet.drive(Arc::new(plan), job.given.spec.runtime_name().to_owned(), phase);
             }
             Err(error) => self.mail.tell(
                 job.id,
@@ -138,7 +138,9 @@ impl JobPerformer {
     }
 
     fn start_service(&self, job: &Job, attempt: u32, address: SocketAddr) {
-        let Some(start) = job.spec.service.as_ref().and_then(|service| service.start.clone()) else { return };
+        let Some(start) = job.given.spec.service.as_ref().and_then(|service| service.start.clone()) else {
+            return;
+        };
         let (network, mail, id) = (Arc::clone(&self.network), Arc::clone(&self.mail), job.id);
         tokio::spawn(async move {
             let key = AttemptKey::new(id, attempt).to_string();
@@ -153,7 +155,7 @@ impl JobPerformer {
     }
 
     fn poll_service(&self, job: &Job, attempt: u32, address: SocketAddr) {
-        let Some(status) = job.spec.service.as_ref().and_then(|service| service.status.clone()) else {
+        let Some(status) = job.given.spec.service.as_ref().and_then(|service| service.status.clone()) else {
             return;
         };
         let (network, mail, id) = (Arc::clone(&self.network), Arc::clone(&self.mail), job.id);

@@ -28,8 +28,8 @@ impl Planner {
     /// The plan of the job's newest attempt.
     pub fn plan(&self, job: &Job) -> Result<Plan, OpenError> {
         let key = job.attempt_key();
-        let mut spec = job.spec.clone();
-        if let Some(vault) = &job.vault {
+        let mut spec = (*job.given.spec).clone();
+        if let Some(vault) = &job.given.vault {
             spec.put_secrets(self.keyring.open(job.id, vault)?);
         }
         let mut env: BTreeMap<String, Secret> =

@@ -1,6 +1,7 @@
 //! A job as its users see it. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::state::{Attempt, Job, Phase};
 use super::view::{AttemptView, JobView};
@@ -18,7 +19,7 @@ impl Job {
             matches!(self.phase, Phase::Queued { .. }).then(|| "waiting for a free slot".to_owned());
         JobView {
             id: self.id,
-            name: self.spec.name.clone(),
+            name: self.given.spec.name.clone(),
             state: self.state(),
             cause: ending.map(|ending| ending.cause),
             message: trouble.or_else(|| ending.map(|ending| ending.message.clone())).or(waiting),
@@ -26,12 +27,12 @@ impl Job {
             attempts: self.attempts.iter().map(|attempt| self.view_attempt(attempt)).collect(),
             progress: self.progress.clone(),
             output: self.output.clone(),
-            labels: self.spec.labels.clone(),
+            labels: self.given.spec.labels.clone(),
             created_at: self.created_at,
             started_at: self.started_at,
             finished_at: self.outcome().map(|outcome| outcome.at),
             next_at: self.deadline(),
-            spec: self.spec.clone(),
+            spec: Arc::clone(&self.given.spec),
             links: self.links(),
         }
     }

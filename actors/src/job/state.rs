@@ -3,6 +3,8 @@
 //! Each phase carries its own data, so that "running without an attempt" cannot be written. How phases follow
 //! each other is in `transition.rs`.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,6 +16,19 @@ use crate::id::{AttemptKey, JobId};
 use crate::runtime::{Exit, Running};
 use crate::secret::Sealed;
 
+/// What a job was given when it was submitted. It never changes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Given {
+    /// What was asked for; holds no secrets.
+    pub spec: Arc<Spec>,
+    /// The spec's secrets, encrypted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vault: Option<Sealed>,
+    /// The digest of the idempotency key it was submitted with.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub claim: Option<String>,
+}
+
 /// A job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -21,14 +36,9 @@ pub struct Job {
     pub id: JobId,
     /// How many events were applied.
     pub revision: u64,
-    /// What was asked for; holds no secrets.
-    pub spec: Spec,
-    /// The spec's secrets, encrypted.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub vault: Option<Sealed>,
-    /// The digest of the idempotency key it was submitted with.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub claim: Option<String>,
+    /// What was asked for: stored in a row of its own.
+    #[serde(skip)]
+    pub given: Arc<Given>,
     /// When it was submitted.
     pub created_at: Timestamp,
     /// When its first attempt was seen running.

@@ -253,7 +253,7 @@ fn receive(mut draft: Draft, name: &str, data: &Value) -> Outcome {
         return Err(conflict(&draft.job, &format!("the job has {}", outcome.state.name())));
     }
     // One that ends the attempt is taken even then: otherwise the job could never end well.
-    let decides = terminal && draft.job.spec.completion != Completion::Exit;
+    let decides = terminal && draft.job.given.spec.completion != Completion::Exit;
     if draft.job.events_received >= EVENTS_RECEIVED_MAX && !decides {
         return Err(Rejected::TooManyEvents);
     }
@@ -269,7 +269,7 @@ fn receive(mut draft: Draft, name: &str, data: &Value) -> Outcome {
 
 fn receive_terminal(mut draft: Draft, name: &str, data: &Value) -> Outcome {
     let ending = verdict::of_callback(name, data);
-    let decides = draft.job.spec.completion != Completion::Exit;
+    let decides = draft.job.given.spec.completion != Completion::Exit;
     // First, so that what is announced of the end has it.
     draft.job.output = (!data.is_null()).then(|| data.clone());
     match draft.job.phase {
@@ -291,13 +291,13 @@ fn tick(mut draft: Draft) -> Outcome {
         return unchanged();
     }
     if draft.job.timeout_at().is_some_and(|at| at <= now) {
-        let limit = draft.job.spec.timeout.unwrap_or(crate::units::Span::from_millis(0));
+        let limit = draft.job.given.spec.timeout.unwrap_or(crate::units::Span::from_millis(0));
         return fail_or_stop(draft, verdict::timed_out("timeout", limit));
     }
     match &mut draft.job.phase {
         Phase::Delayed { .. } | Phase::BackingOff { .. } => draft.enqueue(),
         Phase::Queued { .. } => {
-            let limit = draft.job.spec.queue_timeout.unwrap_or(crate::units::Span::from_millis(0));
+            let limit = draft.job.given.spec.queue_timeout.unwrap_or(crate::units::Span::from_millis(0));
             return fail_or_stop(draft, verdict::timed_out("queue_timeout", limit));
         }
         Phase::Starting => {
@@ -324,7 +324,7 @@ fn tick(mut draft: Draft) -> Outcome {
 fn tick_running(mut draft: Draft) -> Outcome {
     let now = draft.now;
     if draft.job.attempt_timeout_at().is_some_and(|at| at <= now) {
-        let limit = draft.job.spec.attempt_timeout.unwrap_or(crate::units::Span::from_millis(0));
+        let limit = draft.job.given.spec.attempt_timeout.unwrap_or(crate::units::Span::from_millis(0));
         let ending = verdict::timed_out("attempt_timeout", limit);
         draft.say(ending.message.clone());
         draft.stop(Then::Conclude(ending));

@@ -1,6 +1,7 @@
 //! A job as the public contract shows it. Shapes only; they are filled from the state in `state.rs`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -109,7 +110,8 @@ pub struct JobView {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_at: Option<Timestamp>,
     /// The spec; secrets are `null`.
-    pub spec: Spec,
+    #[schema(value_type = Spec)]
+    pub spec: Arc<Spec>,
     /// Where to go from here, relative to the API's root.
     pub links: BTreeMap<String, String>,
 }

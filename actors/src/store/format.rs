@@ -13,12 +13,12 @@ use std::io;
 use std::path::Path;
 
 use super::backend::io_failure;
-use super::{Error, Kind, Result};
+use super::{Error, Result, find};
 use crate::data_dir::files;
 
 /// The format that this version writes, and the newest that it reads. `tests/fixtures/README.md` says what a
 /// change of it needs.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const FILE: &str = "format";
 
@@ -37,7 +37,7 @@ pub fn check(dir: &Path) -> Result<Option<u32>> {
             )
         })?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Kind::ALL.into_iter().any(|kind| dir.join(kind.name()).exists()).then_some(1));
+            return Ok(find(dir).map(|_| 1));
         }
         Err(error) => return Err(io_failure(&error)),
     };

@@ -27,7 +27,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_tree::config::{BlockSizePolicy, CompressionPolicy};
-use lsm_tree::{AbstractTree as _, AnyTree, Cache, CompressionType, Config, Guard as _, SequenceNumberCounter};
+use lsm_tree::{
+    AbstractTree as _, AnyTree, Cache, CompressionType, Config, Guard as _, SequenceNumberCounter,
+};
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{FlockOperation, flock};
 
@@ -232,7 +234,8 @@ impl Backend for Lsm {
     fn keys(&self, range: &KeyRange, limit: usize) -> Result<Vec<Key>> {
         let bounds: (Bound<&[u8]>, Bound<&[u8]>) = range.bounds();
         self.with(|open| {
-            let rows = open.tree.snapshot(|rows, seqno| rows.range::<&[u8], _>(bounds, seqno, None)).take(limit);
+            let rows =
+                open.tree.snapshot(|rows, seqno| rows.range::<&[u8], _>(bounds, seqno, None)).take(limit);
             rows.map(|row| row.key().map(|key| key.to_vec()).map_err(failure)).collect()
         })
     }
@@ -262,7 +265,8 @@ impl Backend for Lsm {
         let mut open = self.open.write();
         // The old one first: it holds the lock.
         drop(std::mem::replace(&mut *open, Err(Error::Closed)));
-        *open = guarded(|| Open::new(&self.path, self.tuning)).and_then(|(open, verified)| verified.map(|()| Some(open)));
+        *open = guarded(|| Open::new(&self.path, self.tuning))
+            .and_then(|(open, verified)| verified.map(|()| Some(open)));
         open.as_ref().map(drop).map_err(Error::clone)
     }
 

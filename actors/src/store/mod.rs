@@ -329,12 +329,12 @@ pub type Rows = Vec<(Key, Vec<u8>)>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// sled 0.34: the faster one.
-    #[default]
+    /// sled 0.34: a tree that is read whole at every start.
     Sled,
-    /// redb 4: the more careful one.
+    /// redb 4: slower under many writers, and also read whole at every start.
     Redb,
-    /// A log-structured merge tree behind a journal: for many jobs.
+    /// A log-structured merge tree behind a journal: what is kept costs neither memory nor time at a start.
+    #[default]
     Lsm,
 }
 
@@ -356,6 +356,11 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// Which kind of store there is in `dir`, if any.
+pub fn find(dir: &Path) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| dir.join(kind.name()).exists())
 }
 
 /// How much memory a store takes.
@@ -388,8 +393,7 @@ pub fn open(dir: &Path, kind: Kind) -> Result<Arc<dyn Store>> {
 pub fn open_with(dir: &Path, kind: Kind, tuning: Tuning) -> Result<Arc<dyn Store>> {
     format::check(dir)?;
     files::create_dir_durably(dir)?;
-    if let Some(found) = Kind::ALL.into_iter().find(|other| *other != kind && dir.join(other.name()).exists())
-    {
+    if let Some(found) = find(dir).filter(|found| *found != kind) {
         return Err(Error::OtherKind { path: dir.display().to_string(), found });
     }
     let path = dir.join(kind.name());

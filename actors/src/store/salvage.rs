@@ -9,7 +9,7 @@ use std::path::Path;
 use super::backend::Backend;
 use super::mark::Mark;
 use super::sequence::{self, Sequence};
-use super::{Error, Key, KeyRange, Kind, Result, format, open_unverified};
+use super::{Error, Key, KeyRange, Kind, Result, find, format, open_unverified};
 
 /// A store that is only looked at.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Salvage {
             }
             Err(error) => return Err(error),
         };
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| dir.join(kind.name()).exists()) else {
+        let Some(kind) = find(dir) else {
             return Err(Error::Corrupt(format!("{} holds no database", dir.display()).into()));
         };
         let (backend, verified) = open_unverified(dir, kind)?;

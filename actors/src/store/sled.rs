@@ -218,7 +218,8 @@ impl Backend for Sled {
             drop(old);
             self.await_unlock();
         }
-        *db = Open::new(&self.path, self.cache_bytes).and_then(|(open, verified)| verified.map(|()| Some(open)));
+        *db = Open::new(&self.path, self.cache_bytes)
+            .and_then(|(open, verified)| verified.map(|()| Some(open)));
         db.as_ref().map(drop).map_err(Error::clone)
     }
 

@@ -17,7 +17,7 @@ pub(super) async fn trim_events(store: Arc<dyn Store>) {
     loop {
         tokio::time::sleep(TRIM_EVERY).await;
         let Some(keep_from) = store.appended().borrow().checked_sub(EVENTS_KEPT_MAX) else { continue };
-        let range = KeyRange { from: Log::Events.key(0), to: Some(Log::Events.key(keep_from)) };
+        let mut range = KeyRange { from: Log::Events.key(0), to: Some(Log::Events.key(keep_from)) };
         loop {
             let rows = match store.scan(range.clone(), Order::Ascending, TRIM_PAGE) {
                 Ok(rows) if rows.is_empty() => break,
@@ -27,6 +27,8 @@ pub(super) async fn trim_events(store: Arc<dyn Store>) {
                     break;
                 }
             };
+            // What is deleted need not be passed over again.
+            range = rows.last().map_or_else(|| range.clone(), |(last, _)| range.clone().after(last));
             let mut batch = Batch::new();
             for (key, _) in rows {
                 batch.delete(key);

@@ -35,6 +35,7 @@ impl Machine for Delivery {
     type Event = Event;
     type Effect = Post;
     type Record = Record;
+    type Given = ();
     type Rejection = Rejected;
 
     fn create(id: WebhookId, event: &Event, now: Timestamp) -> Option<Result<Step<Self>, Rejected>> {
@@ -108,6 +109,14 @@ impl Machine for Delivery {
 
     fn releases(event: &Event) -> bool {
         matches!(event, Event::ReplayRequested)
+    }
+
+    fn given(&self) -> Option<&()> {
+        None
+    }
+
+    fn with_given(self, (): ()) -> Self {
+        self
     }
 
     fn revision(&self) -> u64 {

@@ -15,7 +15,11 @@ pub(crate) mod power_loss;
 
 /// Opens a store that keeps so little in memory that a test of some commits sees it write all its kinds of files.
 fn open(dir: &Path, kind: Kind) -> store::Result<Arc<dyn Store>> {
-    store::open_with(dir, kind, Tuning { memory_bytes: 8 * 1024, table_bytes: 16 * 1024, ..Tuning::default() })
+    store::open_with(
+        dir,
+        kind,
+        Tuning { memory_bytes: 8 * 1024, table_bytes: 16 * 1024, ..Tuning::default() },
+    )
 }
 
 /// A directory of its own.

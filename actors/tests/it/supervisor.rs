@@ -209,7 +209,20 @@ fn jobs_are_listed_by_state_label_and_name_newest_first() {
         let labels = [("n/x".to_owned(), "0/v".to_owned())].into();
         assert_eq!(page(Filter { limit: 50, labels, ..Filter::default() }).jobs.len(), 3);
         let states = vec![JobState::Suspended, JobState::Failed];
-        assert_eq!(page(Filter { limit: 50, states, ..Filter::default() }).jobs.len(), 7);
+        assert_eq!(page(Filter { limit: 50, states: states.clone(), ..Filter::default() }).jobs.len(), 7);
+        let labels = [("n/x".to_owned(), "0/v".to_owned())].into();
+        let both = Filter { limit: 50, name: Some("even".into()), labels, states, ..Filter::default() };
+        assert_eq!(page(both.clone()).jobs.len(), 2, "0 and 6");
+        let first = page(Filter { limit: 1, ..both.clone() });
+        let second = page(Filter { limit: 1, before: first.next, ..both });
+        assert!(first.jobs[0].id > second.jobs[0].id);
+        let created = |job: usize| handle.job(ids[job]).unwrap().created_at;
+        let (newest, oldest) = (created(0), created(6));
+        let of = |created_after, created_before| {
+            page(Filter { limit: 50, created_after, created_before, ..Filter::default() }).jobs.len()
+        };
+        assert_eq!(of(Some(oldest), Some(newest.after(Duration::from_millis(1)))), 7);
+        assert_eq!((of(None, Some(oldest)), of(Some(newest.after(Duration::from_millis(1))), None)), (0, 0));
         assert_eq!(
             page(Filter { limit: 50, states: vec![JobState::Queued], ..Filter::default() }).jobs.len(),
             0

@@ -6,6 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use dogwatch_actors::clock::Timestamp;
 use dogwatch_actors::handle::Filter;
 use dogwatch_actors::id::JobId;
 use dogwatch_actors::job::view::{JobState, JobView};
@@ -21,6 +22,10 @@ use crate::limits::QUERY_LABELS_MAX;
 
 /// The first byte of a cursor: the layout of the rest.
 const CURSOR_VERSION: u8 = 1;
+
+/// What a list may be asked by.
+const PARAMETERS: [&str; 7] =
+    ["state", "label", "name", "created_after", "created_before", "limit", "cursor"];
 
 /// A page of jobs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -40,13 +45,15 @@ pub struct JobPage {
         ("state" = Option<Vec<JobState>>, Query, description = "In one of these states: repeated, or with commas"),
         ("label" = Option<Vec<String>>, Query, description = "With this label, `key:value`; may be repeated"),
         ("name" = Option<String>, Query, description = "With this name"),
+        ("created_after" = Option<String>, Query, format = DateTime, description = "Submitted at this time (RFC 3339) or later"),
+        ("created_before" = Option<String>, Query, format = DateTime, description = "Submitted before this time (RFC 3339)"),
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 500, description = "At most so many; default 50"),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
     ),
     responses((status = 200, description = "A page of jobs", body = JobPage)),
 )]
 pub(crate) async fn list(api: Data<Api>, req: HttpRequest) -> Result<Json<JobPage>, Problem> {
-    let query = Query::read(&req, &["state", "label", "name", "limit", "cursor"])?;
+    let query = Query::read(&req, &PARAMETERS)?;
     let page = api.handle.list(&filter(&query)?)?;
     let prefix = links::prefix(&req);
     let jobs = page.jobs.into_iter().map(|job| links::with_links(job, &prefix)).collect();
@@ -65,9 +72,16 @@ fn filter(query: &Query) -> Result<Filter, Problem> {
         states,
         labels: labels(query)?,
         name: query.text("name")?.map(str::to_owned),
+        created_after: time(query, "created_after")?,
+        created_before: time(query, "created_before")?,
         limit: query.number("limit", 1..=LIST_PAGE_MAX, LIST_PAGE_DEFAULT)?,
         before: query.text("cursor")?.map(from_cursor).transpose()?,
     })
+}
+
+fn time(query: &Query, name: &'static str) -> Result<Option<Timestamp>, Problem> {
+    let parse = |text: &str| text.parse().map_err(|error| invalid(name, &error));
+    query.text(name)?.map(parse).transpose()
 }
 
 fn labels(query: &Query) -> Result<BTreeMap<String, String>, Problem> {
@@ -110,7 +124,7 @@ mod tests {
 
     fn read(query: &str) -> Result<Filter, Problem> {
         let req = TestRequest::with_uri(&format!("/v1/jobs?{query}")).to_http_request();
-        filter(&Query::read(&req, &["state", "label", "name", "limit", "cursor"]).unwrap())
+        filter(&Query::read(&req, &PARAMETERS).unwrap())
     }
 
     #[test]
@@ -131,6 +145,8 @@ mod tests {
         assert_eq!(filter.labels["a"], "b:c");
         assert_eq!((filter.labels.len(), filter.limit, filter.before), (2, 7, None));
         assert_eq!(read("").unwrap().limit, LIST_PAGE_DEFAULT);
+        let since = read("created_after=2026-11-21T12:00:00Z").unwrap();
+        assert_eq!(since.created_after.unwrap().to_string(), "2026-11-21T12:00:00Z");
         let many: String = (0..9).map(|n| format!("label=k{n}:v&")).collect();
         for bad in [
             "state=",
@@ -140,6 +156,7 @@ mod tests {
             "label=a:1&label=a:2",
             "limit=0",
             "limit=501",
+            "created_after=yesterday",
             &many,
         ] {
             assert!(read(bad.trim_end_matches('&')).is_err(), "{bad}");

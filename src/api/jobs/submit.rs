@@ -97,7 +97,7 @@ pub(crate) mod tests {
             started_at: None,
             finished_at: None,
             next_at: None,
-            spec: Spec::process(["true"]),
+            spec: Spec::process(["true"]).into(),
             links: std::collections::BTreeMap::new(),
         }
     }

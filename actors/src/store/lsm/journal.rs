@@ -193,7 +193,9 @@ fn encode(ordinal: u64, seqno: u64, changes: &Changes, record: &mut Vec<u8>) -> 
         let key_bytes = u16::try_from(key.len()).map_err(|_| too_long())?;
         let value_bytes = match value {
             None => REMOVED,
-            Some(value) => u32::try_from(value.len()).ok().filter(|bytes| *bytes < REMOVED).ok_or_else(too_long)?,
+            Some(value) => {
+                u32::try_from(value.len()).ok().filter(|bytes| *bytes < REMOVED).ok_or_else(too_long)?
+            }
         };
         record.extend_from_slice(&key_bytes.to_le_bytes());
         record.extend_from_slice(&value_bytes.to_le_bytes());
@@ -247,7 +249,11 @@ mod tests {
 
     fn changes(number: u64) -> Changes {
         let row = |name: &str, value| (format!("{name}/{number}").into_bytes(), value);
-        Changes::from([row("put", Some(number.to_be_bytes().to_vec())), row("remove", None), row("empty", Some(vec![]))])
+        Changes::from([
+            row("put", Some(number.to_be_bytes().to_vec())),
+            row("remove", None),
+            row("empty", Some(vec![])),
+        ])
     }
 
     fn read(dir: &Path) -> (Vec<u64>, Found) {

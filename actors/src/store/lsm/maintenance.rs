@@ -65,7 +65,8 @@ impl Maintenance {
     pub(super) fn start(tree: Arc<Tree>, journal: PathBuf, oldest: u64, tuning: Tuning) -> Result<Self> {
         let before = oldest.saturating_sub(1);
         let state = State { sealed_through: before, written_through: before, ..State::default() };
-        let shared = Arc::new(Shared { tree, journal, tuning, state: Mutex::new(state), changed: Condvar::new() });
+        let shared =
+            Arc::new(Shared { tree, journal, tuning, state: Mutex::new(state), changed: Condvar::new() });
         let worker = Arc::clone(&shared);
         let thread = thread::Builder::new().name("store-tables".to_owned()).spawn(move || worker.run());
         Ok(Self { shared, thread: Some(thread.map_err(|error| io_failure(&error))?) })

@@ -32,6 +32,8 @@ pub(super) fn verify(tables: &Path) -> Result<()> {
         return Err(damaged());
     }
     let list = tables.join(format!("v{}", u64::from_le_bytes(*number)));
-    let list = fs::read(list).map_err(|error| if error.kind() == io::ErrorKind::NotFound { damaged() } else { io_failure(&error) })?;
+    let list = fs::read(list).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound { damaged() } else { io_failure(&error) }
+    })?;
     if xxh3_128(&list) == u128::from_le_bytes(*checksum) { Ok(()) } else { Err(damaged()) }
 }

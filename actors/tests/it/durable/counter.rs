@@ -98,6 +98,7 @@ impl Machine for Counter {
     type Event = Event;
     type Effect = Effect;
     type Record = String;
+    type Given = ();
     type Rejection = Refusal;
 
     fn create(_: Number, event: &Event, now: Timestamp) -> Option<Outcome> {
@@ -188,6 +189,14 @@ impl Machine for Counter {
 
     fn releases(event: &Event) -> bool {
         *event == Event::Released
+    }
+
+    fn given(&self) -> Option<&()> {
+        None
+    }
+
+    fn with_given(self, (): ()) -> Self {
+        self
     }
 
     fn revision(&self) -> u64 {

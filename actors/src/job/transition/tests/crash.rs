@@ -164,7 +164,7 @@ struct Simulation {
 
 impl Simulation {
     fn new(spec: Spec) -> Self {
-        let submitted = Event::Submitted(Box::new(Submitted { spec, vault: None, claim: None }));
+        let submitted = Event::Submitted(Box::new(Submitted { spec: spec.into(), vault: None, claim: None }));
         let step = Job::create(ID, &submitted, START).expect("created").expect("accepted");
         let Change::Next(job, record) = step.change else { panic!("a submission is recorded") };
         let mut simulation = Self {
@@ -259,7 +259,7 @@ impl Simulation {
 
         // Each end is announced once to each target, and nothing else is.
         let ended = old.outcome().is_none() && new.outcome().is_some();
-        assert_eq!(outbox.len(), if ended { new.spec.on_complete.len() } else { 0 }, "{event:?}");
+        assert_eq!(outbox.len(), if ended { new.given.spec.on_complete.len() } else { 0 }, "{event:?}");
         let names = |messages: &[Message]| -> BTreeSet<String> {
             messages.iter().map(|message| message.event["announced"]["message"].to_string()).collect()
         };
@@ -282,10 +282,10 @@ impl Simulation {
         let own = |cause: Cause| !cause.is_infrastructure() && cause != Cause::Canceled;
         self.counted =
             if retried { 0 } else { self.counted + u32::from(newly.is_some_and(|end| own(end.cause))) };
-        if let Some(max) = self.job.spec.max_attempts {
+        if let Some(max) = self.job.given.spec.max_attempts {
             assert!(self.job.spent < max, "{} of {max}", self.job.spent);
             assert!(
-                self.counted <= max || !self.job.spec.retry_rules.is_empty(),
+                self.counted <= max || !self.job.given.spec.retry_rules.is_empty(),
                 "{} of {max}",
                 self.counted
             );
@@ -401,7 +401,9 @@ impl Simulation {
 
 fn stored(job: &Job) -> Job {
     let bytes = serde_json::to_vec(job).expect("a job is JSON");
-    serde_json::from_slice(&bytes).expect("a stored job reads back")
+    let given = serde_json::to_vec(&job.given).expect("what it was given is JSON");
+    let job: Job = serde_json::from_slice(&bytes).expect("a stored job reads back");
+    job.with_given(serde_json::from_slice(&given).expect("what it was given reads back"))
 }
 
 fn live(spec: &Spec, inputs: &[Input], crashes: bool) -> Simulation {
