@@ -10,12 +10,17 @@
 mod child;
 mod error;
 mod figure;
+mod floor_append;
+mod floor_engine;
 mod floor_http;
+mod floor_spawn;
 mod ghost;
 mod host;
 mod http;
+mod inside;
 mod load;
 mod machine;
+mod peers;
 mod place;
 mod plan;
 mod scenario;
@@ -65,6 +70,18 @@ enum Command {
         #[arg(long, default_value_t = JOBS_QUEUED_MAX)]
         queued_max: usize,
     },
+    /// A supervisor without HTTP and without a disk
+    #[command(hide = true)]
+    InsideMailbox {
+        #[arg(long)]
+        jobs: usize,
+        #[arg(long)]
+        events: u64,
+        #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, std::num::NonZero::get))]
+        threads: usize,
+        #[arg(long)]
+        tell: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +118,7 @@ fn main() -> ExitCode {
         Command::Host { dir, attempts_max, store, queued_max } => {
             kind(&store).and_then(|store| host::serve(&dir, attempts_max, store, queued_max))
         }
+        Command::InsideMailbox { jobs, events, threads, tell } => inside::mailbox(jobs, events, threads, &tell),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,9 +12,9 @@ use dogwatch_actors::id::{AttemptKey, RandomIds};
 use dogwatch_actors::secret::Keyring;
 use serde_json::Value;
 
-use crate::child::{Child, Usage, until};
+use crate::child::{Child, Usage, labelled, until};
 use crate::error::{Error, Result, file};
-use crate::http::Target;
+use crate::http::{Connection, Target};
 
 /// How long a server may take to listen: with a million jobs stored it opens a large database.
 const START_PATIENCE: Duration = Duration::from_secs(120);
@@ -109,17 +109,30 @@ impl Server {
         .map(drop)
     }
 
-    /// The number of jobs in this state, as far as they are on `most` pages of the list.
-    pub(crate) async fn metric(&self, line: &str) -> Result<f64> {
-        let mut connection = crate::http::Connection::open(self.api.address).await?;
+    /// The number behind this name (with its labels) among the metrics.
+    pub(crate) async fn metric(&self, name: &str) -> Result<f64> {
+        let mut connection = Connection::open(self.api.address).await?;
         let answer = connection.exchange(&self.api.get("/metrics")).await?;
-        Ok(crate::child::labelled(&String::from_utf8_lossy(answer.body), line))
+        Ok(labelled(&String::from_utf8_lossy(answer.body), name))
+    }
+
+    /// Returns when no job is in one of these states (a list with commas).
+    pub(crate) async fn none_in(&mut self, states: &str, patience: Duration) -> Result<()> {
+        let request = self.api.get(&format!("/v1/jobs?state={states}&limit=1"));
+        let (child, api) = (&mut self.child, &self.api);
+        until("no job is left in an earlier state", patience, async || {
+            child.check()?;
+            let page = api.ask(&request, 200).await?;
+            Ok(page["jobs"].as_array().is_some_and(Vec::is_empty).then_some(()))
+        })
+        .await
     }
 
     pub(crate) fn usage(&self) -> Usage {
         self.child.usage()
     }
 
+    /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.child.kill();
     }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::child::until;
 use crate::error::{Error, Result};
 use crate::figure::{Figure, Reach, Unit};
 use crate::floor_http::BareServer;
@@ -34,8 +33,9 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let jobs = plan.pick(1_000, 10_000, 10_000);
     let calls = plan.pick(20_000, 100_000, 100_000);
     let place = plan.place(NAME)?;
-    let server = Server::start(&plan.host(jobs), place.path()).await?;
-    let callbacks = Callbacks::of(&server, &running_jobs(&server, jobs as u64).await?)?;
+    let mut server = Server::start(&plan.host(jobs), place.path()).await?;
+    let running = running_jobs(&mut server, jobs as u64).await?;
+    let callbacks = Callbacks::of(&server, &running)?;
     let mut runs = Runs::default();
     for round in 0..plan.runs as u64 {
         floor(plan, calls, &mut runs).await?;
@@ -101,15 +101,11 @@ fn figures(runs: Runs, jobs: usize) -> Vec<Figure> {
 }
 
 /// Starts so many jobs that run until they are stopped; their ids.
-pub(super) async fn running_jobs(server: &Server, count: u64) -> Result<Vec<String>> {
+pub(super) async fn running_jobs(server: &mut Server, count: u64) -> Result<Vec<String>> {
     let mut spec = ghost(None);
     spec["completion"] = json!("callback");
     let (_, ids) = submit_all(server, &sized(spec), count).await?;
-    until("all jobs run", RUNNING_PATIENCE, async || {
-        let page = server.get("/v1/jobs?state=queued,starting&limit=1").await?;
-        Ok(page["jobs"].as_array().is_some_and(Vec::is_empty).then_some(()))
-    })
-    .await?;
+    server.none_in("queued,starting", RUNNING_PATIENCE).await?;
     if ids.len() as u64 == count { Ok(ids) } else { Err(Error::Void(format!("{} of {count} run", ids.len()))) }
 }
 

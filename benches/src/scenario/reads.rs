@@ -43,8 +43,8 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let jobs = plan.pick(1_000, 10_000, 10_000);
     let reads = plan.pick(20_000, 100_000, 100_000);
     let place = plan.place(NAME)?;
-    let server = Server::start(&plan.host(jobs), place.path()).await?;
-    let running = running_jobs(&server, jobs as u64).await?;
+    let mut server = Server::start(&plan.host(jobs), place.path()).await?;
+    let running = running_jobs(&mut server, jobs as u64).await?;
     let callbacks = Callbacks::of(&server, &running)?;
     let (_, ids) = submit_all(&server, &far_ahead(), jobs as u64).await?;
     let answer_bytes = super::submit::answer_bytes(plan).await?;
