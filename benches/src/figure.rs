@@ -120,10 +120,14 @@ impl Figure {
             self.scenario.to_owned(),
             self.what.clone(),
             shown(self.value(), self.unit),
-            floor.map(|(name, runs)| format!("{} ({name})", shown(median(runs), self.unit))).unwrap_or_default(),
+            floor
+                .map(|(name, runs)| format!("{} ({name})", shown(median(runs), self.unit)))
+                .unwrap_or_default(),
             self.ratio().map(|ratio| format!("{ratio:.2}×")).unwrap_or_default(),
             self.reach_text(),
-            self.is_reached().map(|reached| if reached { "yes" } else { "NO" }.to_owned()).unwrap_or_default(),
+            self.is_reached()
+                .map(|reached| if reached { "yes" } else { "NO" }.to_owned())
+                .unwrap_or_default(),
         ]
     }
 }
@@ -157,7 +161,8 @@ fn shown(value: f64, unit: Unit) -> String {
 
 fn thousands(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
-    let grouped: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|part| std::str::from_utf8(part).ok()).collect();
+    let grouped: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|part| std::str::from_utf8(part).ok()).collect();
     let sign = if number < 0 { "-" } else { "" };
     format!("{sign}{}", grouped.join(","))
 }
@@ -190,8 +195,13 @@ mod tests {
         assert_eq!(figure(&[9_000.0]).is_reached(), Some(false));
         assert_eq!(Figure::new("x", "y", Unit::Count, vec![]).is_reached(), None);
         let table = table(&[good]);
-        assert!(table.contains("12,000/s") && table.contains("20,000/s (bare)") && table.contains("0.60×"), "{table}");
-        assert!(table.lines().all(|line| line.chars().count() == table.lines().next().unwrap().chars().count()));
+        assert!(
+            table.contains("12,000/s") && table.contains("20,000/s (bare)") && table.contains("0.60×"),
+            "{table}"
+        );
+        assert!(
+            table.lines().all(|line| line.chars().count() == table.lines().next().unwrap().chars().count())
+        );
     }
 
     #[test]

@@ -30,13 +30,14 @@ pub(crate) fn serve(answer_bytes: usize, tell: &Path) -> Result<()> {
         let routes = move || {
             App::new()
                 .app_data(Data::clone(&answer))
-                .route("/livez", web::get().to(async || "{}"))
+                .route("/livez", web::get().to(|| async { "{}" }))
                 .route("/v1/jobs", web::post().to(submit))
                 .route("/v1/jobs/{id}", web::get().to(show))
                 .route("/v1/callbacks/{job}/{attempt}", web::post().to(callback))
         };
         let bound = HttpServer::new(routes).workers(API_WORKERS).bind("127.0.0.1:0");
-        let server = bound.map_err(|source| Error::Connection { what: "the bare server".to_owned(), source })?;
+        let server =
+            bound.map_err(|source| Error::Connection { what: "the bare server".to_owned(), source })?;
         let address = server.addrs().first().map(ToString::to_string).unwrap_or_default();
         std::fs::write(tell, address).map_err(file(tell))?;
         let server = server.disable_signals().run();
@@ -93,7 +94,12 @@ impl BareServer {
     pub(crate) async fn start(bench: &Path, dir: &Path, answer_bytes: usize) -> Result<Self> {
         let tell = dir.join("floor.address");
         let mut command = Command::new(bench);
-        command.arg("floor-http").arg("--answer-bytes").arg(answer_bytes.to_string()).arg("--tell").arg(&tell);
+        command
+            .arg("floor-http")
+            .arg("--answer-bytes")
+            .arg(answer_bytes.to_string())
+            .arg("--tell")
+            .arg(&tell);
         let mut child = Child::start(&mut command, &dir.join("floor.log"))?;
         let address = until("the bare server listens", START_PATIENCE, async || {
             child.check()?;

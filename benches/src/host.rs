@@ -30,7 +30,8 @@ pub(crate) fn serve(dir: &Path, attempts_max: usize, store: Kind, queued_max: us
         let callbacks = callbacks::server::bind(&[address], handle.clone())?;
         let auth = Auth::keys([&root_key]).map_err(|error| Error::Void(error.to_string()))?;
         let api = server::bind(ServerOptions { address, handle, auth, allow_remote: false })?;
-        let url = |addresses: &[SocketAddr]| addresses.first().map(|a| format!("http://{a}")).unwrap_or_default();
+        let url =
+            |addresses: &[SocketAddr]| addresses.first().map(|a| format!("http://{a}")).unwrap_or_default();
         let addresses = Addresses {
             api: url(&api.addresses),
             callback: url(&callbacks.addresses),

@@ -128,7 +128,10 @@ mod tests {
     #[test]
     fn a_quantile_is_one_of_the_values() {
         let values: Vec<u32> = (1..=100).collect();
-        assert_eq!((quantile(&values, 0.5), quantile(&values, 0.99), quantile(&values, 1.0)), (50.0, 99.0, 100.0));
+        assert_eq!(
+            (quantile(&values, 0.5), quantile(&values, 0.99), quantile(&values, 1.0)),
+            (50.0, 99.0, 100.0)
+        );
         assert_eq!((quantile(&[7], 0.0), quantile(&[7], 0.5), quantile(&[], 0.5)), (7.0, 7.0, 0.0));
     }
 }

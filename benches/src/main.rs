@@ -118,7 +118,9 @@ fn main() -> ExitCode {
         Command::Host { dir, attempts_max, store, queued_max } => {
             kind(&store).and_then(|store| host::serve(&dir, attempts_max, store, queued_max))
         }
-        Command::InsideMailbox { jobs, events, threads, tell } => inside::mailbox(jobs, events, threads, &tell),
+        Command::InsideMailbox { jobs, events, threads, tell } => {
+            inside::mailbox(jobs, events, threads, &tell)
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

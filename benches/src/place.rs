@@ -1,8 +1,8 @@
 //! Where measurements leave their files: a directory of its own for each, on the disk of the repository, gone
 //! when the measurement is over.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Result, file};
 
@@ -13,11 +13,15 @@ pub(crate) struct Place(PathBuf);
 impl Place {
     /// A new one in `base`.
     pub(crate) fn new(base: &Path, name: &str) -> Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = base.join(format!("{name}-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).map_err(file(&path))?;
-        Ok(Self(path))
+        let mut number = 0;
+        loop {
+            let path = base.join(format!("{name}-{}-{number}", std::process::id()));
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(file(path)(error)),
+            }
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {

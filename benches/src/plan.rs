@@ -47,7 +47,8 @@ impl Plan {
 
     /// The real server, with this runtime.
     pub(crate) fn serve(&self, runtime: &str) -> Program {
-        let arguments = ["serve", "--listen", "127.0.0.1:0", "--callback-listen", "127.0.0.1:0", "--runtime", runtime];
+        let arguments =
+            ["serve", "--listen", "127.0.0.1:0", "--callback-listen", "127.0.0.1:0", "--runtime", runtime];
         Program {
             path: self.dogwatch.clone(),
             arguments: arguments.map(str::to_owned).to_vec(),

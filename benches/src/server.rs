@@ -94,7 +94,10 @@ impl Server {
     /// One submission; the id of the job.
     pub(crate) async fn submit(&self, spec: &str) -> Result<String> {
         let job = self.api.ask(&self.api.post("/v1/jobs", spec), 202).await?;
-        job["id"].as_str().map(str::to_owned).ok_or_else(|| Error::Answer { member: "id", answer: job.to_string() })
+        job["id"]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| Error::Answer { member: "id", answer: job.to_string() })
     }
 
     /// Returns when the server says that it is ready.

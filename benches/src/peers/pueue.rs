@@ -38,7 +38,12 @@ pub(super) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     }
     Ok(vec![
         Figure::new(super::NAME, "pueue: enqueues of 64 clients", Unit::PerSecond, enqueued),
-        Figure::new(super::NAME, format!("pueue: tasks of /bin/true, {PARALLELISM} at a time"), Unit::PerSecond, done),
+        Figure::new(
+            super::NAME,
+            format!("pueue: tasks of /bin/true, {PARALLELISM} at a time"),
+            Unit::PerSecond,
+            done,
+        ),
     ])
 }
 

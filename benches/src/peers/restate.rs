@@ -28,7 +28,10 @@ pub(super) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     if !root.join("node_modules/.bin/restate-server").exists() {
         let mut install = Command::new("npm");
         // Without their scripts, which count downloads.
-        install.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"]).arg(&root).args(PACKAGES);
+        install
+            .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"])
+            .arg(&root)
+            .args(PACKAGES);
         run(&mut install, &root.join("install.log"), INSTALL_PATIENCE).await?;
     }
     let (script, ours) = (root.join("restate_service.mjs"), sources().join("restate_service.mjs"));
@@ -83,9 +86,14 @@ async fn one(root: &Path, dir: &Path, sends: u64) -> Result<(Tally, Duration)> {
         answer: &load::ignore,
     })
     .await?;
-    let query = json!({"query": "SELECT count(*) AS open FROM sys_invocation WHERE status <> 'completed'"}).to_string();
+    let query = json!({"query": "SELECT count(*) AS open FROM sys_invocation WHERE status <> 'completed'"})
+        .to_string();
     // Answered as JSON only when it is asked for.
-    let ask = String::from_utf8_lossy(&admin.post("/query", &query)).replacen("\r\n", "\r\naccept: application/json\r\n", 1);
+    let ask = String::from_utf8_lossy(&admin.post("/query", &query)).replacen(
+        "\r\n",
+        "\r\naccept: application/json\r\n",
+        1,
+    );
     until("all have run", PATIENCE, async || {
         server.check()?;
         let found = admin.ask(ask.as_bytes(), 200).await?;

@@ -106,12 +106,18 @@ pub(super) async fn running_jobs(server: &mut Server, count: u64) -> Result<Vec<
     spec["completion"] = json!("callback");
     let (_, ids) = submit_all(server, &sized(spec), count).await?;
     server.none_in("queued,starting", RUNNING_PATIENCE).await?;
-    if ids.len() as u64 == count { Ok(ids) } else { Err(Error::Void(format!("{} of {count} run", ids.len()))) }
+    if ids.len() as u64 == count {
+        Ok(ids)
+    } else {
+        Err(Error::Void(format!("{} of {count} run", ids.len())))
+    }
 }
 
 /// The body of a callback, an event of its own for each number and always of the same length.
 fn body(number: u64) -> String {
-    format!(r#"{{"event":"progress","id":"step-{number:010}","data":{{"step":"{number:010}","unit":"rows"}}}}"#)
+    format!(
+        r#"{{"event":"progress","id":"step-{number:010}","data":{{"step":"{number:010}","unit":"rows"}}}}"#
+    )
 }
 
 /// The callbacks of these jobs in turn, made ahead but for the number.

@@ -40,9 +40,15 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     }
     Ok(vec![
         Figure::new(NAME, "jobs that cost nothing, submit to exit", Unit::PerSecond, rate),
-        Figure::new(NAME, "disk per finished job kept", Unit::Bytes, kept.clone()).reach(Reach::AtMost(2048.0)),
-        Figure::new(NAME, format!("disk left after as many came and went in {ROUNDS} rounds, per job"), Unit::Bytes, left)
-            .over("kept", kept),
+        Figure::new(NAME, "disk per finished job kept", Unit::Bytes, kept.clone())
+            .reach(Reach::AtMost(2048.0)),
+        Figure::new(
+            NAME,
+            format!("disk left after as many came and went in {ROUNDS} rounds, per job"),
+            Unit::Bytes,
+            left,
+        )
+        .over("kept", kept),
     ])
 }
 

@@ -27,7 +27,8 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     );
     let place = plan.place(NAME)?;
     let server = Server::start(&plan.serve("process"), place.path()).await?;
-    let mut figures = vec![single("resident with no job", Unit::Mebibytes, server.usage().resident_mebibytes)];
+    let mut figures =
+        vec![single("resident with no job", Unit::Mebibytes, server.usage().resident_mebibytes)];
     let mut stored = 0;
     for (jobs, most) in steps {
         submit_all(&server, &far_ahead(), jobs - stored).await?;
@@ -43,7 +44,8 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
             single(format!("resident right after {jobs} submissions"), Unit::Mebibytes, loaded),
             single(format!("resident with {jobs} waiting jobs"), Unit::Mebibytes, after.resident_mebibytes)
                 .reach(Reach::AtMost(most)),
-            single(format!("CPU of one core, idle with {jobs}"), Unit::Percent, cpu).reach(Reach::AtMost(1.0)),
+            single(format!("CPU of one core, idle with {jobs}"), Unit::Percent, cpu)
+                .reach(Reach::AtMost(1.0)),
             single(
                 format!("bytes written in {} s, idle with {jobs}", WATCH.as_secs()),
                 Unit::Bytes,

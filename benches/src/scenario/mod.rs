@@ -20,8 +20,18 @@ use crate::plan::Plan;
 
 /// All that run when none is named.
 const ALL: &[&str] = &[
-    "submit", "callbacks", "reads", "process", "mailbox", "memory", "timers", "recovery", "growth", "disk",
-    "containers", "stores",
+    "submit",
+    "callbacks",
+    "reads",
+    "process",
+    "mailbox",
+    "memory",
+    "timers",
+    "recovery",
+    "growth",
+    "disk",
+    "containers",
+    "stores",
 ];
 
 /// Those that run only when they are named.
@@ -31,7 +41,9 @@ const NAMED: &[&str] = &["peers", "restate", "rq", "docker-run", "duroxide", "pu
 pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static str>> {
     let known = || ALL.iter().chain(NAMED).copied();
     let find = |name: &String| {
-        let unknown = || Error::Void(format!("there is no `{name}`; there are {}", known().collect::<Vec<_>>().join(", ")));
+        let unknown = || {
+            Error::Void(format!("there is no `{name}`; there are {}", known().collect::<Vec<_>>().join(", ")))
+        };
         known().find(|known| known == name).ok_or_else(unknown)
     };
     if names.is_empty() { Ok(ALL.to_vec()) } else { names.iter().map(find).collect() }

@@ -66,7 +66,9 @@ async fn read(target: &Target, ids: &[String], count: u64) -> Result<Tally> {
         until: Until::Requests(count),
         expected: 200,
         // Not one after the other: a cache of the last ones shall not help.
-        request: &|number, bytes| bytes.extend_from_slice(&requests[(number * 7_919) as usize % requests.len()]),
+        request: &|number, bytes| {
+            bytes.extend_from_slice(&requests[(number * 7_919) as usize % requests.len()])
+        },
         answer: &load::ignore,
     })
     .await
@@ -92,7 +94,8 @@ async fn busy(plan: &Plan, site: &Site, reads: u64, called: u64, runs: &mut Runs
     runs.bare_busy.push(floor.rate());
     runs.bare_busy_p99.push(floor.quantile(0.99));
     let (ours, second, submissions) =
-        written_to(site, called + first.done + first.refused, read(&site.server.api, &site.ids, reads)).await?;
+        written_to(site, called + first.done + first.refused, read(&site.server.api, &site.ids, reads))
+            .await?;
     runs.busy.push(ours.rate());
     runs.busy_p99.push(ours.quantile(0.99));
     runs.submissions.push(submissions.rate());
@@ -130,8 +133,7 @@ async fn written_to(
         over.set(true);
         read
     };
-    let (submitted, called, read) =
-        futures_util::join!(load::run(&submitting), load::run(&calling), reading);
+    let (submitted, called, read) = futures_util::join!(load::run(&submitting), load::run(&calling), reading);
     Ok((read?, called?, submitted?))
 }
 

@@ -6,9 +6,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::child::until;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::figure::{Figure, Reach, Unit};
 use crate::load::{self, Load, Until};
+use crate::place::Place;
 use crate::plan::Plan;
 use crate::server::{Program, Server};
 use crate::workload::{CONNECTIONS, far_ahead, submit_all};
@@ -32,7 +33,8 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let place = plan.place(NAME)?;
     let program = plan.serve("process").with("DOGWATCH_FLEET__ATTEMPTS_MAX", running);
     let mut server = Server::start(&program, place.path()).await?;
-    let sleeping = json!({"args": ["sleep", "3600"], "stop_grace": "1s"}).to_string();
+    // They end by themselves should nobody be left to end them.
+    let sleeping = json!({"args": ["sleep", "1800"], "stop_grace": "1s"}).to_string();
     let (_, sleepers) = submit_all(&server, &sleeping, running).await?;
     let filled = fill(&mut server, stored - waiting - running, waiting).await;
     let measured = match filled {
@@ -58,7 +60,7 @@ async fn fill(server: &mut Server, over: u64, waiting: u64) -> Result<String> {
     cancel_all(server, &cancelled).await?;
     let (_, ids) = submit_all(server, &far_ahead(), waiting).await?;
     server.none_in("starting", PATIENCE).await?;
-    ids.into_iter().next().ok_or_else(|| crate::error::Error::Void("nothing waits".to_owned()))
+    ids.into_iter().next().ok_or_else(|| Error::Void("nothing waits".to_owned()))
 }
 
 async fn cancel_all(server: &Server, ids: &[String]) -> Result<()> {
@@ -79,13 +81,12 @@ async fn cancel_all(server: &Server, ids: &[String]) -> Result<()> {
 async fn kill_and_start(
     plan: &Plan,
     program: &Program,
-    place: &crate::place::Place,
+    place: &Place,
     mut server: Server,
     running: u64,
     one: &str,
 ) -> Result<Runs> {
-    let all_run = |server: &Server| server_runs(server, running);
-    until("all run", PATIENCE, async || all_run(&server).await).await?;
+    until("all run", PATIENCE, async || all_run(&server, running).await).await?;
     let mut runs = Runs::default();
     for _ in 0..plan.runs {
         server.kill();
@@ -95,7 +96,7 @@ async fn kill_and_start(
         runs.api.push(started.elapsed().as_secs_f64());
         server.ready(PATIENCE).await?;
         runs.ready.push(started.elapsed().as_secs_f64());
-        until("all are re-attached", PATIENCE, async || server_runs(&server, running).await).await?;
+        until("all are re-attached", PATIENCE, async || all_run(&server, running).await).await?;
         runs.attached.push(started.elapsed().as_secs_f64());
         runs.resident.push(server.usage().resident_mebibytes);
     }
@@ -103,13 +104,13 @@ async fn kill_and_start(
     Ok(runs)
 }
 
-async fn server_runs(server: &Server, running: u64) -> Result<Option<()>> {
+async fn all_run(server: &Server, running: u64) -> Result<Option<()>> {
     let found = server.metric("dogwatch_attempts{state=\"running\"}").await?;
     Ok((found >= running as f64).then_some(()))
 }
 
 /// Cancels the jobs that run and waits until their processes are gone.
-async fn end_processes(program: &Program, place: &crate::place::Place, ids: &[String]) -> Result<()> {
+async fn end_processes(program: &Program, place: &Place, ids: &[String]) -> Result<()> {
     let mut server = Server::start(program, place.path()).await?;
     server.ready(PATIENCE).await?;
     cancel_all(&server, ids).await?;

@@ -75,7 +75,8 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
         for (kind, rates, p99s) in found {
             let what = |text: &str| format!("{}: {text}, {writers} writers", kind.name());
             let floor = "bare append + fdatasync";
-            figures.push(Figure::new(NAME, what("commits"), Unit::PerSecond, rates).over(floor, bare.clone()));
+            figures
+                .push(Figure::new(NAME, what("commits"), Unit::PerSecond, rates).over(floor, bare.clone()));
             figures.push(Figure::new(NAME, what("p99"), Unit::Millis, p99s).over(floor, bare_p99.clone()));
         }
     }

@@ -62,7 +62,8 @@ async fn run(plan: &Plan, timers: u64, runs: &mut Runs) -> Result<()> {
     let mut stream = Connection::open(server.api.address).await?;
     stream.send(&server.api.get("/v1/events")).await?;
     let heard = timeout(PATIENCE + Duration::from_secs(10 + timers / SLOW_RATE), listen(&mut stream, timers));
-    let heard = heard.await.map_err(|_| Error::Late { what: "all timers fire".to_owned(), patience: PATIENCE })??;
+    let heard =
+        heard.await.map_err(|_| Error::Late { what: "all timers fire".to_owned(), patience: PATIENCE })??;
     let lateness = Lateness::of(&heard, due)?;
     if lateness.jobs != timers as usize {
         return Err(Error::Void(format!("{} of {timers} timers fired", lateness.jobs)));
@@ -122,7 +123,9 @@ impl Lateness {
                 let times = fired.entry(job.to_owned()).or_default();
                 *times += 1;
                 if *times > 1 || at < due {
-                    return Err(Error::Void(format!("the timer of {job} fired {times} times, at {at} for {due}")));
+                    return Err(Error::Void(format!(
+                        "the timer of {job} fired {times} times, at {at} for {due}"
+                    )));
                 }
                 found.recorded.push(millis(at));
                 found.heard.push(millis(*heard));
@@ -148,10 +151,16 @@ mod tests {
     fn lateness_is_counted_from_the_moment_and_twice_is_void() {
         let due = Timestamp::from_millis(1_000);
         let heard = due.after(Duration::from_millis(90));
-        let once = [(heard, [event("a", "1970-01-01T00:00:01.040Z"), event("b", "1970-01-01T00:00:01.010Z")].concat())];
+        let once = [(
+            heard,
+            [event("a", "1970-01-01T00:00:01.040Z"), event("b", "1970-01-01T00:00:01.010Z")].concat(),
+        )];
         let found = Lateness::of(&once, due).unwrap();
         assert_eq!((found.recorded, found.heard, found.jobs), (vec![10, 40], vec![90, 90], 2));
-        let twice = [(heard, [event("a", "1970-01-01T00:00:01.040Z"), event("a", "1970-01-01T00:00:01.050Z")].concat())];
+        let twice = [(
+            heard,
+            [event("a", "1970-01-01T00:00:01.040Z"), event("a", "1970-01-01T00:00:01.050Z")].concat(),
+        )];
         assert!(Lateness::of(&twice, due).is_err());
         let early = [(heard, event("a", "1970-01-01T00:00:00.999Z"))];
         assert!(Lateness::of(&early, due).is_err());
