@@ -15,6 +15,9 @@ use crate::error::{Error, Result, file};
 /// How long a server may take to end when it is told to.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Lines of its log that are told when it failed.
+const SAID_LINES: usize = 5;
+
 /// How often a condition is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -53,7 +56,11 @@ impl Child {
     }
 
     fn ended(&self, status: &str) -> Error {
-        Error::Ended { program: self.name.clone(), status: status.to_owned(), log: self.log.clone() }
+        // The log goes with its directory, so its end is told here.
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(SAID_LINES).collect();
+        let said = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
+        Error::Ended { program: self.name.clone(), status: status.to_owned(), said }
     }
 
     /// Waits until it ends by itself, which must be with success.

@@ -14,8 +14,8 @@ pub(crate) enum Error {
     #[error("`{program}` cannot be run: {source}")]
     Program { program: String, source: io::Error },
     /// A program that ended with an error.
-    #[error("`{program}` failed ({status}); its output is in {}", .log.display())]
-    Ended { program: String, status: String, log: PathBuf },
+    #[error("`{program}` failed ({status}): {said}")]
+    Ended { program: String, status: String, said: String },
     /// A connection to what is being measured.
     #[error("the connection to {what} broke: {source}")]
     Connection { what: String, source: io::Error },

@@ -1,7 +1,9 @@
 //! Where measurements leave their files: a directory of its own for each, on the disk of the repository, gone
 //! when the measurement is over.
 
+use std::fs::DirBuilder;
 use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Result, file};
@@ -16,7 +18,8 @@ impl Place {
         let mut number = 0;
         loop {
             let path = base.join(format!("{name}-{}-{number}", std::process::id()));
-            match std::fs::create_dir(&path) {
+            // Closed to others, as a server wants its directory.
+            match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Self(path)),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(file(path)(error)),
@@ -44,7 +47,6 @@ impl Drop for Place {
 
 /// The blocks of all files below a directory: what was reserved and never written does not count.
 pub(crate) fn bytes_below(dir: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt as _;
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let one = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(data) if data.is_dir() => bytes_below(&entry.path()),

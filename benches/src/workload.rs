@@ -12,10 +12,13 @@ pub(crate) const CONNECTIONS: usize = 64;
 /// The length of a spec in bytes.
 const SPEC_BYTES: usize = 500;
 
+/// The runtime of the real server that specs name.
+pub(crate) const PROCESS: &str = "process";
+
 /// A spec of 500 bytes as users write them, whose first attempt is a year away or more.
-pub(crate) fn far_ahead() -> String {
+pub(crate) fn far_ahead(runtime: &str) -> String {
     sized(json!({
-        "name": "nightly-import",
+        "name": "nightly-import", "runtime": runtime,
         "args": ["/usr/bin/etl", "--day", "2026-11-20", "--target", "postgres://reports.internal/warehouse"],
         "env": {"REGION": "eu-north-1", "BATCH_ROWS": "5000", "LOG_FORMAT": "json"},
         "labels": {"team": "data", "tier": "batch"},
@@ -59,7 +62,7 @@ mod tests {
 
     #[test]
     fn specs_have_their_length() {
-        for spec in [far_ahead(), sized(ghost(None))] {
+        for spec in [far_ahead(PROCESS), far_ahead(crate::ghost::NAME), sized(ghost(None))] {
             assert_eq!(spec.len(), SPEC_BYTES);
             let json = serde_json::from_str(&spec).unwrap();
             assert!(dogwatch_actors::job::parse::parse(&json).is_ok());

@@ -14,7 +14,7 @@ use crate::figure::{Figure, Unit};
 use crate::http::Target;
 use crate::load::{self, Load, Tally, Until};
 use crate::plan::Plan;
-use crate::workload::{CONNECTIONS, far_ahead};
+use crate::workload::{CONNECTIONS, PROCESS, far_ahead};
 
 /// How long it may take to answer, and to run what was sent.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -75,7 +75,7 @@ async fn one(root: &Path, dir: &Path, sends: u64) -> Result<(Tally, Duration)> {
     })
     .await?;
     let target = Target::new(&format!("http://127.0.0.1:{ingress}"), "none")?;
-    let request = target.post("/bench/one/send", &far_ahead());
+    let request = target.post("/bench/one/send", &far_ahead(PROCESS));
     let started = Instant::now();
     let sent = load::run(&Load {
         address: target.address,

@@ -5,7 +5,7 @@ use crate::figure::{Figure, Reach, Unit};
 use crate::load::{self, Load, Tally, Until};
 use crate::plan::Plan;
 use crate::server::Server;
-use crate::workload::{CONNECTIONS, far_ahead, submit_all};
+use crate::workload::{CONNECTIONS, PROCESS, far_ahead, submit_all};
 
 const NAME: &str = "growth";
 
@@ -31,10 +31,10 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let requests = plan.pick(5_000, 20_000, 20_000);
     let place = plan.place(NAME)?;
     let server = Server::start(&plan.serve("process"), place.path()).await?;
-    let (_, ids) = submit_all(&server, &far_ahead(), FEW).await?;
+    let (_, ids) = submit_all(&server, &far_ahead(PROCESS), FEW).await?;
     let few = at_this_size(plan, &server, &ids, requests).await?;
     let so_far = FEW + requests * plan.runs as u64;
-    let (_, more) = submit_all(&server, &far_ahead(), many - so_far.min(many)).await?;
+    let (_, more) = submit_all(&server, &far_ahead(PROCESS), many - so_far.min(many)).await?;
     // Read all over the store, not only what came last.
     let spread: Vec<String> = ids.into_iter().chain(more).step_by(many as usize / 50_000 + 1).collect();
     let lots = at_this_size(plan, &server, &spread, requests).await?;
@@ -55,7 +55,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
 async fn at_this_size(plan: &Plan, server: &Server, ids: &[String], requests: u64) -> Result<Latencies> {
     let mut found: Latencies = Vec::new();
     for _ in 0..plan.runs {
-        let (submitted, _) = submit_all(server, &far_ahead(), requests).await?;
+        let (submitted, _) = submit_all(server, &far_ahead(PROCESS), requests).await?;
         let mut round = vec![("submit", submitted), ("read", read(server, ids, requests).await?)];
         for (what, path) in LIST_PATHS {
             round.push((what, list(server, path).await?));

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::figure::{Figure, Reach, Unit};
 use crate::plan::Plan;
 use crate::server::Server;
-use crate::workload::{far_ahead, submit_all};
+use crate::workload::{PROCESS, far_ahead, submit_all};
 
 const NAME: &str = "memory";
 
@@ -31,7 +31,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
         vec![single("resident with no job", Unit::Mebibytes, server.usage().resident_mebibytes)];
     let mut stored = 0;
     for (jobs, most) in steps {
-        submit_all(&server, &far_ahead(), jobs - stored).await?;
+        submit_all(&server, &far_ahead(PROCESS), jobs - stored).await?;
         stored = jobs;
         let loaded = server.usage().resident_mebibytes;
         sleep(REST).await;

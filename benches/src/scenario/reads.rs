@@ -5,6 +5,7 @@ use std::cell::Cell;
 use crate::error::Result;
 use crate::figure::{Figure, Reach, Unit};
 use crate::floor_http::BareServer;
+use crate::ghost;
 use crate::http::Target;
 use crate::load::{self, Load, Tally, Until};
 use crate::plan::Plan;
@@ -46,7 +47,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let mut server = Server::start(&plan.host(jobs), place.path()).await?;
     let running = running_jobs(&mut server, jobs as u64).await?;
     let callbacks = Callbacks::of(&server, &running)?;
-    let (_, ids) = submit_all(&server, &far_ahead(), jobs as u64).await?;
+    let (_, ids) = submit_all(&server, &far_ahead(ghost::NAME), jobs as u64).await?;
     let answer_bytes = super::submit::answer_bytes(plan).await?;
     let site = Site { server, ids, callbacks, answer_bytes };
     let mut runs = Runs::default();
@@ -111,7 +112,7 @@ async fn written_to(
 ) -> Result<(Tally, Tally, Tally)> {
     let over = Cell::new(false);
     let until = Until::Told(&over, WRITES_MAX);
-    let submission = site.server.api.post("/v1/jobs", &far_ahead());
+    let submission = site.server.api.post("/v1/jobs", &far_ahead(ghost::NAME));
     let submitting = Load {
         address: site.server.api.address,
         connections: CONNECTIONS,

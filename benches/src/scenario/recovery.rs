@@ -12,7 +12,7 @@ use crate::load::{self, Load, Until};
 use crate::place::Place;
 use crate::plan::Plan;
 use crate::server::{Program, Server};
-use crate::workload::{CONNECTIONS, far_ahead, submit_all};
+use crate::workload::{CONNECTIONS, PROCESS, far_ahead, submit_all};
 
 const NAME: &str = "recovery";
 
@@ -56,9 +56,9 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
 
 /// Stores so many jobs that are over and so many that wait; the id of one that waits.
 async fn fill(server: &mut Server, over: u64, waiting: u64) -> Result<String> {
-    let (_, cancelled) = submit_all(server, &far_ahead(), over).await?;
+    let (_, cancelled) = submit_all(server, &far_ahead(PROCESS), over).await?;
     cancel_all(server, &cancelled).await?;
-    let (_, ids) = submit_all(server, &far_ahead(), waiting).await?;
+    let (_, ids) = submit_all(server, &far_ahead(PROCESS), waiting).await?;
     server.none_in("starting", PATIENCE).await?;
     ids.into_iter().next().ok_or_else(|| Error::Void("nothing waits".to_owned()))
 }

@@ -117,7 +117,7 @@ async fn served(plan: &Plan, kind: Kind) -> Result<Vec<Figure>> {
         submit_all(&server, &sized(ghost(Some(0))), jobs).await?;
         server.none_in(UNFINISHED, PATIENCE).await?;
         let churned = jobs as f64 / started.elapsed().as_secs_f64();
-        let (tally, _) = submit_all(&server, &far_ahead(), submissions).await?;
+        let (tally, _) = submit_all(&server, &far_ahead(crate::ghost::NAME), submissions).await?;
         let resident = server.usage().resident_mebibytes;
         server.end().await?;
         let bytes = place.bytes() as f64 / (submissions + jobs) as f64;

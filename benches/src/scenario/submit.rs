@@ -9,7 +9,7 @@ use crate::http::Target;
 use crate::load::{self, Load, Tally, Until};
 use crate::plan::Plan;
 use crate::server::Server;
-use crate::workload::{CONNECTIONS, far_ahead};
+use crate::workload::{CONNECTIONS, PROCESS, far_ahead};
 
 const NAME: &str = "submit";
 
@@ -41,7 +41,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
 
 /// Sends so many submissions.
 async fn load(target: &Target, count: u64, answer: &dyn Fn(u64, &[u8])) -> Result<Tally> {
-    let request = target.post("/v1/jobs", &far_ahead());
+    let request = target.post("/v1/jobs", &far_ahead(PROCESS));
     load::run(&Load {
         address: target.address,
         connections: CONNECTIONS,
