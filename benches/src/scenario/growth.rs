@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::figure::{Figure, Reach, Unit};
 use crate::load::{self, Load, Tally, Until};
+use crate::place::Place;
 use crate::plan::Plan;
 use crate::server::Server;
 use crate::workload::{CONNECTIONS, PROCESS, far_ahead, submit_all};
@@ -11,6 +12,9 @@ const NAME: &str = "growth";
 
 /// The few.
 const FEW: u64 = 10_000;
+
+/// Jobs that are read, at most.
+const IDS_READ: usize = 50_000;
 
 /// Lists of each kind in one measurement.
 const LISTS: u64 = 200;
@@ -23,52 +27,67 @@ const LIST_PATHS: [(&str, &str); 4] = [
     ("list by name", "/v1/jobs?name=nightly-import"),
 ];
 
-/// The latencies at one size: what, median and 99th percentile, one of each for every run.
-type Latencies = Vec<(&'static str, Vec<f64>, Vec<f64>)>;
-
-pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
-    let many = plan.pick(100_000, 1_000_000, 5_000_000);
-    let requests = plan.pick(5_000, 20_000, 20_000);
-    let place = plan.place(NAME)?;
-    let server = Server::start(&plan.serve("process"), place.path()).await?;
-    let (_, ids) = submit_all(&server, &far_ahead(PROCESS), FEW).await?;
-    let few = at_this_size(plan, &server, &ids, requests).await?;
-    let so_far = FEW + requests * plan.runs as u64;
-    let (_, more) = submit_all(&server, &far_ahead(PROCESS), many - so_far.min(many)).await?;
-    // Read all over the store, not only what came last.
-    let spread: Vec<String> = ids.into_iter().chain(more).step_by(many as usize / 50_000 + 1).collect();
-    let lots = at_this_size(plan, &server, &spread, requests).await?;
-    server.end().await?;
-    let pairs = few.into_iter().zip(lots);
-    Ok(pairs
-        .flat_map(|((what, p50, p99), (_, many_p50, many_p99))| {
-            let figure = |part: &str, ours: Vec<f64>, floor: Vec<f64>| {
-                Figure::new(NAME, format!("{what} {part} with {many} stored"), Unit::Millis, ours)
-                    .over(format!("with {FEW}"), floor)
-                    .reach(Reach::RatioAtMost(1.5))
-            };
-            [figure("p50", many_p50, p50), figure("p99", many_p99, p99)]
-        })
-        .collect())
+/// A server and what is read of it.
+struct Site {
+    server: Server,
+    /// Of jobs all over the store, not only of those that came last.
+    ids: Vec<String>,
 }
 
-async fn at_this_size(plan: &Plan, server: &Server, ids: &[String], requests: u64) -> Result<Latencies> {
-    let mut found: Latencies = Vec::new();
+/// One latency: what, and median and 99th percentile of each run with few and with many.
+struct Row {
+    what: &'static str,
+    few: [Vec<f64>; 2],
+    many: [Vec<f64>; 2],
+}
+
+pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
+    let stored = plan.pick(100_000, 1_000_000, 5_000_000);
+    let places = [plan.place(NAME)?, plan.place(NAME)?];
+    // Both at once, so that they are measured in turn: one that rests costs nothing.
+    let few = site(plan, &places[0], FEW).await?;
+    let many = site(plan, &places[1], stored).await?;
+    let mut rows: Vec<Row> = Vec::new();
     for _ in 0..plan.runs {
-        let (submitted, _) = submit_all(server, &far_ahead(PROCESS), requests).await?;
-        let mut round = vec![("submit", submitted), ("read", read(server, ids, requests).await?)];
-        for (what, path) in LIST_PATHS {
-            round.push((what, list(server, path).await?));
-        }
-        for (index, (what, tally)) in round.into_iter().enumerate() {
-            if found.len() <= index {
-                found.push((what, Vec::new(), Vec::new()));
+        let (of_few, of_many) = (round(plan, &few).await?, round(plan, &many).await?);
+        for (index, ((what, few), (_, many))) in of_few.into_iter().zip(of_many).enumerate() {
+            if rows.len() <= index {
+                rows.push(Row { what, few: Default::default(), many: Default::default() });
             }
-            found[index].1.push(tally.quantile(0.5));
-            found[index].2.push(tally.quantile(0.99));
+            for (part, quantile) in [0.5, 0.99].into_iter().enumerate() {
+                rows[index].few[part].push(few.quantile(quantile));
+                rows[index].many[part].push(many.quantile(quantile));
+            }
         }
     }
-    Ok(found)
+    few.server.end().await?;
+    many.server.end().await?;
+    let figures = |Row { what, few, many }: Row| {
+        let one = |(part, (few, many)): (&str, (Vec<f64>, Vec<f64>))| {
+            Figure::new(NAME, format!("{what} {part} with {stored} stored"), Unit::Millis, many)
+                .over(format!("with {FEW}"), few)
+                .reach(Reach::RatioAtMost(1.5))
+        };
+        ["p50", "p99"].into_iter().zip(few.into_iter().zip(many)).map(one).collect::<Vec<_>>()
+    };
+    Ok(rows.into_iter().flat_map(figures).collect())
+}
+
+async fn site(plan: &Plan, place: &Place, stored: u64) -> Result<Site> {
+    let server = Server::start(&plan.serve("process"), place.path()).await?;
+    let (_, ids) = submit_all(&server, &far_ahead(PROCESS), stored).await?;
+    Ok(Site { server, ids: ids.into_iter().step_by(stored as usize / IDS_READ + 1).collect() })
+}
+
+/// Every load once.
+async fn round(plan: &Plan, Site { server, ids }: &Site) -> Result<Vec<(&'static str, Tally)>> {
+    let (submissions, reads) = plan.pick((1_000, 5_000), (2_000, 20_000), (2_000, 20_000));
+    let (submitted, _) = submit_all(server, &far_ahead(PROCESS), submissions).await?;
+    let mut round = vec![("submit", submitted), ("read", read(server, ids, reads).await?)];
+    for (what, path) in LIST_PATHS {
+        round.push((what, list(server, path).await?));
+    }
+    Ok(round)
 }
 
 async fn read(server: &Server, ids: &[String], count: u64) -> Result<Tally> {

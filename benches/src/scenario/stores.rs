@@ -36,8 +36,8 @@ enum Target {
 
 impl Target {
     async fn commit(&self, number: u64) -> Result<()> {
-        let mut record = number.to_be_bytes().to_vec();
-        let key = record.clone();
+        let key = format!("bench/{number:016x}");
+        let mut record = key.clone().into_bytes();
         record.resize(RECORD_BYTES, 7);
         match self {
             Self::Bare(append) => append.commit(record).await,
