@@ -2,6 +2,13 @@
 // the directory that it is copied to.
 import * as restate from "@restatedev/restate-sdk";
 
+// The SDK asks for it of every Node, and Node has it since version 22.
+Promise.withResolvers ??= () => {
+  const parts = {};
+  parts.promise = new Promise((resolve, reject) => Object.assign(parts, { resolve, reject }));
+  return parts;
+};
+
 const bench = restate.service({
   name: "bench",
   handlers: {

@@ -1,6 +1,6 @@
 //! Restate: one-way sends to a handler of one durable step, through its HTTP ingress.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{INSTALL_PATIENCE, free_port, run, sources};
 use crate::child::{Child, until};
-use crate::error::{Result, file};
+use crate::error::{Error, Result, file};
 use crate::figure::{Figure, Unit};
 use crate::http::Target;
 use crate::load::{self, Load, Tally, Until};
@@ -25,7 +25,7 @@ const PACKAGES: [&str; 2] = ["@restatedev/restate-server", "@restatedev/restate-
 pub(super) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let root = plan.peers.join("restate");
     std::fs::create_dir_all(&root).map_err(file(&root))?;
-    if !root.join("node_modules/.bin/restate-server").exists() {
+    if native_server(&root).is_none() {
         let mut install = Command::new("npm");
         // Without their scripts, which count downloads.
         install
@@ -52,6 +52,12 @@ pub(super) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     ])
 }
 
+/// The server itself, in the package of this platform: the script around it would outlive us with it.
+fn native_server(root: &Path) -> Option<PathBuf> {
+    let packages = std::fs::read_dir(root.join("node_modules/@restatedev")).ok()?.flatten();
+    packages.map(|package| package.path().join("bin/restate-server")).find(|path| path.is_file())
+}
+
 /// The sends, and how long it took until all had run.
 async fn one(root: &Path, dir: &Path, sends: u64) -> Result<(Tally, Duration)> {
     let service_port = free_port()?;
@@ -59,7 +65,9 @@ async fn one(root: &Path, dir: &Path, sends: u64) -> Result<(Tally, Duration)> {
     let mut service = Command::new("node");
     service.arg(root.join("restate_service.mjs")).arg(service_port.to_string());
     let _service = Child::start(&mut service, &dir.join("service.log"))?;
-    let mut server = Command::new(root.join("node_modules/.bin/restate-server"));
+    let missing =
+        || Error::Missing { what: "restate-server", remedy: format!("see {}/install.log", root.display()) };
+    let mut server = Command::new(native_server(root).ok_or_else(missing)?);
     server.arg("--base-dir").arg(dir.join("data")).current_dir(dir);
     server.env("RESTATE_INGRESS__BIND_ADDRESS", format!("127.0.0.1:{ingress}"));
     server.env("RESTATE_ADMIN__BIND_ADDRESS", format!("127.0.0.1:{admin}"));
