@@ -133,5 +133,6 @@ mod tests {
             (50.0, 99.0, 100.0)
         );
         assert_eq!((quantile(&[7], 0.0), quantile(&[7], 0.5), quantile(&[], 0.5)), (7.0, 7.0, 0.0));
+        assert_eq!(quantile(&[1, 2, 3], 0.5), 2.0);
     }
 }
