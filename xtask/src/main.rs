@@ -4,6 +4,7 @@
 //! Not responsible for: building releases, or changing anything outside this repository's `target/` — except
 //! that `test` may install missing Debian packages and start a container engine, and says so when it does.
 
+mod bench;
 mod checks;
 mod command;
 mod engine;
@@ -22,6 +23,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   ci [--without-docker]     test, then formatting, lints and documentation
   lint                      formatting, lints and documentation only
   prove [--long]            the proofs of docs/robustness.md with more rounds: minutes, or hours with --long
+  bench [NAME ...] [--quick | --long] [--runs N] [--json FILE]
+                            build for release and measure; docs/performance.md says what
   prepare                   only make ready: packages, container engine, test image
 
 Without --without-docker a container engine is needed: one that answers is used, else (on Debian or Ubuntu,
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         ["lint"] => checks::lint(),
         ["prove"] => proofs::prove(Length::Short),
         ["prove", "--long"] => proofs::prove(Length::Long),
+        ["bench", arguments @ ..] => bench::bench(arguments),
         ["prepare"] => checks::prepare(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

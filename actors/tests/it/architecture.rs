@@ -284,7 +284,7 @@ fn the_lints_hold_everywhere() {
     }
     assert!(read("clippy.toml").contains("too-many-lines-threshold = 70"));
     assert!(!workspace.contains("\npanic = "), "supervision needs unwinding");
-    for manifest in ["Cargo.toml", "actors/Cargo.toml", "xtask/Cargo.toml"] {
+    for manifest in ["Cargo.toml", "actors/Cargo.toml", "benches/Cargo.toml", "xtask/Cargo.toml"] {
         assert!(read(manifest).contains("[lints]\nworkspace = true"), "{manifest} does without the lints");
     }
     let mut found = Vec::new();

@@ -1,0 +1,64 @@
+"""Enqueues jobs into RQ from 64 clients, then lets workers drain them; prints the two rates as JSON.
+
+rq_bench.py PORT COUNT PROCESSES
+"""
+import json
+import multiprocessing
+import subprocess
+import sys
+import threading
+import time
+
+from redis import Redis
+from rq import Queue, SimpleWorker
+
+CLIENTS = 64
+
+
+def run_true(_note):
+    subprocess.run(["/bin/true"], check=True)
+
+
+def client(port, count):
+    queue = Queue(connection=Redis(port=port))
+    for _ in range(count):
+        queue.enqueue("rq_bench.run_true", "n" * 400, result_ttl=0)
+
+
+def clients(port, count, threads):
+    started = [threading.Thread(target=client, args=(port, count // threads)) for _ in range(threads)]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+
+
+def drain(port):
+    connection = Redis(port=port)
+    SimpleWorker([Queue(connection=connection)], connection=connection).work(burst=True, logging_level="ERROR")
+
+
+def main():
+    port, count, processes = (int(word) for word in sys.argv[1:4])
+    per_process = max(1, CLIENTS // processes)
+    total = processes * per_process * max(1, count // processes // per_process)
+    enqueue_rate = total / spread(processes, clients, (port, total // processes, per_process))
+    job_rate = total / spread(processes, drain, (port,))
+    left = Queue(connection=Redis(port=port)).count
+    if left:
+        raise SystemExit(f"{left} jobs were not run")
+    print(json.dumps({"enqueue_rate": enqueue_rate, "job_rate": job_rate}))
+
+
+def spread(processes, work, arguments):
+    started = [multiprocessing.Process(target=work, args=arguments) for _ in range(processes)]
+    begun = time.monotonic()
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    return time.monotonic() - begun
+
+
+if __name__ == "__main__":
+    main()
