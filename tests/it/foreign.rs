@@ -10,7 +10,8 @@ impl Foreign {
     pub(crate) fn run(name: &str, labels: &[(&str, &str)]) -> Self {
         let mut args = vec!["run".to_owned(), "--detach".to_owned(), "--name".to_owned(), name.to_owned()];
         args.extend(labels.iter().map(|(key, value)| format!("--label=dev.dogwatch.{key}={value}")));
-        args.extend([IMAGE, "sleep", "300"].map(str::to_owned));
+        // Longer than any proof takes.
+        args.extend([IMAGE, "sleep", "864000"].map(str::to_owned));
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         Self(docker(&args).expect("it starts"))
     }
