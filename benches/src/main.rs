@@ -39,6 +39,10 @@ use crate::error::{Error, Result, file};
 use crate::figure::Figure;
 use crate::plan::{Plan, Size};
 
+/// As in the program itself, for the parts of it that run in this one; also in the bare handler.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(name = "dogwatch-bench", about = "Measures dogwatch beside floors and peers")]
 struct Cli {
@@ -65,7 +69,7 @@ enum Command {
         dir: PathBuf,
         #[arg(long)]
         attempts_max: usize,
-        #[arg(long, default_value = "sled")]
+        #[arg(long, default_value = "lsm")]
         store: String,
         #[arg(long, default_value_t = JOBS_QUEUED_MAX)]
         queued_max: usize,

@@ -135,13 +135,13 @@ async fn goes_on(copy: &Bench, jobs: &[String]) {
 }
 
 #[tokio::test]
-async fn a_backup_under_load_holds_everything_acknowledged_and_its_jobs_go_on_sled_to_redb() {
-    restored_under_load("sled", "redb").await;
+async fn a_backup_under_load_holds_everything_acknowledged_and_its_jobs_go_on_sled_to_lsm() {
+    restored_under_load("sled", "lsm").await;
 }
 
 #[tokio::test]
-async fn a_backup_under_load_holds_everything_acknowledged_and_its_jobs_go_on_redb_to_sled() {
-    restored_under_load("redb", "sled").await;
+async fn a_backup_under_load_holds_everything_acknowledged_and_its_jobs_go_on_lsm_to_redb() {
+    restored_under_load("lsm", "redb").await;
 }
 
 #[tokio::test]
@@ -152,8 +152,8 @@ async fn a_backup_without_a_server_and_what_a_restore_refuses() {
     let base = data_dir();
     let file = base.path().join("backup");
     let name = file.to_str().unwrap();
-    succeeded(&dogwatch(bench.path(), "sled", &["backup", name]));
-    let twice = dogwatch(bench.path(), "sled", &["backup", name]);
+    succeeded(&dogwatch(bench.path(), "auto", &["backup", name]));
+    let twice = dogwatch(bench.path(), "auto", &["backup", name]);
     assert_eq!(twice.status.code(), Some(2), "{twice:?}");
 
     let target = base.path().join("target");
@@ -165,7 +165,7 @@ async fn a_backup_without_a_server_and_what_a_restore_refuses() {
         for content in [damaged, whole[..at].to_vec()] {
             let broken = base.path().join("broken");
             fs::write(&broken, content).unwrap();
-            let refused = dogwatch(&target, "sled", &["restore", broken.to_str().unwrap()]);
+            let refused = dogwatch(&target, "auto", &["restore", broken.to_str().unwrap()]);
             assert_eq!(refused.status.code(), Some(125), "at {at}: {refused:?}");
         }
     }
@@ -181,7 +181,7 @@ async fn a_backup_without_a_server_and_what_a_restore_refuses() {
     let (report, _) = doctor(&target, "redb");
     assert_eq!((&report["records"]["jobs"], &report["faults"]), (&json!(1), &json!([])), "{id} {report}");
     let none =
-        dogwatch(&base.path().join("none"), "sled", &["backup", base.path().join("x").to_str().unwrap()]);
+        dogwatch(&base.path().join("none"), "auto", &["backup", base.path().join("x").to_str().unwrap()]);
     assert_eq!(none.status.code(), Some(3), "{none:?}");
 }
 
@@ -213,7 +213,7 @@ async fn what_is_missing_is_named_with_its_job() {
         bench.end(Signal::KILL);
         let (report, code) = doctor(bench.path(), engine);
         assert_eq!((code, &report["ok"]), (Some(0), &json!(true)), "{report}");
-        assert_eq!((&report["records"]["jobs"], &report["format"]), (&json!(4), &json!(1)), "{report}");
+        assert_eq!((&report["records"]["jobs"], &report["format"]), (&json!(4), &json!(2)), "{report}");
 
         let bytes = |id: &String| id.parse::<dogwatch_actors::id::JobId>().unwrap().as_bytes().to_vec();
         let has = |key: &[u8], id: &String| key.windows(16).any(|part| part == bytes(id));

@@ -162,7 +162,7 @@ async fn a_damaged_store_is_refused_with_what_to_do() {
     bench.submit(&json!({"args": ["true"], "suspended": true})).await;
     bench.end(Signal::KILL);
     // The whole database is an older one: as from a copy of files at the wrong moment.
-    fs::remove_dir_all(bench.path().join("store/sled")).unwrap();
+    fs::remove_dir_all(bench.path().join("store/lsm")).unwrap();
     let refused = bench.command().output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(125), "{said}");

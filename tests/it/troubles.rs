@@ -145,6 +145,11 @@ async fn a_full_disk_refuses_work_and_recovers_by_itself_redb() {
     a_full_disk_refuses_and_recovers("redb").await;
 }
 
+#[tokio::test]
+async fn a_full_disk_refuses_work_and_recovers_by_itself_lsm() {
+    a_full_disk_refuses_and_recovers("lsm").await;
+}
+
 /// Others fill the disk to the last byte, again and again, while work is submitted.
 async fn a_disk_filled_to_the_last_byte_loses_nothing(engine: &str) {
     let dir = crate::cli_run::data_dir();
@@ -203,4 +208,9 @@ async fn a_disk_filled_to_the_last_byte_loses_nothing_sled() {
 #[tokio::test]
 async fn a_disk_filled_to_the_last_byte_loses_nothing_redb() {
     a_disk_filled_to_the_last_byte_loses_nothing("redb").await;
+}
+
+#[tokio::test]
+async fn a_disk_filled_to_the_last_byte_loses_nothing_lsm() {
+    a_disk_filled_to_the_last_byte_loses_nothing("lsm").await;
 }

@@ -75,6 +75,9 @@ pub(super) fn transition<M: Machine>(
         }
     }
 
+    if old.is_some_and(|old| old.is_listed_as(new)) {
+        return;
+    }
     let (was_listed, is_listed) = (old.map(Machine::index).unwrap_or_default(), new.index());
     for text in was_listed.iter().filter(|text| !is_listed.contains(text)) {
         batch.delete(keys::index::<M>(text, id));

@@ -186,6 +186,11 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
     /// Its secondary index: texts under which listings find it.
     fn index(&self) -> Vec<Vec<u8>>;
 
+    /// Whether [`Machine::index`] of both is the same: asked at every transition, so that a quick answer is worth one.
+    fn is_listed_as(&self, other: &Self) -> bool {
+        self.index() == other.index()
+    }
+
     /// Further keys that belong to it and go when it is purged.
     fn owned_keys(&self) -> Vec<store::Key>;
 

@@ -340,10 +340,11 @@ impl FleetActor {
                 slots_held: tally.held(),
                 cpu_millis_held: tally.cpu_millis,
                 memory_bytes_held: tally.memory_bytes,
-                runtimes: std::mem::take(&mut view.runtimes),
+                runtimes: BTreeMap::new(),
             };
-            let changed = FleetView { runtimes: BTreeMap::new(), ..shown.clone() } != *view;
-            *view = shown;
+            let runtimes = std::mem::take(&mut view.runtimes);
+            let changed = shown != *view;
+            *view = FleetView { runtimes, ..shown };
             changed
         });
     }

@@ -301,6 +301,11 @@ impl FleetHandle {
         self.alarm.clone()
     }
 
+    /// Attempts that wait for a slot.
+    pub fn waiting(&self) -> usize {
+        self.view.borrow().waiting
+    }
+
     /// The fleet as it is now.
     pub fn snapshot(&self) -> FleetView {
         self.view.borrow().clone()

@@ -124,7 +124,7 @@ impl Handle {
     fn admit(&self) -> Result<()> {
         self.inner.open()?;
         let most = self.inner.queued_max;
-        if self.inner.fleet.snapshot().waiting >= most {
+        if self.inner.fleet.waiting() >= most {
             return Err(Error::overloaded(format!("{most} jobs are queued already")));
         }
         Ok(())

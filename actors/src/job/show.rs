@@ -33,7 +33,7 @@ impl Job {
             finished_at: self.outcome().map(|outcome| outcome.at),
             next_at: self.deadline(),
             spec: Arc::clone(&self.given.spec),
-            links: self.links(),
+            links: BTreeMap::new(),
         }
     }
 
@@ -48,14 +48,5 @@ impl Job {
             started_at: attempt.started_at,
             finished_at: attempt.finished_at,
         }
-    }
-
-    fn links(&self) -> BTreeMap<String, String> {
-        let own = format!("/v1/jobs/{}", self.id);
-        let actions = ["history", "logs", "cancel", "suspend", "resume", "restart", "retry"];
-        let mut links: BTreeMap<String, String> =
-            actions.iter().map(|action| ((*action).to_owned(), format!("{own}/{action}"))).collect();
-        links.insert("self".to_owned(), own);
-        links
     }
 }

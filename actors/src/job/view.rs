@@ -112,7 +112,7 @@ pub struct JobView {
     /// The spec; secrets are `null`.
     #[schema(value_type = Spec)]
     pub spec: Arc<Spec>,
-    /// Where to go from here, relative to the API's root.
+    /// Where to go from here, relative to the API's root; the API adds them.
     pub links: BTreeMap<String, String>,
 }
 

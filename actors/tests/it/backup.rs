@@ -82,7 +82,8 @@ async fn shows_one_moment(kind: Kind, other: Kind) {
 #[tokio::test]
 async fn a_backup_amid_commits_shows_one_moment() {
     shows_one_moment(Kind::Sled, Kind::Redb).await;
-    shows_one_moment(Kind::Redb, Kind::Sled).await;
+    shows_one_moment(Kind::Redb, Kind::Lsm).await;
+    shows_one_moment(Kind::Lsm, Kind::Sled).await;
 }
 
 #[tokio::test]

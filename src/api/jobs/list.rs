@@ -146,7 +146,7 @@ mod tests {
         assert_eq!((filter.labels.len(), filter.limit, filter.before), (2, 7, None));
         assert_eq!(read("").unwrap().limit, LIST_PAGE_DEFAULT);
         let since = read("created_after=2026-11-21T12:00:00Z").unwrap();
-        assert_eq!(since.created_after.unwrap().to_string(), "2026-11-21T12:00:00Z");
+        assert_eq!(since.created_after.unwrap().to_string(), "2026-11-21T12:00:00.000Z");
         let many: String = (0..9).map(|n| format!("label=k{n}:v&")).collect();
         for bad in [
             "state=",
