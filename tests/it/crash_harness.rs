@@ -60,7 +60,7 @@ impl Kind {
                 "{mark}\nsaid='{{\"event\": \"completed\", \"id\": \"done\", \"data\": '$DOGWATCH_ATTEMPT'}}'\n\
                  until call \"$said\"; do sleep 0.1; done; call \"$said\"; call \"$said\"; exit 0"
             ),
-            Self::Sleeps => format!("{mark}\nsleep 300 & wait"),
+            Self::Sleeps => format!("{mark}\nsleep 864000 & wait"),
         };
         with(on.script(&script), json!({"stop_grace": "1s", "max_attempts": 1}))
     }
