@@ -13,7 +13,7 @@ use dogwatch_actors::handle::{Callback, Handle};
 use dogwatch_actors::id::JobId;
 use dogwatch_actors::job::parse::parse;
 use dogwatch_actors::job::view::JobState;
-use dogwatch_actors::store::memory::MemoryStore;
+use dogwatch_actors::store;
 use dogwatch_actors::supervisor::Supervisor;
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -35,7 +35,7 @@ const IN_FLIGHT: usize = 8_192;
 pub(crate) fn mailbox(jobs: usize, events: u64, threads: usize, tell: &Path) -> Result<()> {
     let found = actix::System::new().block_on(async {
         let place = tell.with_extension("logs");
-        let builder = Supervisor::builder().store(Arc::new(MemoryStore::new())).logs_dir(place);
+        let builder = Supervisor::builder().store(store::volatile()?).logs_dir(place);
         let budget = Budget { attempts_max: jobs, ..Budget::default() };
         let supervisor = builder.runtime(Arc::new(Ghosts::default())).budget(budget).start().await?;
         let handle = supervisor.handle();

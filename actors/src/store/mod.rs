@@ -33,6 +33,7 @@ mod sequence;
 mod sled;
 mod space;
 mod tee;
+mod volatile;
 
 use std::fmt;
 use std::ops::Bound;
@@ -404,6 +405,12 @@ pub fn open_with(dir: &Path, kind: Kind, tuning: Tuning) -> Result<Arc<dyn Store
     }
 }
 
+/// A store that lives as long as the process, for applications that want supervision and no memory of it.
+pub fn volatile() -> Result<Arc<dyn Store>> {
+    let store = GroupCommitStore::start(volatile::Volatile::default(), None, Box::new(|| Ok(())))?;
+    Ok(Arc::new(store))
+}
+
 /// Opens the database in `dir` however damaged it is, with what its verification says.
 fn open_unverified(dir: &Path, kind: Kind) -> Result<(Box<dyn Backend>, Result<()>)> {
     let (path, tuning) = (dir.join(kind.name()), Tuning::default());
@@ -426,7 +433,7 @@ fn open_unverified(dir: &Path, kind: Kind) -> Result<(Box<dyn Backend>, Result<(
 /// The database is open, and with it the lock: nobody else touches the mark.
 fn start(dir: &Path, backend: impl Backend) -> Result<Arc<dyn Store>> {
     let mark = Mark::open(&dir.join("mark"))?;
-    let store = GroupCommitStore::start(backend, mark, space::around(dir))?;
+    let store = GroupCommitStore::start(backend, Some(mark), space::around(dir))?;
     format::write(dir)?;
     // Neither database syncs the names of the files that it creates.
     files::sync_tree(dir)?;
