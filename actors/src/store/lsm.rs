@@ -46,6 +46,9 @@ const ORDINAL_KEY: &[u8] = b"\0journal";
 /// well together, and little to unpack for one read.
 const BLOCK_BYTES: u32 = 8 * 1024;
 
+/// Bytes that must be there before it is opened again after the disk was full: several groups of commits.
+const ROOM_BYTES: usize = 1024 * 1024;
+
 /// An open database.
 pub(super) struct Lsm {
     path: PathBuf,
@@ -262,6 +265,8 @@ impl Backend for Lsm {
     }
 
     fn reopen(&self) -> Result<()> {
+        // Where the system's word on free space is not all (quotas): else it would open, and the next write fail again.
+        files::try_room(&self.path, ROOM_BYTES)?;
         let mut open = self.open.write();
         // The old one first: it holds the lock.
         drop(std::mem::replace(&mut *open, Err(Error::Closed)));

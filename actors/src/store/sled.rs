@@ -13,6 +13,7 @@
 //!   misses after a crash: the limits below keep every item smaller, and a blob that appears all the same is
 //!   synced before the log that points to it;
 //! - it panics on some kinds of damage: a panic is answered as an error;
+//! - it may forget to wake who waits for a write that failed: `flush` asks anew;
 //! - it holds the lock on its file a little longer than the `Db`: closing waits for the lock.
 
 mod large;
@@ -23,6 +24,7 @@ use std::fs::{self, File};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -55,6 +57,9 @@ const _: () = {
     assert!(LEAF_ITEMS_MAX * (item + large::INLINE_BYTES_MAX) < blob_threshold, "a leaf would become a blob");
     assert!(INDEX_ITEMS_MAX * item < blob_threshold, "an index node would become a blob");
 };
+
+/// How long a flush may take before it is asked for again beside it: longer than a busy disk takes.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long closing waits for sled's background work to let go of the lock, and how often it looks.
 const UNLOCK_WAIT: Duration = Duration::from_secs(5);
@@ -197,7 +202,7 @@ impl Backend for Sled {
 
     fn sync(&self) -> Result<()> {
         self.sync_blobs()?;
-        self.with(|open| guarded(|| open.db.flush()))?;
+        self.with(|open| flush(&open.db))?;
         self.check_synced()
     }
 
@@ -244,6 +249,22 @@ impl Drop for Sled {
 impl fmt::Debug for Sled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sled").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Waits until everything is written. When sled's own thread fails to write, whoever began to wait in that moment is
+/// never woken (measured: half of such failures), and who asks anew is told, and wakes the others: so it is asked
+/// anew as long as there is no answer.
+fn flush(db: &::sled::Db) -> Result<()> {
+    let (done, answers) = mpsc::channel();
+    loop {
+        let (db, done) = (db.clone(), done.clone());
+        let ask = move || drop(done.send(guarded(|| db.flush())));
+        let asking = thread::Builder::new().name("store-flush".to_owned()).spawn(ask);
+        asking.map_err(|error| io_failure(&error))?;
+        if let Ok(answer) = answers.recv_timeout(FLUSH_PATIENCE) {
+            return answer.map(drop);
+        }
     }
 }
 
