@@ -40,6 +40,16 @@ impl JobId {
         Self::from_bytes(bytes)
     }
 
+    /// When it was made, to the millisecond. None for an id that is of another version than 7.
+    pub fn made_at(&self) -> Option<Timestamp> {
+        (self.0.get_version_num() == 7).then(|| {
+            let mut millis = [0; 8];
+            millis[2..].copy_from_slice(&self.as_bytes()[..6]);
+            // Six bytes of a positive number.
+            Timestamp::from_millis(i64::from_be_bytes(millis))
+        })
+    }
+
     /// The 16 bytes, big-endian: they sort as the ids do.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::command::{Fault, Outcome, find, output, target};
+use crate::command::{Fault, Outcome, find, output, run, target};
 use crate::packages;
 
 /// How often an engine that was just started is asked whether it answers, and how often that may fail: a
@@ -18,8 +18,33 @@ const ANSWER_POLLS_MAX: u32 = 120;
 /// An installed package may start the engine by itself (systemd): it gets this many polls before we do.
 const PACKAGE_START_POLLS_MAX: u32 = 10;
 
-/// Returns when an engine answers.
+/// The bridge of the engine, and how the kernel says that its address was set by somebody (`NET_ADDR_SET`).
+const BRIDGE: &str = "/sys/class/net/docker0";
+const ADDRESS_SET: &str = "3";
+/// Administered locally, for one host; the form in which engines choose it.
+const BRIDGE_ADDRESS: &str = "02:42:64:77:00:01";
+
+/// Returns when an engine answers, and containers reach the host through a bridge that keeps its address.
 pub(crate) fn ensure() -> Outcome {
+    answering()?;
+    keep_address()
+}
+
+/// Debian's engine (20.10) leaves the address of its bridge to the kernel, which takes the lowest of the members'. When
+/// that container ends, the others send to an address that nobody has any more until their entry is stale, up to a
+/// minute later: callbacks are not heard.
+fn keep_address() -> Outcome {
+    let Ok(kind) = std::fs::read_to_string(format!("{BRIDGE}/addr_assign_type")) else { return Ok(()) };
+    if kind.trim() == ADDRESS_SET || !packages::is_root() {
+        return Ok(());
+    }
+    if find("ip").is_none() {
+        packages::install(&["iproute2"])?;
+    }
+    run(Command::new("ip").args(["link", "set", "dev", "docker0", "address", BRIDGE_ADDRESS]))
+}
+
+fn answering() -> Outcome {
     let mut tried = Vec::new();
     if let Some(version) = version() {
         eprintln!("xtask: using the container engine that answers (version {version})");

@@ -39,7 +39,8 @@ impl Machine for Job {
                 vault: submitted.vault.clone(),
                 claim: submitted.claim.clone(),
             }),
-            created_at: now,
+            // The same moment by which it is found in the index of ids.
+            created_at: id.made_at().unwrap_or(now),
             started_at: None,
             clock_from: None,
             phase: Phase::Suspended,

@@ -218,6 +218,7 @@ fn jobs_are_listed_by_state_label_and_name_newest_first() {
         assert!(first.jobs[0].id > second.jobs[0].id);
         let created = |job: usize| handle.job(ids[job]).unwrap().created_at;
         let (newest, oldest) = (created(0), created(6));
+        assert!(ids.iter().all(|id| id.made_at() == Some(handle.job(*id).unwrap().created_at)));
         let of = |created_after, created_before| {
             page(Filter { limit: 50, created_after, created_before, ..Filter::default() }).jobs.len()
         };
