@@ -2,12 +2,12 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::kill::Remains;
-use super::proc;
-use super::record::{AttemptDir, End, Owner, Spawned, Started, fresh_name};
+use super::record::{AttemptDir, Durable, End, Owned, Owner, Spawned, Started, fresh_name};
 use crate::id::{AttemptKey, InstallationId};
 use crate::limits::PROCESS_KILL_MAX;
 use crate::runtime::{Error, Exit, Observation, Result, Running, Unseen};
@@ -24,6 +24,8 @@ pub(super) struct Attempt {
     pub(super) key: AttemptKey,
     installation: InstallationId,
     root: PathBuf,
+    /// The present boot.
+    boot: Arc<str>,
     pub(super) dir: AttemptDir,
 }
 
@@ -44,12 +46,14 @@ pub(super) enum Phase {
     Ended(End),
     /// Its shim is gone without a record.
     Lost(Started, Option<Spawned>),
+    /// It is of an earlier boot, which left no record of its end: whether it was started is not known.
+    Outlived(Option<Started>, Option<Spawned>),
 }
 
 impl Attempt {
-    pub(super) fn new(root: PathBuf, installation: InstallationId, key: AttemptKey) -> Self {
+    pub(super) fn new(root: PathBuf, installation: InstallationId, boot: Arc<str>, key: AttemptKey) -> Self {
         let dir = AttemptDir::new(root.join(key.name(PREFIX)));
-        Self { key, installation, root, dir }
+        Self { key, installation, root, boot, dir }
     }
 
     /// What marks the processes of this attempt.
@@ -63,17 +67,21 @@ impl Attempt {
 
     fn read_phase(&self) -> io::Result<Phase> {
         let owner = match self.dir.owner()? {
-            Some(owner) if owner.installation == self.installation && owner.key == self.key => owner,
-            None if !self.dir.path().try_exists()? => return Ok(Phase::Absent),
+            Owned::By(owner) if owner.installation == self.installation && owner.key == self.key => owner,
+            Owned::Torn => return Ok(self.outlived()),
+            Owned::Nobody if !self.dir.path().try_exists()? => return Ok(Phase::Absent),
             _ => return Ok(Phase::Foreign),
         };
+        if owner.boot.as_ref().is_some_and(|boot| **boot != *self.boot) {
+            return Ok(self.outlived());
+        }
         if let Some(end) = self.dir.end()? {
             return Ok(Phase::Ended(end));
         }
         let Some(started) = self.dir.started()? else {
             return Ok(Phase::Created);
         };
-        let alive = started.shim.is_alive()?;
+        let alive = started.shim.is_alive(&self.boot)?;
         let spawned = self.dir.spawned()?;
         if !alive {
             // It may have recorded the end between our two looks.
@@ -85,9 +93,18 @@ impl Attempt {
         })
     }
 
-    /// What is known now. Ends what a lost shim left running, and records that its end was not seen.
-    pub(super) fn observe(&self) -> Result<Observation> {
-        match self.phase()? {
+    /// What an earlier boot left: a record that cannot be read lost its bytes with the power.
+    fn outlived(&self) -> Phase {
+        match self.dir.end() {
+            Ok(Some(end)) => Phase::Ended(end),
+            _ => Phase::Outlived(self.dir.started().ok().flatten(), self.dir.spawned().ok().flatten()),
+        }
+    }
+
+    /// What a phase that was just read says. Ends what a lost shim left running, and records that its end was not
+    /// seen.
+    pub(super) fn observation(&self, phase: Phase) -> Result<Observation> {
+        match phase {
             Phase::Absent | Phase::Foreign => Ok(Observation::Absent),
             Phase::Created => Ok(Observation::Created),
             Phase::Starting(_) => Err(self.unavailable(&"it is just being started")),
@@ -98,31 +115,35 @@ impl Attempt {
             })),
             Phase::Ended(end) => outcome(end),
             Phase::Lost(started, spawned) => self.bury(&started, spawned.as_ref()).and_then(outcome),
+            Phase::Outlived(started, spawned) => {
+                self.close(started.as_ref(), spawned.as_ref(), Unseen::HostRestart).and_then(outcome)
+            }
         }
     }
 
     fn bury(&self, started: &Started, spawned: Option<&Spawned>) -> Result<End> {
-        let buried = self.try_bury(started, spawned);
-        buried.map_err(|error| self.unavailable(&error))
+        if *started.shim.boot != *self.boot {
+            return self.close(Some(started), spawned, Unseen::HostRestart);
+        }
+        self.kill(started, spawned).map_err(|error| self.unavailable(&error))?;
+        self.close(Some(started), spawned, Unseen::WatcherLost)
     }
 
-    fn try_bury(&self, started: &Started, spawned: Option<&Spawned>) -> io::Result<End> {
-        let rebooted = started.shim.boot != proc::boot_id()?;
-        let pid = spawned.map_or(started.shim.pid, |spawned| spawned.process.pid);
+    /// Records that nobody saw the end.
+    fn close(&self, started: Option<&Started>, spawned: Option<&Spawned>, unseen: Unseen) -> Result<End> {
+        let process = spawned.map(|spawned| &spawned.process).or(started.map(|started| &started.shim));
         let end = End::Exited(Exit {
-            runtime_id: pid.to_string(),
+            runtime_id: process.map_or_else(|| self.key.name(PREFIX), |process| process.pid.to_string()),
             code: None,
             signal: None,
             oom_killed: false,
-            unseen: Some(if rebooted { Unseen::HostRestart } else { Unseen::WatcherLost }),
-            started_at: Some(spawned.map_or(started.at, |spawned| spawned.at)),
+            unseen: Some(unseen),
+            started_at: spawned.map(|spawned| spawned.at).or(started.map(|started| started.at)),
             finished_at: None,
         });
-        if !rebooted {
-            self.kill(started, spawned)?;
-        }
-        self.dir.record_end(&end)?;
-        Ok(end)
+        // Found again if it is lost: what it says follows from what is there.
+        let recorded = self.dir.record_end(&end, Durable::No);
+        recorded.map(|()| end).map_err(|error| self.unavailable(&error))
     }
 
     /// Kills whatever there is of the attempt, its shim too, until nothing is left.
@@ -131,6 +152,7 @@ impl Attempt {
             shim: started.shim.clone(),
             process: spawned.map(|spawned| spawned.process.clone()),
             mark: self.mark(),
+            boot: Arc::clone(&self.boot),
         };
         let until = Instant::now() + PROCESS_KILL_MAX;
         while remains.kill()? > 0 {
@@ -152,7 +174,7 @@ impl Attempt {
                 return Err(Error::Transient { message });
             }
             Phase::Lost(started, spawned) => drop(self.bury(&started, spawned.as_ref())?),
-            Phase::Created | Phase::Ended(_) => {}
+            Phase::Created | Phase::Ended(_) | Phase::Outlived(..) => {}
         }
         match self.dir.remove(&self.draft()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

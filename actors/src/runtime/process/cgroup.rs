@@ -153,11 +153,10 @@ impl Orders {
         }
     }
 
-    /// Moves this process out again; its children stay.
-    pub(super) fn leave(&self) {
-        for leaf in &self.leaves {
-            drop(fs::write(leaf.home.join("cgroup.procs"), "0"));
-        }
+    /// Moves this process out again; its children stay. An error means that it is still in one of them.
+    pub(super) fn leave(&self) -> io::Result<()> {
+        let left = self.leaves.iter().map(|leaf| fs::write(leaf.home.join("cgroup.procs"), "0"));
+        left.fold(Ok(()), |all, one| all.and(one))
     }
 
     /// Whether the kernel killed something in the groups for want of memory.

@@ -9,8 +9,10 @@
 //! | `spawned` | the shim | the process |
 //! | `end` | the shim; an observer when the shim is lost | how it ended |
 //!
-//! `started` and `end` are on stable storage before anybody acts on them: the first keeps an attempt from running
-//! twice after a power failure, the second is the exit code that must not be lost.
+//! Nothing here waits for the disk, because a failure of power takes the processes too. What it may leave of these
+//! files — none, some, or their names without their bytes — is of an earlier boot, which the `owner` says or by its
+//! emptiness shows: then what is not recorded as ended counts as ended by the restart of the host, and nothing of it
+//! is ever started. Only an `end` that nobody waits to take over is made durable (see [`Durable`]).
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -37,6 +39,29 @@ pub(super) struct Owner {
     pub(super) key: AttemptKey,
     /// The port of a service.
     pub(super) port: Option<u16>,
+    /// The boot in which it was created; absent in what older versions wrote.
+    #[serde(default)]
+    pub(super) boot: Option<String>,
+}
+
+/// What the file `owner` says.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Owned {
+    /// Whose it is.
+    By(Owner),
+    /// Nothing: its bytes were lost with the power. It is written before the directory has its name.
+    Torn,
+    /// It is not there, or no record of ours.
+    Nobody,
+}
+
+/// Whether a record must outlive a failure of power by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durable {
+    /// Nobody may come for it for long.
+    Yes,
+    /// It is taken over into the store at once.
+    No,
 }
 
 impl Owner {
@@ -126,25 +151,28 @@ impl AttemptDir {
         if !matches!(claimed, Ok(Claim::Won)) {
             fs::remove_dir_all(draft)?;
         }
-        sync_parent(&self.0)?;
         claimed
     }
 
     fn fill(&self, owner: &Owner, orders: &Orders) -> io::Result<()> {
-        write_synced(&self.0.join("owner"), owner)?;
-        write_synced(&self.0.join("orders"), orders)?;
-        rustix::fs::mkfifoat(CWD, self.control(), Mode::RUSR | Mode::WUSR)?;
-        sync_dir(&self.0)
+        write(&self.0.join("owner"), owner)?;
+        write(&self.0.join("orders"), orders)?;
+        Ok(rustix::fs::mkfifoat(CWD, self.control(), Mode::RUSR | Mode::WUSR)?)
     }
 
-    /// Whose it is; `None` when it is nobody's that we know, or not there.
-    pub(super) fn owner(&self) -> io::Result<Option<Owner>> {
-        match read(&self.0.join("owner")) {
+    /// Whose it is.
+    pub(super) fn owner(&self) -> io::Result<Owned> {
+        let bytes = match read_bytes(&self.0.join("owner")) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(Owned::Nobody),
             // A file where the directory should be is not ours either.
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
-            owner => owner,
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(Owned::Nobody),
+            Err(error) => return Err(error),
+        };
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Ok(Owned::Torn);
         }
+        Ok(serde_json::from_slice(&bytes).map_or(Owned::Nobody, Owned::By))
     }
 
     /// Reads the orders and takes them away, so that their secrets are no longer on the disk.
@@ -155,14 +183,14 @@ impl AttemptDir {
         Ok(orders)
     }
 
-    /// Claims the one start of the attempt; durable when won.
+    /// Claims the one start of the attempt.
     pub(super) fn claim_start(&self, started: &Started) -> io::Result<Claim> {
         let draft = self.0.join(format!("started.{}", started.shim.pid));
-        write_synced(&draft, started)?;
+        write(&draft, started)?;
         let linked = fs::hard_link(&draft, self.0.join("started"));
         fs::remove_file(&draft)?;
         match linked {
-            Ok(()) => sync_dir(&self.0).map(|()| Claim::Won),
+            Ok(()) => Ok(Claim::Won),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Claim::Taken),
             Err(error) => Err(error),
         }
@@ -172,7 +200,7 @@ impl AttemptDir {
         read(&self.0.join("started"))
     }
 
-    /// Records the process. Not synced: after a power failure the process is gone, whoever it was.
+    /// Records the process.
     pub(super) fn record_spawned(&self, spawned: &Spawned) -> io::Result<()> {
         let draft = self.0.join("spawned.new");
         fs::write(&draft, encode(spawned)?)?;
@@ -183,16 +211,16 @@ impl AttemptDir {
         read(&self.0.join("spawned"))
     }
 
-    /// Records the end; durable when it returns.
-    pub(super) fn record_end(&self, end: &End) -> io::Result<()> {
+    /// Records the end.
+    pub(super) fn record_end(&self, end: &End, durable: Durable) -> io::Result<()> {
         let draft = self.0.join(fresh_name("end"));
-        if let Err(error) = write_synced(&draft, end) {
+        if let Err(error) = write(&draft, end).and_then(|()| sync(&draft, durable)) {
             // It is tried again, on a full disk for as long as that lasts.
             fs::remove_file(&draft)?;
             return Err(error);
         }
         fs::rename(&draft, self.0.join("end"))?;
-        sync_dir(&self.0)
+        sync(&self.0, durable)
     }
 
     pub(super) fn end(&self) -> io::Result<Option<End>> {
@@ -237,23 +265,29 @@ fn encode<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
     serde_json::to_vec(record).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-fn write_synced<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
+fn write<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(&encode(record)?)?;
-    file.sync_all()
+    file.write_all(&encode(record)?)
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_dir)
+fn sync(path: &Path, durable: Durable) -> io::Result<()> {
+    match durable {
+        Durable::Yes => File::open(path)?.sync_all(),
+        Durable::No => Ok(()),
+    }
 }
 
 /// Reads a record; `None` when there is none. The text of a record that cannot be read is not repeated in the
 /// error: it may be a secret.
 fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    let Some(bytes) = read_bytes(path)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|_| {
+        let message = format!("{} holds no valid record", path.display());
+        io::Error::new(io::ErrorKind::InvalidData, message)
+    })
+}
+
+fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -261,8 +295,5 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     };
     let mut bytes = Vec::new();
     file.take(PROCESS_RECORD_BYTES_MAX).read_to_end(&mut bytes)?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|_| {
-        let message = format!("{} holds no valid record", path.display());
-        io::Error::new(io::ErrorKind::InvalidData, message)
-    })
+    Ok(Some(bytes))
 }

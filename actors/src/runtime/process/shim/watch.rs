@@ -29,6 +29,15 @@ const REAP_EVERY: Duration = Duration::from_secs(10);
 /// How often is looked where the kernel cannot tell us: without a pidfd, and while killing.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// What the end of an attempt left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing: every descendant has ended.
+    Nothing,
+    /// Something that could not be ended.
+    Something,
+}
+
 /// The process under watch.
 pub(super) struct Watch {
     pid: Pid,
@@ -60,7 +69,7 @@ impl Watch {
     }
 
     /// Watches to the end of the process and of all its descendants.
-    pub(super) fn run(mut self) -> Exit {
+    pub(super) fn run(mut self) -> (Exit, Left) {
         let status = loop {
             if let Some(status) = self.reap() {
                 break status;
@@ -72,9 +81,9 @@ impl Watch {
             }
         };
         let finished_at = SystemClock.now();
-        self.end_descendants();
+        let left = self.end_descendants();
         self.drain();
-        Exit {
+        let exit = Exit {
             runtime_id: self.pid.as_raw_pid().to_string(),
             code: status.exit_status(),
             signal: status.terminating_signal(),
@@ -82,7 +91,8 @@ impl Watch {
             unseen: None,
             started_at: Some(self.started_at),
             finished_at: Some(finished_at),
-        }
+        };
+        (exit, left)
     }
 
     /// Takes what has ended; the status when the process itself has.
@@ -159,15 +169,15 @@ impl Watch {
         self.kill_at = Some(Instant::now() + LOOK_EVERY);
     }
 
-    fn end_descendants(&self) {
+    fn end_descendants(&self) -> Left {
         let until = Instant::now() + PROCESS_KILL_MAX;
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some(_)) => continue,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 // No child, so no descendant.
-                Err(_) => return,
-                Ok(None) if Instant::now() >= until => return,
+                Err(_) => return Left::Nothing,
+                Ok(None) if Instant::now() >= until => return Left::Something,
                 Ok(None) => note(kill::kill_descendants().map(drop)),
             }
             std::thread::sleep(LOOK_EVERY / 5);
