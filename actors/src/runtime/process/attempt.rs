@@ -1,4 +1,4 @@
-//! One attempt, as its directory and `/proc` tell together. Blocking.
+//! One attempt, as its record and `/proc` tell together. Blocking.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::control;
 use super::kill::Remains;
-use super::record::{AttemptDir, Durable, End, Owned, Owner, Spawned, Started, fresh_name};
+use super::record::{Claim, End, Owner, Record, RecordFile, Spawned, Started, fresh_name};
 use crate::id::{AttemptKey, InstallationId};
 use crate::limits::PROCESS_KILL_MAX;
 use crate::runtime::{Error, Exit, Observation, Result, Running, Unseen};
 
-/// What attempts' directories are called: `dogwatch-<job>-<attempt>`.
+/// What attempts' records are called: `dogwatch-<job>-<attempt>`.
 pub(super) const PREFIX: &str = "dogwatch";
 
 /// How long to let the kernel carry out a kill before looking again.
@@ -26,7 +27,7 @@ pub(super) struct Attempt {
     root: PathBuf,
     /// The present boot.
     boot: Arc<str>,
-    pub(super) dir: AttemptDir,
+    pub(super) record: RecordFile,
 }
 
 /// Where an attempt is in its life.
@@ -52,8 +53,8 @@ pub(super) enum Phase {
 
 impl Attempt {
     pub(super) fn new(root: PathBuf, installation: InstallationId, boot: Arc<str>, key: AttemptKey) -> Self {
-        let dir = AttemptDir::new(root.join(key.name(PREFIX)));
-        Self { key, installation, root, boot, dir }
+        let record = RecordFile::new(root.join(key.name(PREFIX)));
+        Self { key, installation, root, boot, record }
     }
 
     /// What marks the processes of this attempt.
@@ -66,39 +67,35 @@ impl Attempt {
     }
 
     fn read_phase(&self) -> io::Result<Phase> {
-        let owner = match self.dir.owner()? {
-            Owned::By(owner) if owner.installation == self.installation && owner.key == self.key => owner,
-            Owned::Torn => return Ok(self.outlived()),
-            Owned::Nobody if !self.dir.path().try_exists()? => return Ok(Phase::Absent),
+        match self.record.read()? {
+            Some(record) => self.phase_of(record),
+            None => Ok(Phase::Absent),
+        }
+    }
+
+    fn phase_of(&self, record: Record) -> io::Result<Phase> {
+        let Record { owner, started, spawned, end, torn, .. } = record;
+        let owner = match owner {
+            Some(owner) if owner.installation == self.installation && owner.key == self.key => owner,
+            None if torn => return Ok(Phase::Outlived(None, None)),
             _ => return Ok(Phase::Foreign),
         };
-        if owner.boot.as_ref().is_some_and(|boot| **boot != *self.boot) {
-            return Ok(self.outlived());
-        }
-        if let Some(end) = self.dir.end()? {
+        if let Some(end) = end {
             return Ok(Phase::Ended(end));
         }
-        let Some(started) = self.dir.started()? else {
-            return Ok(Phase::Created);
-        };
-        let alive = started.shim.is_alive(&self.boot)?;
-        let spawned = self.dir.spawned()?;
-        if !alive {
+        if *owner.boot != *self.boot {
+            return Ok(Phase::Outlived(started, spawned));
+        }
+        let Some(started) = started else { return Ok(Phase::Created) };
+        if !started.shim.is_alive(&self.boot)? {
             // It may have recorded the end between our two looks.
-            return Ok(self.dir.end()?.map_or(Phase::Lost(started, spawned), Phase::Ended));
+            let end = self.record.read()?.and_then(|record| record.end);
+            return Ok(end.map_or(Phase::Lost(started, spawned), Phase::Ended));
         }
         Ok(match spawned {
             Some(spawned) => Phase::Running(owner, started, spawned),
             None => Phase::Starting(started),
         })
-    }
-
-    /// What an earlier boot left: a record that cannot be read lost its bytes with the power.
-    fn outlived(&self) -> Phase {
-        match self.dir.end() {
-            Ok(Some(end)) => Phase::Ended(end),
-            _ => Phase::Outlived(self.dir.started().ok().flatten(), self.dir.spawned().ok().flatten()),
-        }
     }
 
     /// What a phase that was just read says. Ends what a lost shim left running, and records that its end was not
@@ -142,7 +139,7 @@ impl Attempt {
             finished_at: None,
         });
         // Found again if it is lost: what it says follows from what is there.
-        let recorded = self.dir.record_end(&end, Durable::No);
+        let recorded = self.record.close(&end);
         recorded.map(|()| end).map_err(|error| self.unavailable(&error))
     }
 
@@ -167,25 +164,34 @@ impl Attempt {
 
     /// Removes what is left of it, unless it runs.
     pub(super) fn remove(&self) -> Result<()> {
-        match self.phase()? {
+        let runs = || {
+            let message = format!("attempt {} still runs; stop it before it is removed", self.key);
+            Err(Error::Transient { message })
+        };
+        let removed = match self.phase()? {
             Phase::Absent | Phase::Foreign => return Ok(()),
-            Phase::Starting(_) | Phase::Running(..) => {
-                let message = format!("attempt {} still runs; stop it before it is removed", self.key);
-                return Err(Error::Transient { message });
+            Phase::Starting(_) | Phase::Running(..) => return runs(),
+            Phase::Created => match self.record.withdraw() {
+                Ok(Claim::Taken) => return runs(),
+                withdrawn => withdrawn.map(drop),
+            },
+            Phase::Lost(started, spawned) => {
+                drop(self.bury(&started, spawned.as_ref())?);
+                self.record.remove()
             }
-            Phase::Lost(started, spawned) => drop(self.bury(&started, spawned.as_ref())?),
-            Phase::Created | Phase::Ended(_) | Phase::Outlived(..) => {}
-        }
-        match self.dir.remove(&self.draft()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(|error| self.unavailable(&error)),
-        }
+            Phase::Ended(_) | Phase::Outlived(..) => self.record.remove(),
+        };
+        removed.map_err(|error| self.unavailable(&error))
     }
 
-    /// A name beside the directory for one that is being made or removed. Begins with a dot, which no attempt's
-    /// name does.
+    /// A name beside the record for one that is being made. Begins with a dot, which no attempt's name does.
     pub(super) fn draft(&self) -> PathBuf {
-        self.root.join(fresh_name(&format!(".{}", self.key.name(PREFIX))))
+        self.root.join(fresh_name(&format!(".{PREFIX}")))
+    }
+
+    /// How its shim is told to stop.
+    pub(super) fn control(&self, started: &Started) -> PathBuf {
+        control::path(&self.root, &started.shim)
     }
 
     pub(super) fn unavailable(&self, error: &dyn std::fmt::Display) -> Error {

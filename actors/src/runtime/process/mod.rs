@@ -61,7 +61,7 @@ const INHERITED: [&str; 10] =
 /// How a [`ProcessRuntime`] is set up.
 #[derive(Debug, Clone)]
 pub struct ProcessOptions {
-    /// The folder of the attempts' directories; made when it is not there.
+    /// The folder of the attempts' records; made when it is not there.
     pub dir: PathBuf,
     /// Whose attempts these are.
     pub installation: InstallationId,
@@ -94,18 +94,17 @@ struct Inner {
 }
 
 impl ProcessRuntime {
-    /// Opens the runtime: makes its folder and clears away what a crash left half made or half removed.
+    /// Opens the runtime: makes its folder and clears away what a crash left half made.
     pub fn new(options: ProcessOptions, shim: Shim) -> Result<Self> {
         let unavailable = |message| Error::Unavailable { runtime: "process".into(), message };
-        let root = open_root(&options).map_err(|error| {
+        let boot = proc::boot_id()
+            .map_err(|error| unavailable(format!("the boot is unknown: {error}; mount /proc")))?;
+        let root = open_root(&options, &boot).map_err(|error| {
             unavailable(format!("{} cannot be used: {error}; check its permissions", options.dir.display()))
         })?;
-        let boot = proc::boot_id()
-            .map_err(|error| unavailable(format!("the boot is unknown: {error}; mount /proc")))?
-            .into();
         let groups = cgroup::Groups::detect(options.installation).ok();
         let shims = Shims::new(shim, root.clone());
-        Ok(Self { inner: Arc::new(Inner { root, options, boot, shims, groups }) })
+        Ok(Self { inner: Arc::new(Inner { root, options, boot: boot.into(), shims, groups }) })
     }
 
     fn attempt(&self, key: AttemptKey) -> Attempt {
@@ -156,12 +155,12 @@ impl Runtime for ProcessRuntime {
             installation: self.inner.options.installation,
             key: plan.key,
             port: plan.service_port,
-            boot: Some(self.inner.boot.to_string()),
+            boot: self.inner.boot.to_string(),
         };
         let orders = self.inner.orders(plan, attempt.mark())?;
         blocking(move || match attempt.phase()? {
             Phase::Absent => {
-                let claimed = attempt.dir.claim(&attempt.draft(), &owner, &orders);
+                let claimed = attempt.record.claim(&attempt.draft(), &owner, &orders);
                 match claimed.map_err(|error| attempt.unavailable(&error))? {
                     Claim::Won => Ok(()),
                     // By whom? Ours is ours, however it came to be.
@@ -179,8 +178,10 @@ impl Runtime for ProcessRuntime {
 
     async fn start(&self, key: AttemptKey) -> Result<()> {
         let attempt = self.attempt(key);
-        if matches!(self.phase(key).await?, Phase::Created) {
-            self.inner.shims.launch(&attempt).await?;
+        if matches!(self.phase(key).await?, Phase::Created)
+            && self.inner.shims.launch(&attempt).await? == Stage::Started
+        {
+            return Ok(());
         }
         match self.settled(key).await? {
             Phase::Absent => {
@@ -238,14 +239,14 @@ impl Runtime for ProcessRuntime {
 
     async fn stop(&self, key: AttemptKey, signal: StopSignal, grace: Duration) -> Result<()> {
         let attempt = self.attempt(key);
-        match self.settled(key).await? {
-            Phase::Starting(_) | Phase::Running(..) => {}
+        let started = match self.settled(key).await? {
+            Phase::Starting(started) | Phase::Running(_, started, _) => started,
             Phase::Lost(..) | Phase::Outlived(..) => return self.observe(key).await.map(drop),
             Phase::Absent | Phase::Foreign | Phase::Created | Phase::Ended(_) => return Ok(()),
-        }
+        };
         let grace = if signal == StopSignal::Sigkill { Duration::ZERO } else { grace };
-        let order = StopOrder { signal: signal.number(), grace };
-        let control = attempt.dir.control();
+        let order = StopOrder { name: key.name(PREFIX), signal: signal.number(), grace };
+        let control = attempt.control(&started);
         let sent = blocking(move || Ok(order.send(&control))).await?;
         if matches!(sent, Ok(Sent::Yes)) {
             let patience = grace.saturating_add(PROCESS_KILL_MAX);
@@ -379,21 +380,27 @@ impl Inner {
     }
 }
 
-fn open_root(options: &ProcessOptions) -> io::Result<PathBuf> {
+fn open_root(options: &ProcessOptions, boot: &str) -> io::Result<PathBuf> {
     let root = std::path::absolute(&options.dir)?.join(options.installation.to_string());
     DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
     for entry in fs::read_dir(&root)? {
         let entry = entry?;
-        // Only what `Attempt::draft` names; it holds secrets perhaps.
-        if entry.file_name().to_string_lossy().starts_with(&format!(".{PREFIX}-")) {
-            fs::remove_dir_all(entry.path())?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // Only what `Attempt::draft` names, which holds secrets perhaps, and the pipes of shims that were killed.
+        let lost = match control::shim_of(&name, boot) {
+            Some(shim) => !shim.is_alive(boot)?,
+            None => name.starts_with(&format!(".{PREFIX}.")),
+        };
+        if lost {
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(root)
 }
 
 fn foreign(attempt: &Attempt) -> Error {
-    Error::Foreign { name: attempt.dir.path().display().to_string() }
+    Error::Foreign { name: attempt.record.path().display().to_string() }
 }
 
 /// Runs blocking work beside the actors' threads.

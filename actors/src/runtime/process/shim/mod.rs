@@ -14,24 +14,25 @@ mod pump;
 mod spawn;
 mod watch;
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit};
 
+use super::attempt::PREFIX;
+use super::control;
 use super::proc::{Identity, boot_id};
-use super::record::{AttemptDir, Claim, Durable, End, Spawned, Started};
+use super::record::{Durable, End, Hold, Orders, RecordFile, Spawned, Started, fresh_name};
 use crate::clock::{Clock, SystemClock};
 use crate::limits::PROCESS_FILES_SOFT_MAX;
-use crate::runtime::StartFault;
 
-/// The first argument of a shim. Behind it: the folder of the attempts' directories.
+/// The first argument of a shim. Behind it: the folder of the attempts' records.
 pub(super) const MARKER: &str = "--dogwatch-attempt-shim";
 
 /// How long to wait before the end is recorded again, when the disk did not take it.
@@ -125,77 +126,84 @@ fn run(root: &Path) -> io::Result<()> {
     let pid = rustix::process::getpid().as_raw_pid();
     let me = Identity::of(pid, &boot)?.ok_or(io::ErrorKind::NotFound)?;
     limit_files();
-    for name in io::stdin().lines() {
-        match serve(&AttemptDir::new(root.join(name?)), &me) {
-            Ok(Fit::Yes) => {}
-            Ok(Fit::No) => break,
-            // Nothing was started.
-            Err(error) => say(&error),
-        }
-        Reply::Over.tell();
-    }
-    Ok(())
+    let path = control::path(root, &me);
+    let control = control::listen(&path)?;
+    let mut shim = Serving { root, me, control };
+    let served = shim.serve_all();
+    // With it orders to stop find nobody, and are carried out without us.
+    note(std::fs::remove_file(path));
+    served
 }
 
-/// Serves one attempt. An error means that it was not started.
-fn serve(dir: &AttemptDir, me: &Identity) -> io::Result<Fit> {
-    let complaints = OpenOptions::new().create(true).append(true).mode(0o600).open(dir.shim_output())?;
-    rustix::stdio::dup2_stderr(complaints)?;
-    // Readable and writable, so that it never reads as closed between two writers.
-    let control = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag of open is an int"))
-        .open(dir.control())?;
-    if dir.claim_start(&Started { shim: me.clone(), at: SystemClock.now() })? == Claim::Taken {
-        return Ok(Fit::Yes);
-    }
-    // From here on the attempt is ours alone, and whatever happens to it must be recorded.
-    let (end, fit) = attempt(dir, control, &me.boot);
-    record_end(dir, &end);
-    Ok(fit)
+/// A shim at work.
+struct Serving<'a> {
+    root: &'a Path,
+    me: Identity,
+    control: File,
 }
 
-fn attempt(dir: &AttemptDir, control: std::fs::File, boot: &str) -> (End, Fit) {
-    let orders = match dir.take_orders() {
-        Ok(orders) => orders,
-        Err(error) => {
-            let message =
-                format!("the attempt's orders cannot be read: {error}; check the data directory's disk");
-            return (End::Faulted { fault: StartFault::Rejected, message }, Fit::Yes);
-        }
-    };
-    let limits = orders.limits.as_ref();
-    let mut fit = Fit::Yes;
-    if let Some(limits) = limits {
-        limits.enter();
-    }
-    let spawned = spawn::spawn(&orders);
-    if limits.is_some_and(|limits| limits.leave().is_err()) {
-        fit = Fit::No;
-    }
-    let end = match spawned {
-        Err((fault, message)) => End::Faulted { fault, message },
-        Ok(child) => {
-            let at = SystemClock.now();
-            match Identity::of(child.id().cast_signed(), boot) {
-                Ok(Some(process)) => note(dir.record_spawned(&Spawned { process, at })),
-                Ok(None) => {}
-                Err(error) => note(Err(error)),
+impl Serving<'_> {
+    fn serve_all(&mut self) -> io::Result<()> {
+        for name in io::stdin().lines() {
+            let record = RecordFile::new(self.root.join(name?));
+            complain_to(record.complaints());
+            match self.serve(&record) {
+                Ok(Fit::Yes) => {}
+                Ok(Fit::No) => break,
+                // Nothing was started.
+                Err(error) => say(&error),
             }
-            Reply::Started.tell();
-            let (mut exit, left) = watch::Watch::new(child, control, &orders.log_path, at).run();
-            exit.oom_killed = limits.is_some_and(super::cgroup::Orders::oom_killed);
-            if left == watch::Left::Something {
-                fit = Fit::No;
-            }
-            End::Exited(exit)
+            Reply::Over.tell();
         }
-    };
-    if let Some(limits) = limits {
-        limits.remove();
+        Ok(())
     }
-    (end, fit)
+
+    /// Serves one attempt. An error means that it was not started.
+    fn serve(&mut self, record: &RecordFile) -> io::Result<Fit> {
+        let draft = self.root.join(fresh_name(&format!(".{PREFIX}")));
+        let started = Started { shim: self.me.clone(), at: SystemClock.now() };
+        let Some((mut hold, orders)) = record.claim_start(&draft, &started)? else { return Ok(Fit::Yes) };
+        // From here on the attempt is ours alone, and whatever happens to it must be recorded.
+        let (end, fit) = self.attempt(record, &mut hold, &orders);
+        record_end(record, &mut hold, &end);
+        Ok(fit)
+    }
+
+    fn attempt(&mut self, record: &RecordFile, hold: &mut Hold, orders: &Orders) -> (End, Fit) {
+        let limits = orders.limits.as_ref();
+        let mut fit = Fit::Yes;
+        if let Some(limits) = limits {
+            limits.enter();
+        }
+        let spawned = spawn::spawn(orders);
+        if limits.is_some_and(|limits| limits.leave().is_err()) {
+            fit = Fit::No;
+        }
+        let end = match spawned {
+            Err((fault, message)) => End::Faulted { fault, message },
+            Ok(child) => {
+                let at = SystemClock.now();
+                match Identity::of(child.id().cast_signed(), &self.me.boot) {
+                    Ok(Some(process)) => note(hold.record_spawned(&Spawned { process, at })),
+                    Ok(None) => {}
+                    Err(error) => note(Err(error)),
+                }
+                Reply::Started.tell();
+                let name = record.path().file_name().unwrap_or_default().to_string_lossy();
+                let watch = watch::Watch::new(child, &mut self.control, &name, &orders.log_path, at);
+                let (mut exit, left) = watch.run();
+                exit.oom_killed = limits.is_some_and(super::cgroup::Orders::oom_killed);
+                if left == watch::Left::Something {
+                    fit = Fit::No;
+                }
+                End::Exited(exit)
+            }
+        };
+        if let Some(limits) = limits {
+            limits.remove();
+        }
+        (end, fit)
+    }
 }
 
 /// While whoever started us lives, it takes the end over at once. Else nobody may come for it for long.
@@ -210,9 +218,9 @@ fn durable() -> Durable {
 }
 
 /// Records the end, however long the disk takes to accept it: until then the attempt counts as running.
-fn record_end(dir: &AttemptDir, end: &End) {
-    while let Err(error) = dir.record_end(end, durable()) {
-        if !dir.path().exists() {
+fn record_end(record: &RecordFile, hold: &mut Hold, end: &End) {
+    while let Err(error) = hold.record_end(end, durable()) {
+        if !record.path().exists() {
             return;
         }
         note(Err(error));
@@ -230,14 +238,27 @@ fn limit_files() {
     note(rustix::process::setrlimit(Resource::Core, none).map_err(io::Error::from));
 }
 
-/// Says what went wrong to the file that is our standard error; there is nobody else to tell.
+/// Says what went wrong to the file of the attempt's complaints; there is nobody else to tell.
 fn note(result: io::Result<()>) {
     if let Err(error) = result {
         say(&error);
     }
 }
 
-/// Says it without `eprintln!`, which panics when the disk of that file is full; the exit code comes after.
+thread_local! {
+    /// Where complaints go: nowhere until there is an attempt. The file is made by the first one.
+    static COMPLAINTS: RefCell<PathBuf> = const { RefCell::new(PathBuf::new()) };
+}
+
+fn complain_to(path: PathBuf) {
+    COMPLAINTS.replace(path);
+}
+
+/// Says it and fails in silence, as on a full disk; the exit code comes after.
 fn say(error: &dyn std::fmt::Display) {
-    writeln!(io::stderr(), "dogwatch shim: {error}").ok();
+    let path = COMPLAINTS.with_borrow(Clone::clone);
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    if let Ok(mut file) = file {
+        writeln!(file, "dogwatch shim: {error}").ok();
+    }
 }

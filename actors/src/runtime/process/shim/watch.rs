@@ -14,11 +14,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use tokio::time::Instant;
 
-use super::pump::Pump;
-use super::{note, say};
+use super::note;
+use super::pump::{Log, Pump};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::limits::{PROCESS_DRAIN_MAX, PROCESS_KILL_MAX};
-use crate::logs::LogWriter;
 use crate::runtime::process::control::StopOrder;
 use crate::runtime::process::kill;
 use crate::runtime::{Exit, LogStream};
@@ -39,28 +38,36 @@ pub(super) enum Left {
 }
 
 /// The process under watch.
-pub(super) struct Watch {
+pub(super) struct Watch<'a> {
+    /// What orders to this attempt begin with.
+    name: &'a str,
     pid: Pid,
     pidfd: Option<OwnedFd>,
     stdout: Pump<ChildStdout>,
     stderr: Pump<ChildStderr>,
-    log: Option<LogWriter>,
-    control: File,
+    log: Log,
+    control: &'a mut File,
     orders: Vec<u8>,
     kill_at: Option<Instant>,
     started_at: Timestamp,
 }
 
-impl Watch {
-    pub(super) fn new(mut child: Child, control: File, log_path: &Path, started_at: Timestamp) -> Self {
+impl<'a> Watch<'a> {
+    pub(super) fn new(
+        mut child: Child,
+        control: &'a mut File,
+        name: &'a str,
+        log_path: &Path,
+        started_at: Timestamp,
+    ) -> Self {
         let pid = Pid::from_child(&child);
-        let log = LogWriter::open(log_path).map_err(|error| say(&error)).ok();
         Self {
+            name,
             pid,
             pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok(),
             stdout: Pump::new(child.stdout.take(), LogStream::Stdout),
             stderr: Pump::new(child.stderr.take(), LogStream::Stderr),
-            log,
+            log: Log::new(log_path),
             control,
             orders: Vec::new(),
             kill_at: None,
@@ -132,10 +139,10 @@ impl Watch {
             )
         };
         if out {
-            self.stdout.pump(self.log.as_mut());
+            self.stdout.pump(&mut self.log);
         }
         if err {
-            self.stderr.pump(self.log.as_mut());
+            self.stderr.pump(&mut self.log);
         }
     }
 
@@ -147,7 +154,8 @@ impl Watch {
         }
         while let Some(end) = self.orders.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.orders.drain(..=end).collect();
-            let Some(order) = StopOrder::decode(&line) else { continue };
+            let order = StopOrder::decode(&line).filter(|order| order.name == self.name);
+            let Some(order) = order else { continue };
             // A grace beyond the end of time is none that ends.
             let kill_at = Instant::now().checked_add(order.grace);
             self.kill_at = [self.kill_at, kill_at].into_iter().flatten().min();
@@ -193,8 +201,8 @@ impl Watch {
             // An order that came too late would keep the pipe ready.
             self.obey_nothing();
         }
-        self.stdout.close(self.log.as_mut());
-        self.stderr.close(self.log.as_mut());
+        self.stdout.close(&mut self.log);
+        self.stderr.close(&mut self.log);
     }
 
     fn obey_nothing(&mut self) {
