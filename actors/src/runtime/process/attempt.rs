@@ -77,7 +77,7 @@ impl Attempt {
         let Record { owner, started, spawned, end, torn, .. } = record;
         let owner = match owner {
             Some(owner) if owner.installation == self.installation && owner.key == self.key => owner,
-            None if torn => return Ok(Phase::Outlived(None, None)),
+            None if torn => return Ok(end.map_or(Phase::Outlived(None, None), Phase::Ended)),
             _ => return Ok(Phase::Foreign),
         };
         if let Some(end) = end {

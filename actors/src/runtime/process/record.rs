@@ -142,7 +142,7 @@ pub(super) struct Record {
     pub(super) started: Option<Started>,
     pub(super) spawned: Option<Spawned>,
     pub(super) end: Option<End>,
-    /// Not even a first line: its bytes were lost with the power.
+    /// Nothing where its first line should be: its bytes were lost with the power.
     pub(super) torn: bool,
 }
 
@@ -164,7 +164,8 @@ impl Record {
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(Self::default()),
             read => read?,
         };
-        let mut record = Self { torn: bytes.iter().all(|byte| *byte == 0), ..Self::default() };
+        let torn = matches!(bytes.first(), None | Some(0 | b'\n'));
+        let mut record = Self { torn, ..Self::default() };
         for line in bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
             match serde_json::from_slice(line) {
                 Ok(Found::Owner(owner)) => record.owner = record.owner.or(Some(owner)),
@@ -242,10 +243,10 @@ impl RecordFile {
         }
     }
 
-    /// Records an end that nobody saw.
+    /// Records an end that nobody saw. On a line of its own, whatever a failure of power has left before it.
     pub(super) fn close(&self, end: &End) -> io::Result<()> {
         let mut file = OpenOptions::new().append(true).open(&self.0)?;
-        append(&mut file, &Line::End(end))
+        file.write_all(&[b"\n", &encode(&Line::End(end))?[..]].concat())
     }
 
     /// Takes it away, unless somebody starts it meanwhile.
