@@ -128,14 +128,15 @@ impl Attempt {
 
     /// Records that nobody saw the end.
     fn close(&self, started: Option<&Started>, spawned: Option<&Spawned>, unseen: Unseen) -> Result<End> {
-        let process = spawned.map(|spawned| &spawned.process).or(started.map(|started| &started.shim));
+        let process =
+            spawned.map(|spawned| &spawned.process).or_else(|| started.map(|started| &started.shim));
         let end = End::Exited(Exit {
             runtime_id: process.map_or_else(|| self.key.name(PREFIX), |process| process.pid.to_string()),
             code: None,
             signal: None,
             oom_killed: false,
             unseen: Some(unseen),
-            started_at: spawned.map(|spawned| spawned.at).or(started.map(|started| started.at)),
+            started_at: spawned.map(|spawned| spawned.at).or_else(|| started.map(|started| started.at)),
             finished_at: None,
         });
         // Found again if it is lost: what it says follows from what is there.

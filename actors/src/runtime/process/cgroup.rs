@@ -155,8 +155,12 @@ impl Orders {
 
     /// Moves this process out again; its children stay. An error means that it is still in one of them.
     pub(super) fn leave(&self) -> io::Result<()> {
-        let left = self.leaves.iter().map(|leaf| fs::write(leaf.home.join("cgroup.procs"), "0"));
-        left.fold(Ok(()), |all, one| all.and(one))
+        let mut left = Ok(());
+        // Each is left, whatever came of the one before.
+        for leaf in &self.leaves {
+            left = left.and(fs::write(leaf.home.join("cgroup.procs"), "0"));
+        }
+        left
     }
 
     /// Whether the kernel killed something in the groups for want of memory.
