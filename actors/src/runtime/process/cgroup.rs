@@ -158,7 +158,8 @@ impl Orders {
         let mut left = Ok(());
         // Each is left, whatever came of the one before.
         for leaf in &self.leaves {
-            left = left.and(fs::write(leaf.home.join("cgroup.procs"), "0"));
+            let moved = fs::write(leaf.home.join("cgroup.procs"), "0");
+            left = left.and(moved);
         }
         left
     }
