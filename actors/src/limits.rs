@@ -172,6 +172,13 @@ pub const PROCESS_DRAIN_MAX: Duration = Duration::from_secs(2);
 /// How long a shim tries again to spawn while the host is short of processes or the file is being written.
 pub const PROCESS_SPAWN_RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// Shims that rest until there is another attempt for them: as many as usually run at once on one machine; each
+/// takes a few hundred kilobytes.
+pub const SHIMS_RESTING_MAX: usize = 64;
+
+/// How long a shim rests before it goes: longer than the pauses of a machine that is busy.
+pub const SHIM_REST_MAX: Duration = Duration::from_secs(10);
+
 /// File descriptors of a process before it raises its own limit: the kernel's default, which `select` needs.
 pub const PROCESS_FILES_SOFT_MAX: u64 = 1024;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,6 +17,7 @@ use dogwatch_actors::runtime::process::{ProcessOptions, ProcessRuntime, Shim};
 use dogwatch_actors::runtime::{Error, Observation, Plan, Runtime, StartFault, Unseen};
 use dogwatch_actors::secret::Secret;
 use rustix::process::{Pid, Signal};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -36,8 +37,8 @@ impl Processes {
         Self { dir, runtime, installation }
     }
 
-    fn attempt_dir(&self, key: AttemptKey) -> PathBuf {
-        attempt_dir(self.dir.path(), self.installation, key)
+    fn record(&self, key: AttemptKey) -> PathBuf {
+        record(self.dir.path(), self.installation, key)
     }
 
     fn shell(&self, key: AttemptKey, script: &str) -> Plan {
@@ -79,7 +80,7 @@ fn open(dir: &Path, installation: InstallationId) -> ProcessRuntime {
     ProcessRuntime::new(options, Shim::executable(env!("CARGO_BIN_EXE_dogwatch-shim"))).unwrap()
 }
 
-fn attempt_dir(dir: &Path, installation: InstallationId, key: AttemptKey) -> PathBuf {
+fn record(dir: &Path, installation: InstallationId, key: AttemptKey) -> PathBuf {
     dir.join("attempts").join(installation.to_string()).join(key.name("dogwatch"))
 }
 
@@ -108,14 +109,11 @@ impl Harness for Processes {
     }
 
     async fn make_foreign(&self, key: AttemptKey) {
-        fs::create_dir_all(self.attempt_dir(key)).unwrap();
-        fs::write(self.attempt_dir(key).join("mine"), "precious").unwrap();
+        fs::write(self.record(key), "precious").unwrap();
     }
 
     async fn foreign_is_untouched(&self, key: AttemptKey) -> bool {
-        let names = fs::read_dir(self.attempt_dir(key)).unwrap();
-        let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
-        names == ["mine"] && fs::read(self.attempt_dir(key).join("mine")).unwrap() == b"precious"
+        fs::read(self.record(key)).unwrap() == b"precious"
     }
 
     fn promptness(&self) -> Duration {
@@ -129,11 +127,22 @@ mod conforms {
     dogwatch_actors::runtime_conformance!(Processes::new());
 }
 
-/// The pids of the shim and of the process of a running attempt.
-fn pids(dir: &Path) -> (Pid, Pid) {
-    let pid = |file: &str, field: &str| {
-        let record: serde_json::Value = serde_json::from_slice(&fs::read(dir.join(file)).unwrap()).unwrap();
-        let pid = record[field]["pid"].as_i64().unwrap();
+/// The lines of a record.
+fn record_lines(record: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(record).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn write_record(record: &Path, lines: &[Value]) {
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    fs::write(record, text).unwrap();
+}
+
+/// The pids of the shim and of the process of a started attempt.
+fn pids(record: &Path) -> (Pid, Pid) {
+    let lines = record_lines(record);
+    let pid = |line: &str, field: &str| {
+        let pid = lines.iter().find_map(|found| found[line][field]["pid"].as_i64()).unwrap();
         Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
     };
     (pid("started", "shim"), pid("spawned", "process"))
@@ -195,8 +204,8 @@ async fn the_environment_is_its_own_and_secrets_leave_the_disk() {
         command.args(["-r", "-l", "--devices=skip", text]).arg(processes.dir.path());
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     };
-    assert!(grep("open sesame").contains("orders"));
-    let mode = fs::metadata(processes.attempt_dir(key).join("orders")).unwrap();
+    assert!(grep("open sesame").contains(&key.name("dogwatch")));
+    let mode = fs::metadata(processes.record(key)).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&mode) & 0o777, 0o600);
     processes.runtime.start(key).await.unwrap();
     assert_eq!(processes.first_output(key).await, "open sesame 8123");
@@ -256,7 +265,7 @@ async fn a_lost_shim_ends_the_attempt_unseen_and_leaves_nothing_running() {
     let key = fresh_key();
     processes.start(&processes.shell(key, "setsid sleep 300 & echo $!; exec sleep 300")).await;
     let stray: i32 = processes.first_output(key).await.parse().unwrap();
-    let (shim, process) = pids(&processes.attempt_dir(key));
+    let (shim, process) = pids(&processes.record(key));
     rustix::process::kill_process(shim, Signal::KILL).unwrap();
     until("the shim is gone", || is_gone(shim)).await;
     let exit = exit_of(&processes, key).await;
@@ -272,12 +281,14 @@ async fn a_shim_that_does_not_obey_is_overruled() {
     let key = fresh_key();
     processes.start(&processes.shell(key, "echo up; exec sleep 300")).await;
     processes.first_output(key).await;
-    let (shim, process) = pids(&processes.attempt_dir(key));
+    let (shim, process) = pids(&processes.record(key));
     rustix::process::kill_process(shim, Signal::STOP).unwrap();
     processes.runtime.stop(key, StopSignal::Sigkill, Duration::ZERO).await.unwrap();
     assert!(is_gone(shim) && is_gone(process));
     assert!(matches!(processes.runtime.observe(key).await.unwrap(), Observation::Exited(_)));
 }
+
+const ANOTHER_BOOT: &str = "00000000-0000-0000-0000-000000000000";
 
 #[tokio::test]
 async fn another_boot_is_a_restart_of_the_host_and_a_reused_pid_is_not_ours() {
@@ -287,20 +298,100 @@ async fn another_boot_is_a_restart_of_the_host_and_a_reused_pid_is_not_ours() {
         processes.start(&processes.shell(key, "exit 0")).await;
         exit_of(&processes, key).await;
         // As if the end had not been recorded, and this test's own process had the shim's id now.
-        let dir = processes.attempt_dir(key);
-        fs::remove_file(dir.join("end")).unwrap();
-        let me = std::process::id();
-        for (file, who) in [("started", "shim"), ("spawned", "process")] {
-            let mut record: serde_json::Value =
-                serde_json::from_slice(&fs::read(dir.join(file)).unwrap()).unwrap();
-            record[who]["pid"] = me.into();
-            if field == "boot" {
-                record[who]["boot"] = "00000000-0000-0000-0000-000000000000".into();
-            }
-            fs::write(dir.join(file), record.to_string()).unwrap();
+        let record = processes.record(key);
+        let mut lines = record_lines(&record);
+        lines.retain(|line| line.get("end").is_none());
+        for (line, who) in [("started", "shim"), ("spawned", "process")] {
+            let found = lines.iter_mut().find_map(|found| found.get_mut(line)).unwrap();
+            found[who]["pid"] = std::process::id().into();
         }
+        if field == "boot" {
+            lines[0]["owner"]["boot"] = ANOTHER_BOOT.into();
+        }
+        write_record(&record, &lines);
         assert_eq!(exit_of(&processes, key).await.unseen, Some(unseen));
     }
+}
+
+#[tokio::test]
+async fn what_a_failure_of_power_leaves_is_never_started_and_a_recorded_end_is_believed() {
+    let processes = Processes::new();
+    let ran = processes.dir.path().join("ran");
+    let left: [fn(&Path); 3] = [
+        // The name without its bytes.
+        |record| fs::write(record, "").unwrap(),
+        |record| fs::write(record, [0; 512]).unwrap(),
+        // Whole, and of before.
+        |record| {
+            let mut lines = record_lines(record);
+            lines[0]["owner"]["boot"] = ANOTHER_BOOT.into();
+            write_record(record, &lines);
+        },
+    ];
+    for leave in left {
+        let key = fresh_key();
+        let plan = processes.shell(key, &format!("touch {}", ran.display()));
+        processes.runtime.create(&plan).await.unwrap();
+        leave(&processes.record(key));
+        processes.runtime.create(&plan).await.unwrap();
+        processes.runtime.start(key).await.unwrap();
+        assert_eq!(exit_of(&processes, key).await.unseen, Some(Unseen::HostRestart));
+        processes.runtime.remove(key).await.unwrap();
+        assert_eq!(processes.runtime.observe(key).await.unwrap(), Observation::Absent);
+    }
+    assert!(!ran.exists());
+    let key = fresh_key();
+    processes.start(&processes.shell(key, "exit 9")).await;
+    exit_of(&processes, key).await;
+    let record = processes.record(key);
+    let mut lines = record_lines(&record);
+    lines[0]["owner"]["boot"] = ANOTHER_BOOT.into();
+    write_record(&record, &lines);
+    let exit = exit_of(&processes, key).await;
+    assert_eq!((exit.code, exit.unseen), (Some(9), None));
+}
+
+#[tokio::test]
+async fn a_line_that_is_not_whole_is_not_there() {
+    let processes = Processes::new();
+    let key = fresh_key();
+    processes.start(&processes.shell(key, "exec sleep 300")).await;
+    let record = processes.record(key);
+    let half = "{\"end\":{\"faulted\":{\"fault\":\"rejected\",\"message\":\"\"}}}";
+    fs::write(&record, fs::read_to_string(&record).unwrap() + half).unwrap();
+    assert!(matches!(processes.runtime.observe(key).await.unwrap(), Observation::Running(_)));
+    processes.runtime.stop(key, StopSignal::Sigkill, Duration::ZERO).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shim_serves_one_attempt_at_a_time_and_another_when_that_is_over() {
+    let processes = Processes::new();
+    let (first, beside, after) = (fresh_key(), fresh_key(), fresh_key());
+    processes.start(&processes.shell(first, "echo up; exec sleep 300")).await;
+    processes.start(&processes.shell(beside, "exec sleep 300")).await;
+    let shim = |key| pids(&processes.record(key)).0;
+    assert_ne!(shim(first), shim(beside));
+    processes.runtime.stop(first, StopSignal::Sigkill, Duration::ZERO).await.unwrap();
+    let plan = processes.shell(after, "setsid sleep 300 & echo $!; exec sleep 300");
+    processes.start(&plan).await;
+    assert_eq!(shim(after), shim(first));
+    let stray: i32 = processes.first_output(after).await.parse().unwrap();
+    // What is meant for the one that is over does not reach the one that is not.
+    processes.runtime.stop(first, StopSignal::Sigkill, Duration::ZERO).await.unwrap();
+    let mut control = fs::OpenOptions::new().write(true).open(control(&processes.record(after))).unwrap();
+    control.write_all(format!("{} 9 0\n", first.name("dogwatch")).as_bytes()).unwrap();
+    processes.runtime.stop(beside, StopSignal::Sigkill, Duration::ZERO).await.unwrap();
+    processes.runtime.wait(after, Duration::from_millis(50)).await;
+    assert!(matches!(processes.runtime.observe(after).await.unwrap(), Observation::Running(_)));
+    processes.runtime.stop(after, StopSignal::Sigkill, Duration::ZERO).await.unwrap();
+    assert!(is_gone(Pid::from_raw(stray).unwrap()));
+}
+
+/// The pipe of the shim that serves this attempt.
+fn control(record: &Path) -> PathBuf {
+    let started = record_lines(record).into_iter().find_map(|line| line.get("started").cloned()).unwrap();
+    let shim = &started["shim"];
+    record.with_file_name(format!(".control-{}-{}", shim["pid"], shim["start_ticks"]))
 }
 
 #[tokio::test]
@@ -372,6 +463,9 @@ async fn an_attempt_and_its_exit_code_survive_the_death_of_its_owner() {
     let exit = exit_of(&processes, key).await;
     assert_eq!((exit.code, exit.unseen), (Some(42), None));
     assert_eq!(processes.outputs(key).await, ["up", "down"]);
+    // Nobody has another attempt for its shim.
+    let (shim, _) = pids(&processes.record(key));
+    until("the shim is gone", || is_gone(shim)).await;
 }
 
 /// Not a test: the process that [`an_attempt_and_its_exit_code_survive_the_death_of_its_owner`] kills.

@@ -1,7 +1,8 @@
 //! Creating the container of an attempt, or adopting the one that is there.
 //!
-//! Invariant: the name is the claim. Whatever a create brought — a conflict, a fault, silence — the name is
-//! looked up afterwards, and only what is found there decides (FACTS docker 2).
+//! Invariants: the name is the claim. Whatever a create brought — a conflict, a fault, silence — the name is
+//! looked up afterwards, and only what is found there decides (FACTS docker 2). Nothing is looked up before: the engine
+//! says by itself that the name is taken or the image missing, and a busy one takes long for every question.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::create_body::create_body;
 use super::engine::Engine;
 use super::errors::{Answer, of_start};
 use super::image_reference::Reference;
-use super::pull::{PullKey, is_present, pull};
+use super::pull::{PullKey, pull};
 use super::single_flight::SingleFlight;
 use crate::id::AttemptKey;
 use crate::limits::{CLAIM_SETTLE_POLL, CLAIM_SETTLE_WAIT, ENGINE_CHANGE_TIMEOUT};
@@ -22,9 +23,6 @@ use crate::runtime::{Error, Plan, Result, StartFault};
 
 /// Makes the attempt's container exist.
 pub(super) async fn create(engine: Arc<Engine>, pulls: Arc<SingleFlight<PullKey>>, plan: Plan) -> Result<()> {
-    if engine.find(plan.key).await?.is_some() {
-        return Ok(());
-    }
     let rejected = |message: &str| Error::Start { fault: StartFault::Rejected, message: message.into() };
     let image = plan.image.as_deref().ok_or_else(|| rejected("a docker job needs an image; name one"))?;
     if plan.installation != engine.options.installation {
@@ -32,11 +30,8 @@ pub(super) async fn create(engine: Arc<Engine>, pulls: Arc<SingleFlight<PullKey>
     }
     let image = Reference::parse(image)?;
     let body = create_body(&plan, &image, &engine.options.defaults, &engine.boot)?;
-    if !is_present(&engine, &image).await? {
-        fetch(&engine, &pulls, &image, &plan).await?;
-    }
     match post(&engine, plan.key, body.clone()).await {
-        // The image was removed between the look and the create, or is here under another platform.
+        // It is not here, or under another platform.
         Err(fault) if fault.is_absent() && fault.to_string().contains("No such image") => {
             fetch(&engine, &pulls, &image, &plan).await?;
             settle(&engine, plan.key, post(&engine, plan.key, body).await).await

@@ -1,18 +1,19 @@
-//! One attempt, as its directory and `/proc` tell together. Blocking.
+//! One attempt, as its record and `/proc` tell together. Blocking.
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::control;
 use super::kill::Remains;
-use super::proc;
-use super::record::{AttemptDir, End, Owner, Spawned, Started, fresh_name};
+use super::record::{Claim, End, Owner, Record, RecordFile, Spawned, Started, fresh_name};
 use crate::id::{AttemptKey, InstallationId};
 use crate::limits::PROCESS_KILL_MAX;
 use crate::runtime::{Error, Exit, Observation, Result, Running, Unseen};
 
-/// What attempts' directories are called: `dogwatch-<job>-<attempt>`.
+/// What attempts' records are called: `dogwatch-<job>-<attempt>`.
 pub(super) const PREFIX: &str = "dogwatch";
 
 /// How long to let the kernel carry out a kill before looking again.
@@ -24,7 +25,9 @@ pub(super) struct Attempt {
     pub(super) key: AttemptKey,
     installation: InstallationId,
     root: PathBuf,
-    pub(super) dir: AttemptDir,
+    /// The present boot.
+    boot: Arc<str>,
+    pub(super) record: RecordFile,
 }
 
 /// Where an attempt is in its life.
@@ -44,12 +47,14 @@ pub(super) enum Phase {
     Ended(End),
     /// Its shim is gone without a record.
     Lost(Started, Option<Spawned>),
+    /// It is of an earlier boot, which left no record of its end: whether it was started is not known.
+    Outlived(Option<Started>, Option<Spawned>),
 }
 
 impl Attempt {
-    pub(super) fn new(root: PathBuf, installation: InstallationId, key: AttemptKey) -> Self {
-        let dir = AttemptDir::new(root.join(key.name(PREFIX)));
-        Self { key, installation, root, dir }
+    pub(super) fn new(root: PathBuf, installation: InstallationId, boot: Arc<str>, key: AttemptKey) -> Self {
+        let record = RecordFile::new(root.join(key.name(PREFIX)));
+        Self { key, installation, root, boot, record }
     }
 
     /// What marks the processes of this attempt.
@@ -62,22 +67,30 @@ impl Attempt {
     }
 
     fn read_phase(&self) -> io::Result<Phase> {
-        let owner = match self.dir.owner()? {
+        match self.record.read()? {
+            Some(record) => self.phase_of(record),
+            None => Ok(Phase::Absent),
+        }
+    }
+
+    fn phase_of(&self, record: Record) -> io::Result<Phase> {
+        let Record { owner, started, spawned, end, torn, .. } = record;
+        let owner = match owner {
             Some(owner) if owner.installation == self.installation && owner.key == self.key => owner,
-            None if !self.dir.path().try_exists()? => return Ok(Phase::Absent),
+            None if torn => return Ok(end.map_or(Phase::Outlived(None, None), Phase::Ended)),
             _ => return Ok(Phase::Foreign),
         };
-        if let Some(end) = self.dir.end()? {
+        if let Some(end) = end {
             return Ok(Phase::Ended(end));
         }
-        let Some(started) = self.dir.started()? else {
-            return Ok(Phase::Created);
-        };
-        let alive = started.shim.is_alive()?;
-        let spawned = self.dir.spawned()?;
-        if !alive {
+        if *owner.boot != *self.boot {
+            return Ok(Phase::Outlived(started, spawned));
+        }
+        let Some(started) = started else { return Ok(Phase::Created) };
+        if !started.shim.is_alive(&self.boot)? {
             // It may have recorded the end between our two looks.
-            return Ok(self.dir.end()?.map_or(Phase::Lost(started, spawned), Phase::Ended));
+            let end = self.record.read()?.and_then(|record| record.end);
+            return Ok(end.map_or(Phase::Lost(started, spawned), Phase::Ended));
         }
         Ok(match spawned {
             Some(spawned) => Phase::Running(owner, started, spawned),
@@ -85,9 +98,10 @@ impl Attempt {
         })
     }
 
-    /// What is known now. Ends what a lost shim left running, and records that its end was not seen.
-    pub(super) fn observe(&self) -> Result<Observation> {
-        match self.phase()? {
+    /// What a phase that was just read says. Ends what a lost shim left running, and records that its end was not
+    /// seen.
+    pub(super) fn observation(&self, phase: Phase) -> Result<Observation> {
+        match phase {
             Phase::Absent | Phase::Foreign => Ok(Observation::Absent),
             Phase::Created => Ok(Observation::Created),
             Phase::Starting(_) => Err(self.unavailable(&"it is just being started")),
@@ -98,31 +112,36 @@ impl Attempt {
             })),
             Phase::Ended(end) => outcome(end),
             Phase::Lost(started, spawned) => self.bury(&started, spawned.as_ref()).and_then(outcome),
+            Phase::Outlived(started, spawned) => {
+                self.close(started.as_ref(), spawned.as_ref(), Unseen::HostRestart).and_then(outcome)
+            }
         }
     }
 
     fn bury(&self, started: &Started, spawned: Option<&Spawned>) -> Result<End> {
-        let buried = self.try_bury(started, spawned);
-        buried.map_err(|error| self.unavailable(&error))
+        if *started.shim.boot != *self.boot {
+            return self.close(Some(started), spawned, Unseen::HostRestart);
+        }
+        self.kill(started, spawned).map_err(|error| self.unavailable(&error))?;
+        self.close(Some(started), spawned, Unseen::WatcherLost)
     }
 
-    fn try_bury(&self, started: &Started, spawned: Option<&Spawned>) -> io::Result<End> {
-        let rebooted = started.shim.boot != proc::boot_id()?;
-        let pid = spawned.map_or(started.shim.pid, |spawned| spawned.process.pid);
+    /// Records that nobody saw the end.
+    fn close(&self, started: Option<&Started>, spawned: Option<&Spawned>, unseen: Unseen) -> Result<End> {
+        let process =
+            spawned.map(|spawned| &spawned.process).or_else(|| started.map(|started| &started.shim));
         let end = End::Exited(Exit {
-            runtime_id: pid.to_string(),
+            runtime_id: process.map_or_else(|| self.key.name(PREFIX), |process| process.pid.to_string()),
             code: None,
             signal: None,
             oom_killed: false,
-            unseen: Some(if rebooted { Unseen::HostRestart } else { Unseen::WatcherLost }),
-            started_at: Some(spawned.map_or(started.at, |spawned| spawned.at)),
+            unseen: Some(unseen),
+            started_at: spawned.map(|spawned| spawned.at).or_else(|| started.map(|started| started.at)),
             finished_at: None,
         });
-        if !rebooted {
-            self.kill(started, spawned)?;
-        }
-        self.dir.record_end(&end)?;
-        Ok(end)
+        // Found again if it is lost: what it says follows from what is there.
+        let recorded = self.record.close(&end);
+        recorded.map(|()| end).map_err(|error| self.unavailable(&error))
     }
 
     /// Kills whatever there is of the attempt, its shim too, until nothing is left.
@@ -131,6 +150,7 @@ impl Attempt {
             shim: started.shim.clone(),
             process: spawned.map(|spawned| spawned.process.clone()),
             mark: self.mark(),
+            boot: Arc::clone(&self.boot),
         };
         let until = Instant::now() + PROCESS_KILL_MAX;
         while remains.kill()? > 0 {
@@ -145,25 +165,34 @@ impl Attempt {
 
     /// Removes what is left of it, unless it runs.
     pub(super) fn remove(&self) -> Result<()> {
-        match self.phase()? {
+        let runs = || {
+            let message = format!("attempt {} still runs; stop it before it is removed", self.key);
+            Err(Error::Transient { message })
+        };
+        let removed = match self.phase()? {
             Phase::Absent | Phase::Foreign => return Ok(()),
-            Phase::Starting(_) | Phase::Running(..) => {
-                let message = format!("attempt {} still runs; stop it before it is removed", self.key);
-                return Err(Error::Transient { message });
+            Phase::Starting(_) | Phase::Running(..) => return runs(),
+            Phase::Created => match self.record.withdraw() {
+                Ok(Claim::Taken) => return runs(),
+                withdrawn => withdrawn.map(drop),
+            },
+            Phase::Lost(started, spawned) => {
+                drop(self.bury(&started, spawned.as_ref())?);
+                self.record.remove()
             }
-            Phase::Lost(started, spawned) => drop(self.bury(&started, spawned.as_ref())?),
-            Phase::Created | Phase::Ended(_) => {}
-        }
-        match self.dir.remove(&self.draft()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(|error| self.unavailable(&error)),
-        }
+            Phase::Ended(_) | Phase::Outlived(..) => self.record.remove(),
+        };
+        removed.map_err(|error| self.unavailable(&error))
     }
 
-    /// A name beside the directory for one that is being made or removed. Begins with a dot, which no attempt's
-    /// name does.
+    /// A name beside the record for one that is being made. Begins with a dot, which no attempt's name does.
     pub(super) fn draft(&self) -> PathBuf {
-        self.root.join(fresh_name(&format!(".{}", self.key.name(PREFIX))))
+        self.root.join(fresh_name(&format!(".{PREFIX}")))
+    }
+
+    /// How its shim is told to stop.
+    pub(super) fn control(&self, started: &Started) -> PathBuf {
+        control::path(&self.root, &started.shim)
     }
 
     pub(super) fn unavailable(&self, error: &dyn std::fmt::Display) -> Error {

@@ -153,11 +153,15 @@ impl Orders {
         }
     }
 
-    /// Moves this process out again; its children stay.
-    pub(super) fn leave(&self) {
+    /// Moves this process out again; its children stay. An error means that it is still in one of them.
+    pub(super) fn leave(&self) -> io::Result<()> {
+        let mut left = Ok(());
+        // Each is left, whatever came of the one before.
         for leaf in &self.leaves {
-            drop(fs::write(leaf.home.join("cgroup.procs"), "0"));
+            let moved = fs::write(leaf.home.join("cgroup.procs"), "0");
+            left = left.and(moved);
         }
+        left
     }
 
     /// Whether the kernel killed something in the groups for want of memory.

@@ -5,6 +5,7 @@
 //! the first process, and by an entry in the environment that all descendants inherit.
 
 use std::io;
+use std::sync::Arc;
 
 use rustix::process::{Pid, Signal};
 
@@ -28,6 +29,8 @@ pub(super) struct Remains {
     pub(super) process: Option<Identity>,
     /// The value of [`MARK`].
     pub(super) mark: String,
+    /// The present boot.
+    pub(super) boot: Arc<str>,
 }
 
 impl Remains {
@@ -35,12 +38,12 @@ impl Remains {
     pub(super) fn kill(&self) -> io::Result<usize> {
         let all = proc::all()?;
         let mut found = Vec::new();
-        if self.shim.is_alive()? {
+        if self.shim.is_alive(&self.boot)? {
             found = proc::descendants(&all, self.shim.pid);
             found.extend(all.iter().find(|stat| stat.pid == self.shim.pid));
         }
         if let Some(process) = &self.process
-            && process.is_alive()?
+            && process.is_alive(&self.boot)?
         {
             found.extend(all.iter().filter(|stat| stat.group == process.pid && stat.runs()));
         }

@@ -4,8 +4,8 @@
 //! attempt runs as our own user and sees the host. Limits hold where control groups may be made (see
 //! [`Runtime::health`]).
 //!
-//! Each attempt has a [`Shim`], a small process that starts it, writes its log and records its end, and a
-//! directory `<dir>/<installation>/dogwatch-<job>-<attempt>/` with the records (`record.rs`). Nothing is
+//! Each attempt that runs has a [`Shim`] to itself, a small process that starts it, writes its log and records its
+//! end (`shims.rs` says which), and a directory `<dir>/<installation>/dogwatch-<job>-<attempt>/` with the records (`record.rs`). Nothing is
 //! kept in memory: what is known is read from the directory and `/proc`, so that a new supervisor knows exactly what
 //! the old one did.
 //!
@@ -20,10 +20,11 @@ mod attempt;
 mod cgroup;
 mod control;
 mod kill;
-mod launch;
 mod proc;
 mod record;
 mod shim;
+mod shim_end;
+mod shims;
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
@@ -41,6 +42,7 @@ use tokio::time::Instant;
 use self::attempt::{Attempt, PREFIX, Phase};
 use self::control::{Sent, StopOrder};
 use self::record::{Claim, Orders, Owner};
+use self::shims::{Shims, Stage};
 use crate::id::{AttemptKey, InstallationId};
 use crate::job::spec::StopSignal;
 use crate::limits::{PROCESS_KILL_MAX, PROCESS_START_MAX};
@@ -59,7 +61,7 @@ const INHERITED: [&str; 10] =
 /// How a [`ProcessRuntime`] is set up.
 #[derive(Debug, Clone)]
 pub struct ProcessOptions {
-    /// The folder of the attempts' directories; made when it is not there.
+    /// The folder of the attempts' records; made when it is not there.
     pub dir: PathBuf,
     /// Whose attempts these are.
     pub installation: InstallationId,
@@ -85,23 +87,29 @@ pub struct ProcessRuntime {
 struct Inner {
     root: PathBuf,
     options: ProcessOptions,
-    shim: Shim,
+    /// The present boot.
+    boot: Arc<str>,
+    shims: Shims,
     groups: Option<cgroup::Groups>,
 }
 
 impl ProcessRuntime {
-    /// Opens the runtime: makes its folder and clears away what a crash left half made or half removed.
+    /// Opens the runtime: makes its folder and clears away what a crash left half made.
     pub fn new(options: ProcessOptions, shim: Shim) -> Result<Self> {
-        let root = open_root(&options).map_err(|error| Error::Unavailable {
-            runtime: "process".into(),
-            message: format!("{} cannot be used: {error}; check its permissions", options.dir.display()),
+        let unavailable = |message| Error::Unavailable { runtime: "process".into(), message };
+        let boot = proc::boot_id()
+            .map_err(|error| unavailable(format!("the boot is unknown: {error}; mount /proc")))?;
+        let root = open_root(&options, &boot).map_err(|error| {
+            unavailable(format!("{} cannot be used: {error}; check its permissions", options.dir.display()))
         })?;
         let groups = cgroup::Groups::detect(options.installation).ok();
-        Ok(Self { inner: Arc::new(Inner { root, options, shim, groups }) })
+        let shims = Shims::new(shim, root.clone());
+        Ok(Self { inner: Arc::new(Inner { root, options, boot: boot.into(), shims, groups }) })
     }
 
     fn attempt(&self, key: AttemptKey) -> Attempt {
-        Attempt::new(self.inner.root.clone(), self.inner.options.installation, key)
+        let inner = &self.inner;
+        Attempt::new(inner.root.clone(), inner.options.installation, Arc::clone(&inner.boot), key)
     }
 
     async fn phase(&self, key: AttemptKey) -> Result<Phase> {
@@ -143,12 +151,16 @@ impl Runtime for ProcessRuntime {
 
     async fn create(&self, plan: &Plan) -> Result<()> {
         let attempt = self.attempt(plan.key);
-        let owner =
-            Owner { installation: self.inner.options.installation, key: plan.key, port: plan.service_port };
+        let owner = Owner {
+            installation: self.inner.options.installation,
+            key: plan.key,
+            port: plan.service_port,
+            boot: self.inner.boot.to_string(),
+        };
         let orders = self.inner.orders(plan, attempt.mark())?;
         blocking(move || match attempt.phase()? {
             Phase::Absent => {
-                let claimed = attempt.dir.claim(&attempt.draft(), &owner, &orders);
+                let claimed = attempt.record.claim(&attempt.draft(), &owner, &orders);
                 match claimed.map_err(|error| attempt.unavailable(&error))? {
                     Claim::Won => Ok(()),
                     // By whom? Ours is ours, however it came to be.
@@ -166,8 +178,10 @@ impl Runtime for ProcessRuntime {
 
     async fn start(&self, key: AttemptKey) -> Result<()> {
         let attempt = self.attempt(key);
-        if matches!(self.phase(key).await?, Phase::Created) {
-            launch::launch(&self.inner.shim, &attempt).await?;
+        if matches!(self.phase(key).await?, Phase::Created)
+            && self.inner.shims.launch(&attempt).await? == Stage::Started
+        {
+            return Ok(());
         }
         match self.settled(key).await? {
             Phase::Absent => {
@@ -175,22 +189,42 @@ impl Runtime for ProcessRuntime {
                 Err(Error::Transient { message })
             }
             Phase::Foreign => Err(foreign(&attempt)),
-            Phase::Created => Err(Error::Transient { message: launch::complaint(&attempt) }),
+            Phase::Created => Err(Error::Transient { message: shim_end::complaint(&attempt) }),
             Phase::Starting(_) => Err(attempt.unavailable(&"its start takes too long")),
             Phase::Running(..) => Ok(()),
-            Phase::Ended(_) | Phase::Lost(..) => self.observe(key).await.map(drop),
+            Phase::Ended(_) | Phase::Lost(..) | Phase::Outlived(..) => self.observe(key).await.map(drop),
         }
     }
 
     async fn observe(&self, key: AttemptKey) -> Result<Observation> {
-        let attempt = self.attempt(key);
-        self.settled(key).await?;
-        blocking(move || attempt.observe()).await
+        let until = Instant::now() + PROCESS_START_MAX;
+        loop {
+            let attempt = self.attempt(key);
+            let looked = blocking(move || match attempt.phase()? {
+                Phase::Starting(_) => Ok(None),
+                phase => attempt.observation(phase).map(Some),
+            });
+            match looked.await? {
+                Some(observation) => return Ok(observation),
+                None if Instant::now() < until => tokio::time::sleep(LOOK_EVERY / 2).await,
+                None => return Err(self.attempt(key).unavailable(&"it is just being started")),
+            }
+        }
     }
 
     async fn wait(&self, key: AttemptKey, patience: Duration) {
         let until = Instant::now().checked_add(patience);
         let shim = loop {
+            // Asked before the phase: once ours does not serve it any more, its end is recorded.
+            if let Some(mut stage) = self.inner.shims.serving(key) {
+                let left = until.map_or(MONTH, |until| until.saturating_duration_since(Instant::now()));
+                let over = stage.wait_for(|stage| *stage == Stage::Over);
+                match tokio::time::timeout(left, over).await {
+                    // Nobody listens to it any more, so that it ends with the attempt.
+                    Ok(Err(_)) => {}
+                    Ok(Ok(_)) | Err(_) => return,
+                }
+            }
             match self.phase(key).await {
                 Ok(Phase::Starting(started) | Phase::Running(_, started, _)) => break started.shim,
                 // It may be started any moment, and end.
@@ -200,20 +234,19 @@ impl Runtime for ProcessRuntime {
                 _ => return,
             }
         };
-        drop(tokio::time::timeout(patience, launch::ended(&shim)).await);
+        drop(tokio::time::timeout(patience, shim_end::ended(&shim, &self.inner.boot)).await);
     }
 
     async fn stop(&self, key: AttemptKey, signal: StopSignal, grace: Duration) -> Result<()> {
         let attempt = self.attempt(key);
-        let (started, spawned) = match self.settled(key).await? {
-            Phase::Starting(started) => (started, None),
-            Phase::Running(_, started, spawned) => (started, Some(spawned)),
-            Phase::Lost(..) => return self.observe(key).await.map(drop),
+        let started = match self.settled(key).await? {
+            Phase::Starting(started) | Phase::Running(_, started, _) => started,
+            Phase::Lost(..) | Phase::Outlived(..) => return self.observe(key).await.map(drop),
             Phase::Absent | Phase::Foreign | Phase::Created | Phase::Ended(_) => return Ok(()),
         };
         let grace = if signal == StopSignal::Sigkill { Duration::ZERO } else { grace };
-        let order = StopOrder { signal: signal.number(), grace };
-        let control = attempt.dir.control();
+        let order = StopOrder { name: key.name(PREFIX), signal: signal.number(), grace };
+        let control = attempt.control(&started);
         let sent = blocking(move || Ok(order.send(&control))).await?;
         if matches!(sent, Ok(Sent::Yes)) {
             let patience = grace.saturating_add(PROCESS_KILL_MAX);
@@ -222,7 +255,14 @@ impl Runtime for ProcessRuntime {
                 return Ok(());
             }
         }
-        // The shim does not obey: gone meanwhile, or sick. Then without it.
+        // The shim does not obey: gone meanwhile, or sick. Then without it, and looked at once more: it may have
+        // finished a moment ago, and until it was dismissed could have had another attempt by now.
+        self.inner.shims.dismiss(key);
+        let (started, spawned) = match self.phase(key).await? {
+            Phase::Starting(started) => (started, None),
+            Phase::Running(_, started, spawned) => (started, Some(spawned)),
+            _ => return self.observe(key).await.map(drop),
+        };
         let doomed = attempt.clone();
         blocking(move || doomed.kill(&started, spawned.as_ref()).map_err(|error| doomed.unavailable(&error)))
             .await?;
@@ -340,21 +380,27 @@ impl Inner {
     }
 }
 
-fn open_root(options: &ProcessOptions) -> io::Result<PathBuf> {
+fn open_root(options: &ProcessOptions, boot: &str) -> io::Result<PathBuf> {
     let root = std::path::absolute(&options.dir)?.join(options.installation.to_string());
     DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
     for entry in fs::read_dir(&root)? {
         let entry = entry?;
-        // Only what `Attempt::draft` names; it holds secrets perhaps.
-        if entry.file_name().to_string_lossy().starts_with(&format!(".{PREFIX}-")) {
-            fs::remove_dir_all(entry.path())?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // Only what `Attempt::draft` names, which holds secrets perhaps, and the pipes of shims that were killed.
+        let lost = match control::shim_of(&name, boot) {
+            Some(shim) => !shim.is_alive(boot)?,
+            None => name.starts_with(&format!(".{PREFIX}.")),
+        };
+        if lost {
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(root)
 }
 
 fn foreign(attempt: &Attempt) -> Error {
-    Error::Foreign { name: attempt.dir.path().display().to_string() }
+    Error::Foreign { name: attempt.record.path().display().to_string() }
 }
 
 /// Runs blocking work beside the actors' threads.

@@ -20,15 +20,15 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// The process that has this id now; `None` when there is none.
-    pub(super) fn of(pid: i32) -> io::Result<Option<Self>> {
+    /// The process that has this id now, in the present `boot`; `None` when there is none.
+    pub(super) fn of(pid: i32, boot: &str) -> io::Result<Option<Self>> {
         let Some(stat) = stat(pid)? else { return Ok(None) };
-        Ok(Some(Self { pid, start_ticks: stat.start_ticks, boot: boot_id()? }))
+        Ok(Some(Self { pid, start_ticks: stat.start_ticks, boot: boot.to_owned() }))
     }
 
-    /// Whether it runs. A zombie does not: it has ended and waits for its parent.
-    pub(super) fn is_alive(&self) -> io::Result<bool> {
-        if self.boot != boot_id()? {
+    /// Whether it runs, in the present `boot`. A zombie does not: it has ended and waits for its parent.
+    pub(super) fn is_alive(&self, boot: &str) -> io::Result<bool> {
+        if self.boot != boot {
             return Ok(false);
         }
         Ok(stat(self.pid)?.is_some_and(|stat| stat.start_ticks == self.start_ticks && stat.runs()))
@@ -52,7 +52,7 @@ impl Stat {
     }
 }
 
-/// The boot that this is.
+/// The boot that this is. The same for the life of a process, so it is read once.
 pub(super) fn boot_id() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned())
 }
@@ -135,10 +135,11 @@ mod tests {
 
     #[test]
     fn this_process_is_alive_and_one_with_another_start_is_not() {
-        let me = Identity::of(i32::try_from(std::process::id()).unwrap()).unwrap().unwrap();
-        assert!(me.is_alive().unwrap());
-        assert!(!Identity { start_ticks: me.start_ticks + 1, ..me.clone() }.is_alive().unwrap());
-        assert!(!Identity { boot: "another".into(), ..me }.is_alive().unwrap());
+        let boot = boot_id().unwrap();
+        let me = Identity::of(i32::try_from(std::process::id()).unwrap(), &boot).unwrap().unwrap();
+        assert!(me.is_alive(&boot).unwrap());
+        assert!(!Identity { start_ticks: me.start_ticks + 1, ..me.clone() }.is_alive(&boot).unwrap());
+        assert!(!Identity { boot: "another".into(), ..me }.is_alive(&boot).unwrap());
     }
 
     #[test]

@@ -1,26 +1,33 @@
-//! The directory of one attempt: its files, and how each is written so that a crash leaves it whole.
+//! The record of one attempt: one file, and how each line comes into it so that a crash leaves it whole.
 //!
-//! | file | written by | says |
+//! | line | written by | says |
 //! |---|---|---|
-//! | `owner` | create | whose it is; a directory without it is not ours |
-//! | `orders` | create | what to run, secrets included; taken away by the shim as soon as it has read it |
-//! | `control` | create | a pipe: how the shim is told to stop |
+//! | `owner` | create | whose it is; a file without it is not ours |
+//! | `orders` | create | what to run, secrets included; gone as soon as it is started |
 //! | `started` | the shim, once | that the attempt is started and by whom; never written twice, whoever tries |
 //! | `spawned` | the shim | the process |
-//! | `end` | the shim; an observer when the shim is lost | how it ended |
+//! | `end` | the shim; an observer when the shim is lost | how it ended; the first one counts |
 //!
-//! `started` and `end` are on stable storage before anybody acts on them: the first keeps an attempt from running
-//! twice after a power failure, the second is the exit code that must not be lost.
+//! The first two come into the file before it has its name. The start replaces the file by one with `started` in
+//! place of `orders`, under a lock that the shim holds for as long as it serves the attempt; a file that was
+//! replaced or removed has no name any more and is not acted on; what was never started is removed under the lock. The last two are appended, each in one write. What
+//! is not a whole line is not there.
+//!
+//! Nothing here waits for the disk, because a failure of power takes the processes too. What it may leave of a
+//! record — nothing, or less than there was — is of an earlier boot, which `owner` says or its emptiness shows: then
+//! what is not recorded as ended counts as ended by the restart of the host, and nothing of it is ever started. Only
+//! an `end` that nobody waits to take over is made durable (see [`Durable`]).
+//!
+//! It is one file because files are what costs: the fewer an attempt makes and removes, the faster all of them run.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, RenameFlags};
-use serde::de::DeserializeOwned;
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup;
@@ -30,13 +37,15 @@ use crate::id::{AttemptKey, Ids as _, InstallationId, RandomIds};
 use crate::limits::PROCESS_RECORD_BYTES_MAX;
 use crate::runtime::{Exit, StartFault};
 
-/// Whose the directory is.
+/// Whose the attempt is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Owner {
     pub(super) installation: InstallationId,
     pub(super) key: AttemptKey,
     /// The port of a service.
     pub(super) port: Option<u16>,
+    /// The boot in which it was created.
+    pub(super) boot: String,
 }
 
 impl Owner {
@@ -94,11 +103,88 @@ pub(super) enum Claim {
     Taken,
 }
 
-/// The directory of one attempt.
-#[derive(Debug, Clone)]
-pub(super) struct AttemptDir(PathBuf);
+/// Whether a line must outlive a failure of power by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durable {
+    /// Nobody may come for it for long.
+    Yes,
+    /// It is taken over into the store at once.
+    No,
+}
 
-impl AttemptDir {
+/// One line.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Line<'a> {
+    Owner(&'a Owner),
+    Orders(&'a Orders),
+    Started(&'a Started),
+    Spawned(&'a Spawned),
+    End(&'a End),
+}
+
+/// One line as it is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Found {
+    Owner(Owner),
+    Orders(Box<Orders>),
+    Started(Started),
+    Spawned(Spawned),
+    End(End),
+}
+
+/// What a record says. Holds open secrets until the start: no `Debug`.
+#[derive(Default)]
+pub(super) struct Record {
+    pub(super) owner: Option<Owner>,
+    pub(super) orders: Option<Box<Orders>>,
+    pub(super) started: Option<Started>,
+    pub(super) spawned: Option<Spawned>,
+    pub(super) end: Option<End>,
+    /// Nothing where its first line should be: its bytes were lost with the power.
+    pub(super) torn: bool,
+}
+
+impl Record {
+    /// Reads it; `None` when there is none. A line that is none of ours or not whole is passed over.
+    fn read(path: &Path) -> io::Result<Option<Self>> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Self::read_from(&mut file).map(Some)
+    }
+
+    fn read_from(file: &mut File) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        match file.take(PROCESS_RECORD_BYTES_MAX).read_to_end(&mut bytes) {
+            // It has our name, and is nobody's that we know.
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(Self::default()),
+            read => read?,
+        };
+        let torn = matches!(bytes.first(), None | Some(0 | b'\n'));
+        let mut record = Self { torn, ..Self::default() };
+        for line in bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+            match serde_json::from_slice(line) {
+                Ok(Found::Owner(owner)) => record.owner = record.owner.or(Some(owner)),
+                Ok(Found::Orders(orders)) => record.orders = Some(orders),
+                Ok(Found::Started(started)) => record.started = Some(started),
+                Ok(Found::Spawned(spawned)) => record.spawned = Some(spawned),
+                Ok(Found::End(end)) => record.end = record.end.or(Some(end)),
+                Err(_) => {}
+            }
+        }
+        Ok(record)
+    }
+}
+
+/// Where the record of one attempt is.
+#[derive(Debug, Clone)]
+pub(super) struct RecordFile(PathBuf);
+
+impl RecordFile {
     pub(super) fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
@@ -107,102 +193,115 @@ impl AttemptDir {
         &self.0
     }
 
-    /// The pipe that the shim listens to.
-    pub(super) fn control(&self) -> PathBuf {
-        self.0.join("control")
+    /// What shims said that went wrong beside; made when there is something to say.
+    pub(super) fn complaints(&self) -> PathBuf {
+        self.0.with_extension("complaints")
     }
 
-    /// What the shim said that nobody else heard; kept for people.
-    pub(super) fn shim_output(&self) -> PathBuf {
-        self.0.join("shim.stderr")
+    /// What it says; `None` when it is not there.
+    pub(super) fn read(&self) -> io::Result<Option<Record>> {
+        Record::read(&self.0)
     }
 
-    /// Makes the directory whole and in one step: prepared as `draft` beside it, then renamed. The name is the
-    /// claim.
+    /// Makes the record, whole and in one step: prepared as `draft` beside it, then renamed. The name is the claim.
     pub(super) fn claim(&self, draft: &Path, owner: &Owner, orders: &Orders) -> io::Result<Claim> {
-        DirBuilder::new().mode(0o700).create(draft)?;
-        let prepared = Self::new(draft);
-        let claimed = prepared.fill(owner, orders).and_then(|()| rename_new(draft, &self.0));
+        let lines = [encode(&Line::Owner(owner))?, encode(&Line::Orders(orders))?].concat();
+        let claimed = write_new(draft, &lines).and_then(|_| rename_new(draft, &self.0));
         if !matches!(claimed, Ok(Claim::Won)) {
-            fs::remove_dir_all(draft)?;
+            fs::remove_file(draft)?;
         }
-        sync_parent(&self.0)?;
         claimed
     }
 
-    fn fill(&self, owner: &Owner, orders: &Orders) -> io::Result<()> {
-        write_synced(&self.0.join("owner"), owner)?;
-        write_synced(&self.0.join("orders"), orders)?;
-        rustix::fs::mkfifoat(CWD, self.control(), Mode::RUSR | Mode::WUSR)?;
-        sync_dir(&self.0)
-    }
-
-    /// Whose it is; `None` when it is nobody's that we know, or not there.
-    pub(super) fn owner(&self) -> io::Result<Option<Owner>> {
-        match read(&self.0.join("owner")) {
-            // A file where the directory should be is not ours either.
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
-            owner => owner,
+    /// Claims the one start of the attempt, and takes its orders off the disk.
+    pub(super) fn claim_start(
+        &self,
+        draft: &Path,
+        started: &Started,
+    ) -> io::Result<Option<(Hold, Box<Orders>)>> {
+        let Some(Hold(mut file)) = self.hold()? else { return Ok(None) };
+        let Record { owner: Some(owner), orders: Some(orders), started: None, end: None, .. } =
+            Record::read_from(&mut file)?
+        else {
+            return Ok(None);
+        };
+        if owner.boot != started.shim.boot {
+            return Ok(None);
+        }
+        let lines = [encode(&Line::Owner(&owner))?, encode(&Line::Started(started))?].concat();
+        let claimed = write_new(draft, &lines).and_then(|claimed| {
+            flock(&claimed, FlockOperation::NonBlockingLockExclusive)?;
+            fs::rename(draft, &self.0)?;
+            Ok(claimed)
+        });
+        match claimed {
+            Ok(claimed) => Ok(Some((Hold(claimed), orders))),
+            Err(error) => {
+                drop(fs::remove_file(draft));
+                Err(error)
+            }
         }
     }
 
-    /// Reads the orders and takes them away, so that their secrets are no longer on the disk.
-    pub(super) fn take_orders(&self) -> io::Result<Orders> {
-        let path = self.0.join("orders");
-        let orders = read(&path)?.ok_or(io::ErrorKind::NotFound)?;
-        fs::remove_file(&path)?;
-        Ok(orders)
+    /// Records an end that nobody saw. On a line of its own, whatever a failure of power has left before it.
+    pub(super) fn close(&self, end: &End) -> io::Result<()> {
+        let mut file = OpenOptions::new().append(true).open(&self.0)?;
+        file.write_all(&[b"\n", &encode(&Line::End(end))?[..]].concat())
     }
 
-    /// Claims the one start of the attempt; durable when won.
-    pub(super) fn claim_start(&self, started: &Started) -> io::Result<Claim> {
-        let draft = self.0.join(format!("started.{}", started.shim.pid));
-        write_synced(&draft, started)?;
-        let linked = fs::hard_link(&draft, self.0.join("started"));
-        fs::remove_file(&draft)?;
-        match linked {
-            Ok(()) => sync_dir(&self.0).map(|()| Claim::Won),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Claim::Taken),
-            Err(error) => Err(error),
+    /// Takes it away, unless somebody starts it meanwhile.
+    pub(super) fn withdraw(&self) -> io::Result<Claim> {
+        let Some(Hold(mut file)) = self.hold()? else { return Ok(Claim::Taken) };
+        match Record::read_from(&mut file)?.started {
+            None => self.remove().map(|()| Claim::Won),
+            Some(_) => Ok(Claim::Taken),
         }
     }
 
-    pub(super) fn started(&self) -> io::Result<Option<Started>> {
-        read(&self.0.join("started"))
-    }
-
-    /// Records the process. Not synced: after a power failure the process is gone, whoever it was.
-    pub(super) fn record_spawned(&self, spawned: &Spawned) -> io::Result<()> {
-        let draft = self.0.join("spawned.new");
-        fs::write(&draft, encode(spawned)?)?;
-        fs::rename(&draft, self.0.join("spawned"))
-    }
-
-    pub(super) fn spawned(&self) -> io::Result<Option<Spawned>> {
-        read(&self.0.join("spawned"))
-    }
-
-    /// Records the end; durable when it returns.
-    pub(super) fn record_end(&self, end: &End) -> io::Result<()> {
-        let draft = self.0.join(fresh_name("end"));
-        if let Err(error) = write_synced(&draft, end) {
-            // It is tried again, on a full disk for as long as that lasts.
-            fs::remove_file(&draft)?;
-            return Err(error);
+    /// Takes it away.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        for path in [&self.complaints(), &self.0] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
-        fs::rename(&draft, self.0.join("end"))?;
-        sync_dir(&self.0)
+        Ok(())
     }
 
-    pub(super) fn end(&self) -> io::Result<Option<End>> {
-        read(&self.0.join("end"))
+    /// Locks it; `None` when somebody else has, or it is not there (any more).
+    fn hold(&self) -> io::Result<Option<Hold>> {
+        let file = match OpenOptions::new().read(true).append(true).open(&self.0) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            locked => locked?,
+        }
+        // Replaced or removed before it was locked?
+        Ok((file.metadata()?.nlink() > 0).then_some(Hold(file)))
+    }
+}
+
+/// The locked record of an attempt: for as long as this is, nobody else starts or removes it.
+#[derive(Debug)]
+pub(super) struct Hold(File);
+
+impl Hold {
+    /// Records the process.
+    pub(super) fn record_spawned(&mut self, spawned: &Spawned) -> io::Result<()> {
+        append(&mut self.0, &Line::Spawned(spawned))
     }
 
-    /// Takes the whole directory away: first its name, in one step, then what is in it.
-    pub(super) fn remove(&self, doomed: &Path) -> io::Result<()> {
-        fs::rename(&self.0, doomed)?;
-        fs::remove_dir_all(doomed)
+    /// Records the end.
+    pub(super) fn record_end(&mut self, end: &End, durable: Durable) -> io::Result<()> {
+        append(&mut self.0, &Line::End(end))?;
+        match durable {
+            Durable::Yes => self.0.sync_all(),
+            Durable::No => Ok(()),
+        }
     }
 }
 
@@ -213,56 +312,36 @@ pub(super) fn fresh_name(name: &str) -> String {
     format!("{name}.{:016x}", u64::from_be_bytes(random))
 }
 
-/// Renames a directory to a name that must be free.
+/// Renames a file to a name that must be free.
 fn rename_new(from: &Path, to: &Path) -> io::Result<Claim> {
     let renamed = match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Not every file system can. A plain rename does not replace a directory that holds something either.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if fs::symlink_metadata(to).is_err() => {
-            fs::rename(from, to)
+        // Not every file system can. A link does not replace either.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
         }
         renamed => renamed.map_err(io::Error::from),
     };
     match renamed {
         Ok(()) => Ok(Claim::Won),
-        Err(error) => match error.kind() {
-            io::ErrorKind::AlreadyExists
-            | io::ErrorKind::DirectoryNotEmpty
-            | io::ErrorKind::NotADirectory => Ok(Claim::Taken),
-            _ => Err(error),
-        },
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Claim::Taken),
+        Err(error) => Err(error),
     }
 }
 
-fn encode<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
-    serde_json::to_vec(record).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
-fn write_synced<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(&encode(record)?)?;
-    file.sync_all()
+fn encode(line: &Line<'_>) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_dir)
-}
-
-/// Reads a record; `None` when there is none. The text of a record that cannot be read is not repeated in the
-/// error: it may be a secret.
-fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut bytes = Vec::new();
-    file.take(PROCESS_RECORD_BYTES_MAX).read_to_end(&mut bytes)?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|_| {
-        let message = format!("{} holds no valid record", path.display());
-        io::Error::new(io::ErrorKind::InvalidData, message)
-    })
+/// Adds a line in one write. Whatever is left of one that a full disk cut short is taken back, or ended by the next.
+fn append(file: &mut File, line: &Line<'_>) -> io::Result<()> {
+    let before = file.seek(SeekFrom::End(0))?;
+    file.write_all(&encode(line)?).inspect_err(|_| drop(file.set_len(before)))
 }

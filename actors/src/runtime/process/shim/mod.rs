@@ -1,8 +1,11 @@
 //! The small process that stands between dogwatch and each attempt, and outlives it.
 //!
 //! Responsible for: starting the attempt's process once, writing its output to the log, recording its end,
-//! stopping it when told. Decides nothing else. Single-threaded and blocking throughout: every process job pays
-//! for its start and its memory.
+//! stopping it when told. Decides nothing else. Single-threaded and blocking throughout: every process job that runs
+//! pays for its memory.
+//!
+//! It serves one attempt after the other, as whoever started it tells on its standard input; when that closes it
+//! finishes what it has and goes.
 //!
 //! It is the same executable, started again with a marker as its first argument, so that both always agree on the
 //! records between them.
@@ -11,23 +14,25 @@ mod pump;
 mod spawn;
 mod watch;
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::OFlags;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Resource, Rlimit};
 
-use super::proc::Identity;
-use super::record::{AttemptDir, Claim, End, Spawned, Started};
+use super::attempt::PREFIX;
+use super::control;
+use super::proc::{Identity, boot_id};
+use super::record::{Durable, End, Hold, Orders, RecordFile, Spawned, Started, fresh_name};
 use crate::clock::{Clock, SystemClock};
 use crate::limits::PROCESS_FILES_SOFT_MAX;
-use crate::runtime::StartFault;
 
-/// The first argument of a shim. Behind it: the attempt's directory.
+/// The first argument of a shim. Behind it: the folder of the attempts' records.
 pub(super) const MARKER: &str = "--dogwatch-attempt-shim";
 
 /// How long to wait before the end is recorded again, when the disk did not take it.
@@ -50,7 +55,7 @@ impl Shim {
         let mut args = std::env::args_os().skip(1);
         if args.next().as_deref() == Some(OsStr::new(MARKER)) {
             let dir = args.next().unwrap_or_default();
-            match run(&AttemptDir::new(PathBuf::from(dir))) {
+            match run(&PathBuf::from(dir)) {
                 Ok(()) => std::process::exit(0),
                 Err(error) => {
                     say(&error);
@@ -73,77 +78,149 @@ impl Shim {
     }
 }
 
-/// The life of a shim. An error means that nothing was started.
-fn run(dir: &AttemptDir) -> io::Result<()> {
-    // Away from the terminal and the group of whoever started us: their signals are not for the attempt. It fails
+/// What a shim tells whoever started it, a line each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// The process of the attempt runs.
+    Started,
+    /// The attempt's end is recorded, or its start was somebody else's or not possible. The next one may come.
+    Over,
+}
+
+impl Reply {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Over => "over",
+        }
+    }
+
+    /// Reads a reply.
+    pub(super) fn decode(line: &str) -> Option<Self> {
+        [Self::Started, Self::Over].into_iter().find(|reply| reply.name() == line)
+    }
+
+    /// Whoever started us may be gone; the attempt goes on.
+    fn tell(self) {
+        writeln!(io::stdout(), "{}", self.name()).ok();
+    }
+}
+
+/// Whether a shim can serve another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    /// Nothing is left of the last one.
+    Yes,
+    /// Something could not be ended or undone; it must not be taken for the next one's.
+    No,
+}
+
+/// The life of a shim: serves the attempts whose names come on standard input, one after the other, until that is
+/// closed. An error means that it could not begin.
+fn run(root: &Path) -> io::Result<()> {
+    // Away from the terminal and the group of whoever started us: their signals are not for the attempts. It fails
     // only when this process leads a group already, which is as good.
     rustix::process::setsid().ok();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    // Readable and writable, so that it never reads as closed between two writers.
-    let control = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag of open is an int"))
-        .open(dir.control())?;
-    let me = Identity::of(rustix::process::getpid().as_raw_pid())?.ok_or(io::ErrorKind::NotFound)?;
-    if dir.claim_start(&Started { shim: me, at: SystemClock.now() })? == Claim::Taken {
-        return Ok(());
-    }
-    // From here on the attempt is ours alone, and whatever happens to it must be recorded.
-    let end = attempt(dir, control);
-    record_end(dir, &end);
-    Ok(())
-}
-
-fn attempt(dir: &AttemptDir, control: std::fs::File) -> End {
-    let orders = match dir.take_orders() {
-        Ok(orders) => orders,
-        Err(error) => {
-            let message =
-                format!("the attempt's orders cannot be read: {error}; check the data directory's disk");
-            return End::Faulted { fault: StartFault::Rejected, message };
-        }
-    };
+    let boot = boot_id()?;
+    let pid = rustix::process::getpid().as_raw_pid();
+    let me = Identity::of(pid, &boot)?.ok_or(io::ErrorKind::NotFound)?;
     limit_files();
-    if let Some(limits) = &orders.limits {
-        limits.enter();
-    }
-    let spawned = spawn::spawn(&orders);
-    if let Some(limits) = &orders.limits {
-        limits.leave();
-    }
-    let end = match spawned {
-        Err((fault, message)) => End::Faulted { fault, message },
-        Ok(child) => {
-            let at = SystemClock.now();
-            let pid = child.id().cast_signed();
-            match Identity::of(pid) {
-                Ok(Some(process)) => note(dir.record_spawned(&Spawned { process, at })),
-                Ok(None) => {}
-                Err(error) => note(Err(error)),
-            }
-            report();
-            let mut exit = watch::Watch::new(child, control, &orders.log_path, at).run();
-            exit.oom_killed = orders.limits.as_ref().is_some_and(super::cgroup::Orders::oom_killed);
-            End::Exited(exit)
-        }
-    };
-    if let Some(limits) = &orders.limits {
-        limits.remove();
-    }
-    end
+    let path = control::path(root, &me);
+    let control = control::listen(&path)?;
+    let mut shim = Serving { root, me, control };
+    let served = shim.serve_all();
+    // With it orders to stop find nobody, and are carried out without us.
+    note(std::fs::remove_file(path));
+    served
 }
 
-/// Closes standard output: whoever started us waits for that.
-fn report() {
-    let nowhere = OpenOptions::new().write(true).open("/dev/null");
-    note(nowhere.and_then(|nowhere| rustix::stdio::dup2_stdout(nowhere).map_err(io::Error::from)));
+/// A shim at work.
+struct Serving<'a> {
+    root: &'a Path,
+    me: Identity,
+    control: File,
+}
+
+impl Serving<'_> {
+    fn serve_all(&mut self) -> io::Result<()> {
+        for name in io::stdin().lines() {
+            let record = RecordFile::new(self.root.join(name?));
+            complain_to(record.complaints());
+            match self.serve(&record) {
+                Ok(Fit::Yes) => {}
+                Ok(Fit::No) => break,
+                // Nothing was started.
+                Err(error) => say(&error),
+            }
+            Reply::Over.tell();
+        }
+        Ok(())
+    }
+
+    /// Serves one attempt. An error means that it was not started.
+    fn serve(&mut self, record: &RecordFile) -> io::Result<Fit> {
+        let draft = self.root.join(fresh_name(&format!(".{PREFIX}")));
+        let started = Started { shim: self.me.clone(), at: SystemClock.now() };
+        let Some((mut hold, orders)) = record.claim_start(&draft, &started)? else { return Ok(Fit::Yes) };
+        // From here on the attempt is ours alone, and whatever happens to it must be recorded.
+        let (end, fit) = self.attempt(record, &mut hold, &orders);
+        record_end(record, &mut hold, &end);
+        Ok(fit)
+    }
+
+    fn attempt(&mut self, record: &RecordFile, hold: &mut Hold, orders: &Orders) -> (End, Fit) {
+        let limits = orders.limits.as_ref();
+        let mut fit = Fit::Yes;
+        if let Some(limits) = limits {
+            limits.enter();
+        }
+        let spawned = spawn::spawn(orders);
+        if limits.is_some_and(|limits| limits.leave().is_err()) {
+            fit = Fit::No;
+        }
+        let end = match spawned {
+            Err((fault, message)) => End::Faulted { fault, message },
+            Ok(child) => {
+                let at = SystemClock.now();
+                match Identity::of(child.id().cast_signed(), &self.me.boot) {
+                    Ok(Some(process)) => note(hold.record_spawned(&Spawned { process, at })),
+                    Ok(None) => {}
+                    Err(error) => note(Err(error)),
+                }
+                Reply::Started.tell();
+                let name = record.path().file_name().unwrap_or_default().to_string_lossy();
+                let watch = watch::Watch::new(child, &mut self.control, &name, &orders.log_path, at);
+                let (mut exit, left) = watch.run();
+                exit.oom_killed = limits.is_some_and(super::cgroup::Orders::oom_killed);
+                if left == watch::Left::Something {
+                    fit = Fit::No;
+                }
+                End::Exited(exit)
+            }
+        };
+        if let Some(limits) = limits {
+            limits.remove();
+        }
+        (end, fit)
+    }
+}
+
+/// While whoever started us lives, it takes the end over at once. Else nobody may come for it for long.
+fn durable() -> Durable {
+    let stdin = io::stdin();
+    let mut polled = [PollFd::new(&stdin, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match rustix::event::poll(&mut polled, Some(&now)) {
+        Ok(0) => Durable::No,
+        _ => Durable::Yes,
+    }
 }
 
 /// Records the end, however long the disk takes to accept it: until then the attempt counts as running.
-fn record_end(dir: &AttemptDir, end: &End) {
-    while let Err(error) = dir.record_end(end) {
-        if !dir.path().exists() {
+fn record_end(record: &RecordFile, hold: &mut Hold, end: &End) {
+    while let Err(error) = hold.record_end(end, durable()) {
+        if !record.path().exists() {
             return;
         }
         note(Err(error));
@@ -161,14 +238,27 @@ fn limit_files() {
     note(rustix::process::setrlimit(Resource::Core, none).map_err(io::Error::from));
 }
 
-/// Says what went wrong to the file that is our standard error; there is nobody else to tell.
+/// Says what went wrong to the file of the attempt's complaints; there is nobody else to tell.
 fn note(result: io::Result<()>) {
     if let Err(error) = result {
         say(&error);
     }
 }
 
-/// Says it without `eprintln!`, which panics when the disk of that file is full; the exit code comes after.
+thread_local! {
+    /// Where complaints go: nowhere until there is an attempt. The file is made by the first one.
+    static COMPLAINTS: RefCell<PathBuf> = const { RefCell::new(PathBuf::new()) };
+}
+
+fn complain_to(path: PathBuf) {
+    COMPLAINTS.replace(path);
+}
+
+/// Says it and fails in silence, as on a full disk; the exit code comes after.
 fn say(error: &dyn std::fmt::Display) {
-    writeln!(io::stderr(), "dogwatch shim: {error}").ok();
+    let path = COMPLAINTS.with_borrow(Clone::clone);
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    if let Ok(mut file) = file {
+        writeln!(file, "dogwatch shim: {error}").ok();
+    }
 }

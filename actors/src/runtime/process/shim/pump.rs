@@ -1,12 +1,33 @@
 //! From the pipes of a process to the lines of its log.
 
+use std::cell::OnceCell;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 
+use super::say;
 use crate::clock::{Clock, SystemClock};
 use crate::limits::{LOG_BLOCK_BYTES, LOG_LINE_BYTES_MAX};
 use crate::logs::{Full, LogWriter};
 use crate::runtime::LogStream;
+
+/// The log of the attempt, which is made with its first line: most processes that say nothing need none.
+pub(super) struct Log {
+    path: PathBuf,
+    /// `None` inside when it could not be opened, which was said.
+    writer: OnceCell<Option<LogWriter>>,
+}
+
+impl Log {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), writer: OnceCell::new() }
+    }
+
+    fn writer(&mut self) -> Option<&mut LogWriter> {
+        self.writer.get_or_init(|| LogWriter::open(&self.path).map_err(|error| say(&error)).ok());
+        self.writer.get_mut()?.as_mut()
+    }
+}
 
 /// One of the two pipes.
 pub(super) struct Pump<R> {
@@ -31,7 +52,7 @@ impl<R: Read + AsFd> Pump<R> {
 
     /// Moves what is in the pipe to the log; call it when there is something. A log that cannot be written loses
     /// the output and never stops the process.
-    pub(super) fn pump(&mut self, log: Option<&mut LogWriter>) {
+    pub(super) fn pump(&mut self, log: &mut Log) {
         let Some(pipe) = &mut self.pipe else { return };
         let before = self.partial.len();
         self.partial.resize(before + LOG_BLOCK_BYTES, 0);
@@ -51,12 +72,12 @@ impl<R: Read + AsFd> Pump<R> {
     }
 
     /// Writes what is left of a last line without an end, and reads no more.
-    pub(super) fn close(&mut self, log: Option<&mut LogWriter>) {
+    pub(super) fn close(&mut self, log: &mut Log) {
         self.pipe = None;
         self.write(log);
     }
 
-    fn write(&mut self, log: Option<&mut LogWriter>) {
+    fn write(&mut self, log: &mut Log) {
         let at_nanos = i128::from(SystemClock.now().as_millis()) * 1_000_000;
         let mut rest = &self.partial[..];
         let mut pieces = Vec::new();
@@ -72,7 +93,9 @@ impl<R: Read + AsFd> Pump<R> {
             rest = &rest[piece.2..];
         }
         let left = rest.len();
-        if let Some(log) = log {
+        if !pieces.is_empty()
+            && let Some(log) = log.writer()
+        {
             for (full, bytes) in pieces {
                 if log.push(at_nanos, self.stream, full, bytes).is_err() {
                     break;

@@ -14,11 +14,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use tokio::time::Instant;
 
-use super::pump::Pump;
-use super::{note, say};
+use super::note;
+use super::pump::{Log, Pump};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::limits::{PROCESS_DRAIN_MAX, PROCESS_KILL_MAX};
-use crate::logs::LogWriter;
 use crate::runtime::process::control::StopOrder;
 use crate::runtime::process::kill;
 use crate::runtime::{Exit, LogStream};
@@ -29,29 +28,46 @@ const REAP_EVERY: Duration = Duration::from_secs(10);
 /// How often is looked where the kernel cannot tell us: without a pidfd, and while killing.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// What the end of an attempt left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing: every descendant has ended.
+    Nothing,
+    /// Something that could not be ended.
+    Something,
+}
+
 /// The process under watch.
-pub(super) struct Watch {
+pub(super) struct Watch<'a> {
+    /// What orders to this attempt begin with.
+    name: &'a str,
     pid: Pid,
     pidfd: Option<OwnedFd>,
     stdout: Pump<ChildStdout>,
     stderr: Pump<ChildStderr>,
-    log: Option<LogWriter>,
-    control: File,
+    log: Log,
+    control: &'a mut File,
     orders: Vec<u8>,
     kill_at: Option<Instant>,
     started_at: Timestamp,
 }
 
-impl Watch {
-    pub(super) fn new(mut child: Child, control: File, log_path: &Path, started_at: Timestamp) -> Self {
+impl<'a> Watch<'a> {
+    pub(super) fn new(
+        mut child: Child,
+        control: &'a mut File,
+        name: &'a str,
+        log_path: &Path,
+        started_at: Timestamp,
+    ) -> Self {
         let pid = Pid::from_child(&child);
-        let log = LogWriter::open(log_path).map_err(|error| say(&error)).ok();
         Self {
+            name,
             pid,
             pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok(),
             stdout: Pump::new(child.stdout.take(), LogStream::Stdout),
             stderr: Pump::new(child.stderr.take(), LogStream::Stderr),
-            log,
+            log: Log::new(log_path),
             control,
             orders: Vec::new(),
             kill_at: None,
@@ -60,7 +76,7 @@ impl Watch {
     }
 
     /// Watches to the end of the process and of all its descendants.
-    pub(super) fn run(mut self) -> Exit {
+    pub(super) fn run(mut self) -> (Exit, Left) {
         let status = loop {
             if let Some(status) = self.reap() {
                 break status;
@@ -72,9 +88,9 @@ impl Watch {
             }
         };
         let finished_at = SystemClock.now();
-        self.end_descendants();
+        let left = self.end_descendants();
         self.drain();
-        Exit {
+        let exit = Exit {
             runtime_id: self.pid.as_raw_pid().to_string(),
             code: status.exit_status(),
             signal: status.terminating_signal(),
@@ -82,7 +98,8 @@ impl Watch {
             unseen: None,
             started_at: Some(self.started_at),
             finished_at: Some(finished_at),
-        }
+        };
+        (exit, left)
     }
 
     /// Takes what has ended; the status when the process itself has.
@@ -122,10 +139,10 @@ impl Watch {
             )
         };
         if out {
-            self.stdout.pump(self.log.as_mut());
+            self.stdout.pump(&mut self.log);
         }
         if err {
-            self.stderr.pump(self.log.as_mut());
+            self.stderr.pump(&mut self.log);
         }
     }
 
@@ -137,7 +154,8 @@ impl Watch {
         }
         while let Some(end) = self.orders.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.orders.drain(..=end).collect();
-            let Some(order) = StopOrder::decode(&line) else { continue };
+            let order = StopOrder::decode(&line).filter(|order| order.name == self.name);
+            let Some(order) = order else { continue };
             // A grace beyond the end of time is none that ends.
             let kill_at = Instant::now().checked_add(order.grace);
             self.kill_at = [self.kill_at, kill_at].into_iter().flatten().min();
@@ -159,15 +177,15 @@ impl Watch {
         self.kill_at = Some(Instant::now() + LOOK_EVERY);
     }
 
-    fn end_descendants(&self) {
+    fn end_descendants(&self) -> Left {
         let until = Instant::now() + PROCESS_KILL_MAX;
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some(_)) => continue,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 // No child, so no descendant.
-                Err(_) => return,
-                Ok(None) if Instant::now() >= until => return,
+                Err(_) => return Left::Nothing,
+                Ok(None) if Instant::now() >= until => return Left::Something,
                 Ok(None) => note(kill::kill_descendants().map(drop)),
             }
             std::thread::sleep(LOOK_EVERY / 5);
@@ -183,8 +201,8 @@ impl Watch {
             // An order that came too late would keep the pipe ready.
             self.obey_nothing();
         }
-        self.stdout.close(self.log.as_mut());
-        self.stderr.close(self.log.as_mut());
+        self.stdout.close(&mut self.log);
+        self.stderr.close(&mut self.log);
     }
 
     fn obey_nothing(&mut self) {
