@@ -35,7 +35,7 @@ const IN_FLIGHT: usize = 8_192;
 pub(crate) fn mailbox(jobs: usize, events: u64, threads: usize, tell: &Path) -> Result<()> {
     let found = actix::System::new().block_on(async {
         let place = tell.with_extension("logs");
-        let builder = Supervisor::builder().store(store::volatile()?).logs_dir(place);
+        let builder = Supervisor::builder().store(store::volatile()).logs_dir(place);
         let budget = Budget { attempts_max: jobs, ..Budget::default() };
         let supervisor = builder.runtime(Arc::new(Ghosts::default())).budget(budget).start().await?;
         let handle = supervisor.handle();

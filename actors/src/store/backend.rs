@@ -10,10 +10,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
+use indexmap::IndexMap;
+
 use super::{Error, Key, KeyRange, Order, Result, Rows};
 
-/// The outcome of a group of batches: what each key is afterwards, `None` for "does not exist".
-pub(crate) type Changes = BTreeMap<Key, Option<Vec<u8>>>;
+/// The outcome of a group of batches: what each key is afterwards, `None` for "does not exist". In the order in which keys
+/// were first written: to sort them costs the committer more than anybody gains by it.
+pub(crate) type Changes = IndexMap<Key, Option<Vec<u8>>>;
 
 /// Reading rows as they are now.
 pub(super) trait Read {

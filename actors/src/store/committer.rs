@@ -92,9 +92,9 @@ struct Request {
 
 impl<B: Backend> GroupCommitStore<B> {
     /// Starts the committer over an open database, unless less is in it than `mark` says was acknowledged.
-    pub(super) fn start(backend: B, mark: Option<Mark>, room: Room) -> Result<Self> {
+    pub(super) fn start(backend: B, mark: Mark, room: Room) -> Result<Self> {
         let sequence = Sequence::recover(&backend)?;
-        mark.as_ref().map_or(Ok(()), |mark| mark.check(sequence.groups()))?;
+        mark.check(sequence.groups())?;
         let (queue, requests) = mpsc::channel(limits::COMMITS_QUEUED_MAX);
         let (publish, appended) = watch::channel(sequence.last());
         let shared = Arc::new(Shared::new(backend, room));
@@ -211,8 +211,7 @@ struct Committer<B> {
     shared: Arc<Shared<B>>,
     requests: mpsc::Receiver<Request>,
     sequence: Sequence,
-    /// `None` where nothing outlives the process.
-    mark: Option<Mark>,
+    mark: Mark,
     publish: watch::Sender<u64>,
 }
 
@@ -223,7 +222,7 @@ impl<B: Backend> Committer<B> {
             self.commit(group);
         }
         if self.shared.failure.borrow().is_none()
-            && let Some(Err(error)) = self.mark.as_ref().map(Mark::sync)
+            && let Err(error) = self.mark.sync()
         {
             tracing::warn!(%error, "the mark of what was acknowledged could not be synced at closing");
         }
@@ -301,18 +300,13 @@ impl<B: Backend> Committer<B> {
         Ok(results)
     }
 
-    /// Remembers what was acknowledged.
-    fn record(&self, groups: u64) -> Result<()> {
-        self.mark.as_ref().map_or(Ok(()), |mark| mark.record(groups))
-    }
-
     fn write_group(&self, changes: Changes) -> Result<()> {
         fault::check(Point::CommitGathered, injected)?;
         self.shared.backend.write(changes)?;
         fault::check(Point::CommitWritten, injected)?;
         self.shared.backend.sync()?;
         fault::check(Point::CommitSynced, injected)?;
-        self.record(self.sequence.groups())?;
+        self.mark.record(self.sequence.groups())?;
         fault::check(Point::CommitMarked, injected)
     }
 }

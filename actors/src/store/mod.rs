@@ -406,9 +406,8 @@ pub fn open_with(dir: &Path, kind: Kind, tuning: Tuning) -> Result<Arc<dyn Store
 }
 
 /// A store that lives as long as the process, for applications that want supervision and no memory of it.
-pub fn volatile() -> Result<Arc<dyn Store>> {
-    let store = GroupCommitStore::start(volatile::Volatile::default(), None, Box::new(|| Ok(())))?;
-    Ok(Arc::new(store))
+pub fn volatile() -> Arc<dyn Store> {
+    Arc::new(volatile::Volatile::default())
 }
 
 /// Opens the database in `dir` however damaged it is, with what its verification says.
@@ -433,7 +432,7 @@ fn open_unverified(dir: &Path, kind: Kind) -> Result<(Box<dyn Backend>, Result<(
 /// The database is open, and with it the lock: nobody else touches the mark.
 fn start(dir: &Path, backend: impl Backend) -> Result<Arc<dyn Store>> {
     let mark = Mark::open(&dir.join("mark"))?;
-    let store = GroupCommitStore::start(backend, Some(mark), space::around(dir))?;
+    let store = GroupCommitStore::start(backend, mark, space::around(dir))?;
     format::write(dir)?;
     // Neither database syncs the names of the files that it creates.
     files::sync_tree(dir)?;

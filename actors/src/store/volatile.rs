@@ -1,61 +1,114 @@
 //! A store that lives as long as the process: rows in a map, and nothing on a disk.
 //!
-//! Everything but durability is as in the others, through the same committer. For applications that want supervision
-//! and no memory of it, and for measuring what everything above the disk costs. Not responsible for failing on purpose:
-//! that is `memory.rs`, for tests.
+//! Everything but durability is as in the others. There is no disk to wait for and so nothing to gain by groups: a commit is
+//! applied where it is called, and its answer is there at once. For applications that want supervision and no memory of
+//! it, and for measuring what everything above the disk costs. Not responsible for failing on purpose: that is
+//! `memory.rs`, for tests.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{self, BoxFuture};
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
-use super::backend::{Backend, Changes, Read};
-use super::{Key, KeyRange, Order, Result, Rows};
+use super::backend::{Changes, Read as _};
+use super::sequence::{self, Sequence};
+use super::tee::{Tee, Tees};
+use super::{Batch, Committed, Error, Key, KeyRange, Order, Result, Rows, Store};
 
-/// The rows.
-#[derive(Default)]
-pub(super) struct Volatile(RwLock<BTreeMap<Key, Vec<u8>>>);
+/// The store.
+pub(super) struct Volatile {
+    /// `None` once closed.
+    state: RwLock<Option<State>>,
+    tees: Tees,
+    appended: watch::Sender<u64>,
+}
 
-impl Read for Volatile {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        Ok(self.0.read().get(key).cloned())
-    }
+struct State {
+    rows: BTreeMap<Key, Vec<u8>>,
+    sequence: Sequence,
+}
 
-    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Rows> {
-        self.0.read().scan(range, order, limit)
+impl Default for Volatile {
+    fn default() -> Self {
+        let sequence = Sequence::behind(0);
+        let state = State { rows: BTreeMap::new(), sequence };
+        Self {
+            state: RwLock::new(Some(state)),
+            tees: Tees::default(),
+            appended: watch::Sender::new(sequence.last()),
+        }
     }
 }
 
-impl Backend for Volatile {
-    fn keys(&self, range: &KeyRange, limit: usize) -> Result<Vec<Key>> {
-        Ok(self.0.read().range::<[u8], _>(range.bounds()).take(limit).map(|(key, _)| key.clone()).collect())
+impl State {
+    fn apply(&mut self, batch: Batch) -> Result<(Committed, Changes)> {
+        let mut changes = Changes::new();
+        let committed = self.sequence.stage(batch, &mut changes, &self.rows)?;
+        if !changes.is_empty() {
+            self.sequence.seal(&mut changes);
+        }
+        Ok((committed, changes))
     }
 
-    fn write(&self, changes: Changes) -> Result<()> {
-        let mut rows = self.0.write();
+    fn write(&mut self, changes: Changes) {
         for (key, value) in changes {
             match value {
-                Some(value) => rows.insert(key, value),
-                None => rows.remove(&key),
+                Some(value) => self.rows.insert(key, value),
+                None => self.rows.remove(&key),
             };
         }
-        Ok(())
+    }
+}
+
+impl Volatile {
+    fn commit_now(&self, batch: Batch) -> Result<Committed> {
+        let mut state = self.state.write();
+        let state = state.as_mut().ok_or(Error::Closed)?;
+        let before = state.sequence.last();
+        let (committed, changes) = state.apply(batch)?;
+        // In the lock, so that a tee gets the groups in their order.
+        self.tees.pour(self.tees.copy(&changes));
+        state.write(changes);
+        let last = state.sequence.last();
+        if last != before {
+            self.appended.send_replace(last);
+        }
+        Ok(committed)
+    }
+}
+
+impl Store for Volatile {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let state = self.state.read();
+        let state = state.as_ref().ok_or(Error::Closed)?;
+        Ok(state.rows.get(key).filter(|_| sequence::is_visible(key)).cloned())
     }
 
-    fn sync(&self) -> Result<()> {
-        Ok(())
+    fn scan(&self, range: KeyRange, order: Order, limit: usize) -> Result<Rows> {
+        let range = sequence::visible(range);
+        let state = self.state.read();
+        let state = state.as_ref().ok_or(Error::Closed)?;
+        if range.is_empty() { Ok(Rows::new()) } else { state.rows.scan(&range, order, limit) }
     }
 
-    fn check_synced(&self) -> Result<()> {
-        Ok(())
+    fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Committed>> {
+        future::ready(self.commit_now(batch)).boxed()
     }
 
-    fn reopens_when_full(&self) -> bool {
-        true
+    fn appended(&self) -> watch::Receiver<u64> {
+        self.appended.subscribe()
     }
 
-    fn reopen(&self) -> Result<()> {
-        Ok(())
+    fn health(&self) -> Result<()> {
+        self.state.read().as_ref().map_or(Err(Error::Closed), |_| Ok(()))
+    }
+
+    fn tee(&self) -> Result<Tee> {
+        self.health()?;
+        self.tees.open()
     }
 
     fn size_on_disk(&self) -> Option<u64> {
@@ -64,24 +117,26 @@ impl Backend for Volatile {
 
     /// What was in it is of no use any more.
     fn close(&self) {
-        self.0.write().clear();
+        self.state.write().take();
     }
 }
 
 impl fmt::Debug for Volatile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Volatile").field("rows", &self.0.read().len()).finish()
+        let rows = self.state.read().as_ref().map(|state| state.rows.len());
+        f.debug_struct("Volatile").field("rows", &rows).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::conformance::wait;
-    use super::super::{Batch, Error, Log, volatile};
+    use super::super::{Batch, Error, Log, Store as _};
+    use super::Volatile;
 
     #[test]
     fn it_keeps_what_is_committed_until_it_is_closed() {
-        let store = volatile().unwrap();
+        let store = Volatile::default();
         let mut batch = Batch::new();
         batch.put("row", "value").append(Log::Events, "event");
         assert_eq!(wait(store.commit(batch)).unwrap().first_seq, 1);
@@ -92,5 +147,6 @@ mod tests {
         let mut batch = Batch::new();
         batch.delete("row");
         assert!(matches!(wait(store.commit(batch)), Err(Error::Closed)));
+        assert!(matches!(store.get(b"row"), Err(Error::Closed)));
     }
 }

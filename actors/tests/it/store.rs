@@ -81,6 +81,20 @@ fn memory_conforms() {
     conformance::run(InMemory::default);
 }
 
+/// A new one every time: nothing is kept.
+struct Nowhere;
+
+impl Place for Nowhere {
+    fn open(&self) -> store::Result<Arc<dyn Store>> {
+        Ok(store::volatile())
+    }
+}
+
+#[test]
+fn volatile_conforms() {
+    conformance::run_for_one_life(|| Nowhere);
+}
+
 #[test]
 fn a_directory_keeps_its_kind() {
     let place = OnDisk::new(Kind::Redb);

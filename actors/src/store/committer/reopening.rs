@@ -55,7 +55,7 @@ impl<B: Backend> Committer<B> {
     /// Whether the open database holds the group, which is then made durable.
     fn settle(&self, before: Sequence) -> Result<bool> {
         let found = Sequence::recover(&self.shared.backend)?;
-        self.mark.as_ref().map_or(Ok(()), |mark| mark.check(found.groups()))?;
+        self.mark.check(found.groups())?;
         if found == before {
             return Ok(false);
         }
@@ -65,7 +65,7 @@ impl<B: Backend> Committer<B> {
             ));
         }
         self.shared.backend.sync()?;
-        self.record(found.groups())?;
+        self.mark.record(found.groups())?;
         Ok(true)
     }
 }

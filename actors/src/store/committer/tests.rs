@@ -118,7 +118,7 @@ impl Bench {
         let asked = Arc::clone(&has_room);
         let full = || Error::Full("no room".into());
         let room = move || if asked.load(Ordering::SeqCst) { Ok(()) } else { Err(full()) };
-        let store = GroupCommitStore::start(backend, Some(mark), Box::new(room)).unwrap();
+        let store = GroupCommitStore::start(backend, mark, Box::new(room)).unwrap();
         Self { verdicts, store, arrived, has_room, _dir: dir }
     }
 
