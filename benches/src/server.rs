@@ -19,6 +19,9 @@ use crate::http::{Connection, Target};
 /// How long a server may take to listen: with a million jobs stored it opens a large database.
 const START_PATIENCE: Duration = Duration::from_secs(120);
 
+/// The states of jobs that are not over.
+const UNFINISHED: &str = "queued,starting,running,backing_off,stopping,suspended";
+
 /// What to start.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
@@ -117,6 +120,17 @@ impl Server {
         let mut connection = Connection::open(self.api.address).await?;
         let answer = connection.exchange(&self.api.get("/metrics")).await?;
         Ok(labelled(&String::from_utf8_lossy(answer.body), name))
+    }
+
+    /// Returns when every job is over. The gauge of those in memory costs the server next to nothing to tell; a list of
+    /// the states that jobs pass through has to be found among all that passed before.
+    pub(crate) async fn all_over(&mut self, patience: Duration) -> Result<()> {
+        until("every job is over", patience, async || {
+            self.child.check()?;
+            Ok((self.metric("dogwatch_jobs_in_memory").await? == 0.0).then_some(()))
+        })
+        .await?;
+        self.none_in(UNFINISHED, patience).await
     }
 
     /// Returns when no job is in one of these states (a list with commas).

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::batch::Terms;
 use super::outbox::Outbox;
 use super::published::Published;
+use super::replies::Replies;
 use super::shell::{Answer, Delivery, Error, Progress, Rouse, Shell};
 use super::timers::Timers;
 use super::{Machine, MachineId, Perform};
@@ -154,22 +155,47 @@ impl<M: Machine> Host<M> {
     /// Delivers an event from outside: bounded, and refused when too many are under way. The event is on its
     /// way when this returns; dropping the future does not recall it.
     pub fn deliver(&self, id: M::Id, event: M::Event, terms: Terms) -> BoxFuture<'static, Answer<M>> {
+        self.admit(id, event, terms, false)
+    }
+
+    /// The same for the event that creates a machine whose `id` was made for it: nothing can be stored of it, and so
+    /// nothing is looked for.
+    pub fn create(&self, id: M::Id, event: M::Event, terms: Terms) -> BoxFuture<'static, Answer<M>> {
+        self.admit(id, event, terms, true)
+    }
+
+    fn admit(&self, id: M::Id, event: M::Event, terms: Terms, is_new: bool) -> BoxFuture<'static, Answer<M>> {
         let Ok(permit) = Arc::clone(&self.admission).try_acquire_owned() else {
             return Box::pin(std::future::ready(Err(Error::Overloaded)));
         };
         let (sender, receiver) = oneshot::channel();
-        self.route(id, Work::Deliver(Delivery { event, terms, reply: Some(sender), permit: Some(permit) }));
+        self.route(
+            id,
+            Work::Deliver(Delivery { event, terms, reply: Some(sender), permit: Some(permit), is_new }),
+        );
         Box::pin(async move { receiver.await.unwrap_or(Err(Error::Lost)) })
     }
 
     /// Delivers an event of our own making, whose number is bounded by that of live machines.
     pub fn tell(&self, id: M::Id, event: M::Event) {
-        self.route(id, Work::Deliver(Delivery { event, terms: Terms::default(), reply: None, permit: None }));
+        self.route(
+            id,
+            Work::Deliver(Delivery {
+                event,
+                terms: Terms::default(),
+                reply: None,
+                permit: None,
+                is_new: false,
+            }),
+        );
     }
 
     fn ask(&self, id: M::Id, event: M::Event, terms: Terms) -> oneshot::Receiver<Answer<M>> {
         let (sender, receiver) = oneshot::channel();
-        self.route(id, Work::Deliver(Delivery { event, terms, reply: Some(sender), permit: None }));
+        self.route(
+            id,
+            Work::Deliver(Delivery { event, terms, reply: Some(sender), permit: None, is_new: false }),
+        );
         receiver
     }
 
@@ -279,12 +305,24 @@ struct Resident<M: Machine> {
     used_at: Instant,
 }
 
+/// How an actor begins, when there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Birth {
+    /// With what is stored.
+    Usual,
+    /// With nothing, which is what is stored.
+    New,
+    /// Only to be quarantined.
+    LastChance,
+}
+
 /// The actors of one kind on one thread.
 pub(super) struct Shard<M: Machine> {
     shared: Arc<Shared<M>>,
     residents: HashMap<M::Id, Resident<M>>,
     /// Machines that cannot even be quarantined, with the last panic's text.
     parked: HashMap<M::Id, String>,
+    replies: Replies<Answer<M>>,
 }
 
 impl<M: Machine> Shard<M> {
@@ -292,7 +330,12 @@ impl<M: Machine> Shard<M> {
         let intensity = shared.intensity;
         supervise(
             intensity,
-            |_| Self { shared, residents: HashMap::new(), parked: HashMap::new() },
+            |_| Self {
+                shared,
+                residents: HashMap::new(),
+                parked: HashMap::new(),
+                replies: Replies::default(),
+            },
             move |event| match event {
                 ChildEvent::Restarting { count, cause } => {
                     tracing::error!(kind = M::KIND, count, cause, "a shard panicked: please report this");
@@ -303,16 +346,16 @@ impl<M: Machine> Shard<M> {
         )
     }
 
-    fn resident(&mut self, id: M::Id, last_chance: bool, ctx: &mut Context<Self>) -> &mut Resident<M> {
-        let (shared, shard) = (&self.shared, ctx.address());
+    fn resident(&mut self, id: M::Id, birth: Birth, ctx: &mut Context<Self>) -> &mut Resident<M> {
+        let (shared, shard, replies) = (&self.shared, ctx.address(), &self.replies);
         self.residents.entry(id).or_insert_with(|| {
             let progress = Rc::new(Progress::default());
-            progress.last_chance.set(last_chance);
+            progress.last_chance.set(birth == Birth::LastChance);
             let (shared, seen, parent) = (Arc::clone(shared), Rc::clone(&progress), shard.clone());
-            let intensity = shared.intensity;
+            let (intensity, replies) = (shared.intensity, replies.clone());
             let addr = supervise(
                 intensity,
-                move |_| Shell::new(id, shared, shard, seen),
+                move |_| Shell::new(id, shared, shard, seen, replies, birth == Birth::New),
                 move |event| report_child(&parent, id, event),
             );
             Resident { addr, sent: 0, progress, used_at: Instant::now() }
@@ -353,12 +396,15 @@ impl<M: Machine> Shard<M> {
             return;
         }
         tracing::error!(kind = M::KIND, %id, %cause, "quarantined: its actor keeps panicking");
-        Self::quarantine(self.resident(id, true, ctx), cause);
+        Self::quarantine(self.resident(id, Birth::LastChance, ctx), cause);
     }
 
     fn quarantine(resident: &mut Resident<M>, cause: String) {
         let event = M::quarantine(cause);
-        Self::send(resident, Delivery { event, terms: Terms::default(), reply: None, permit: None });
+        Self::send(
+            resident,
+            Delivery { event, terms: Terms::default(), reply: None, permit: None, is_new: false },
+        );
     }
 
     /// Somebody wants it to be tried again: it is an actor as any other from now on.
@@ -403,11 +449,12 @@ impl<M: Machine> Handler<Routed<M>> for Shard<M> {
         }
         if let Some(cause) = self.parked.get(&id) {
             if let Work::Deliver(Delivery { reply: Some(reply), .. }) = work {
-                drop(reply.send(Err(Error::Parked(cause.clone()))));
+                self.replies.send(reply, Err(Error::Parked(cause.clone())));
             }
             return;
         }
-        let resident = self.resident(id, false, ctx);
+        let is_new = matches!(&work, Work::Deliver(delivery) if delivery.is_new);
+        let resident = self.resident(id, if is_new { Birth::New } else { Birth::Usual }, ctx);
         match work {
             Work::Deliver(delivery) => Self::send(resident, delivery),
             #[expect(clippy::disallowed_methods, reason = "one per live machine at a start")]

@@ -20,6 +20,7 @@ pub mod host;
 pub mod keys;
 pub mod outbox;
 pub mod published;
+mod replies;
 pub mod shell;
 pub mod timers;
 

@@ -4,6 +4,9 @@
 //! out not to have happened. So readers take the snapshot of a hydrated machine from here, where its actor
 //! puts it after each durable commit, and only those of machines at rest from the store.
 //!
+//! Of those at rest the last that were read are kept, too. That is safe because only its actor changes a machine, and an
+//! actor shows itself here before it changes anything.
+//!
 //! Also wakes whoever waits for a machine to change.
 
 use std::collections::HashMap;
@@ -16,19 +19,53 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::{Machine, keys};
+use crate::limits::SNAPSHOTS_RESTING_MAX;
 use crate::store::{self, Store, codec};
 
 /// Locks are held for one map operation; this many keep readers and writers apart.
 const STRIPES: usize = 64;
 
+/// Snapshots of machines at rest in each stripe before the older half goes.
+const RESTING_MAX: usize = SNAPSHOTS_RESTING_MAX / STRIPES;
+
 type Snapshot<M> = Option<Arc<M>>;
 type Interest = HashMap<Vec<u8>, (watch::Sender<u64>, usize)>;
 
-/// The published snapshots of one kind. `None` stands for a machine that is not durable yet.
+#[derive(Debug)]
+struct Stripe<M: Machine> {
+    /// Those in memory. `None` stands for a machine that is not durable yet.
+    shown: HashMap<M::Id, Snapshot<M>>,
+    /// Those at rest that were read: what was put there last, and what was before that.
+    resting: [HashMap<M::Id, Arc<M>>; 2],
+    /// Counts what was shown and retired, so that whoever read the store meanwhile knows that it may be old.
+    changes: u64,
+}
+
+impl<M: Machine> Default for Stripe<M> {
+    fn default() -> Self {
+        Self { shown: HashMap::new(), resting: Default::default(), changes: 0 }
+    }
+}
+
+impl<M: Machine> Stripe<M> {
+    fn find(&self, id: M::Id) -> Option<Snapshot<M>> {
+        let resting = || self.resting.iter().find_map(|resting| resting.get(&id)).cloned().map(Some);
+        self.shown.get(&id).cloned().or_else(resting)
+    }
+
+    fn keep(&mut self, id: M::Id, snapshot: Arc<M>) {
+        if self.resting[0].len() >= RESTING_MAX / 2 {
+            self.resting[1] = std::mem::take(&mut self.resting[0]);
+        }
+        self.resting[0].insert(id, snapshot);
+    }
+}
+
+/// The published snapshots of one kind.
 #[derive(Debug)]
 pub struct Published<M: Machine> {
     store: Arc<dyn Store>,
-    stripes: Vec<RwLock<HashMap<M::Id, Snapshot<M>>>>,
+    stripes: Vec<RwLock<Stripe<M>>>,
     hasher: RandomState,
     interest: Mutex<Interest>,
     interested: AtomicUsize,
@@ -46,40 +83,60 @@ impl<M: Machine> Published<M> {
         }
     }
 
-    fn stripe(&self, id: M::Id) -> &RwLock<HashMap<M::Id, Snapshot<M>>> {
+    fn stripe(&self, id: M::Id) -> &RwLock<Stripe<M>> {
         let hash = usize::try_from(self.hasher.hash_one(id) % STRIPES as u64).unwrap_or(0);
         &self.stripes[hash]
     }
 
     /// Shows `snapshot` as the machine's durable state; `None` while it has none.
     pub(super) fn show(&self, id: M::Id, snapshot: Snapshot<M>) {
-        self.stripe(id).write().insert(id, snapshot);
+        {
+            let mut stripe = self.stripe(id).write();
+            stripe.changes += 1;
+            if stripe.shown.insert(id, snapshot).is_none() {
+                stripe.resting.iter_mut().for_each(|resting| drop(resting.remove(&id)));
+            }
+        }
         self.wake(id);
     }
 
     /// Leaves the machine to the store: its actor is gone and what it committed is durable.
     pub(super) fn retire(&self, id: M::Id) {
-        self.stripe(id).write().remove(&id);
+        {
+            let mut stripe = self.stripe(id).write();
+            stripe.changes += 1;
+            stripe.shown.remove(&id);
+        }
         self.wake(id);
     }
 
     /// How many machines are in memory.
     pub fn in_memory(&self) -> usize {
-        self.stripes.iter().map(|stripe| stripe.read().len()).sum()
+        self.stripes.iter().map(|stripe| stripe.read().shown.len()).sum()
     }
 
     /// The machine's last durable state.
     pub fn read(&self, id: M::Id) -> store::Result<Option<Arc<M>>> {
-        if let Some(shown) = self.shown(id) {
-            return Ok(shown);
-        }
-        let stored = load::<M>(id, |key| self.store.get(key))?;
+        let changes = {
+            let stripe = self.stripe(id).read();
+            if let Some(found) = stripe.find(id) {
+                return Ok(found);
+            }
+            stripe.changes
+        };
+        let stored = load::<M>(id, |key| self.store.get(key))?.map(|stored| Arc::new(stored.machine));
+        let mut stripe = self.stripe(id).write();
         // It may have been hydrated, and a commit begun, while we read.
-        Ok(self.shown(id).unwrap_or_else(|| stored.map(|stored| Arc::new(stored.machine))))
-    }
-
-    fn shown(&self, id: M::Id) -> Option<Snapshot<M>> {
-        self.stripe(id).read().get(&id).cloned()
+        if let Some(found) = stripe.find(id) {
+            return Ok(found);
+        }
+        // Or have come and gone, and what we read is what it was before.
+        if let Some(snapshot) = &stored
+            && stripe.changes == changes
+        {
+            stripe.keep(id, Arc::clone(snapshot));
+        }
+        Ok(stored)
     }
 
     fn wake(&self, id: M::Id) {

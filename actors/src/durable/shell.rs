@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch::{self, Terms};
 use super::host::{Idle, Shard, Shared};
+use super::replies::Replies;
 use super::{Change, Liveness, Machine, Step, keys, published};
 use crate::fault::{self, Point};
 use crate::store::{self, Batch, KeyRange, Order};
@@ -70,13 +71,14 @@ pub(super) struct Delivery<M: Machine> {
     pub(super) reply: Option<oneshot::Sender<Answer<M>>>,
     /// Held until the delivery is settled: what bounds the mailboxes.
     pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// The machine's id was made for this delivery, so that nothing is stored of it.
+    pub(super) is_new: bool,
 }
 
 impl<M: Machine> Delivery<M> {
-    fn settle(self, answer: Answer<M>) {
+    fn settle(self, answer: Answer<M>, replies: &Replies<Answer<M>>) {
         if let Some(reply) = self.reply {
-            // Whoever asked may be gone; the event is applied all the same.
-            drop(reply.send(answer));
+            replies.send(reply, answer);
         }
         drop(self.permit);
     }
@@ -96,6 +98,8 @@ pub(super) struct Progress {
 enum Held<M: Machine> {
     /// Not read yet.
     Unread,
+    /// There is none: its id was made a moment ago.
+    New,
     /// Its last durable state; `None` when there is no such machine.
     State(Option<Arc<M>>),
     /// It cannot be read.
@@ -112,6 +116,7 @@ pub(super) struct Shell<M: Machine> {
     shard: Addr<Shard<M>>,
     /// What the shard looks at before it lets go.
     progress: Rc<Progress>,
+    replies: Replies<Answer<M>>,
 }
 
 impl<M: Machine> Shell<M> {
@@ -120,12 +125,19 @@ impl<M: Machine> Shell<M> {
         shared: Arc<Shared<M>>,
         shard: Addr<Shard<M>>,
         progress: Rc<Progress>,
+        replies: Replies<Answer<M>>,
+        is_new: bool,
     ) -> Self {
-        Self { id, held: Held::Unread, given_is_stored: false, shared, shard, progress }
+        let held = if is_new { Held::New } else { Held::Unread };
+        Self { id, held, given_is_stored: false, shared, shard, progress, replies }
     }
 
     fn hydrate(&mut self) {
-        self.held = match published::load::<M>(self.id, |key| self.shared.store.get(key)) {
+        let loaded = match self.held {
+            Held::New => Ok(None),
+            _ => published::load::<M>(self.id, |key| self.shared.store.get(key)),
+        };
+        self.held = match loaded {
             Ok(stored) => {
                 self.given_is_stored = stored.as_ref().is_some_and(|stored| stored.given);
                 Held::State(stored.map(|stored| Arc::new(stored.machine)))
@@ -250,7 +262,7 @@ impl<M: Machine> Shell<M> {
         let old = match &self.held {
             Held::State(state) => state.clone(),
             Held::Broken(error) => return self.answer(delivery, Err(Error::Store(error.clone()))),
-            Held::Unread => return self.answer(delivery, Err(Error::Lost)),
+            Held::Unread | Held::New => return self.answer(delivery, Err(Error::Lost)),
         };
         let step = match self.decide(old.as_deref(), &delivery) {
             Ok(step) => step,
@@ -316,7 +328,7 @@ impl<M: Machine> Shell<M> {
 
     /// Replies, then performs: a fault in an effect must not swallow the answer to what is durable.
     fn conclude(&mut self, delivery: Delivery<M>, state: Option<Arc<M>>, effects: Vec<M::Effect>) {
-        delivery.settle(Ok(Receipt { state: state.clone(), duplicate: false }));
+        delivery.settle(Ok(Receipt { state: state.clone(), duplicate: false }), &self.replies);
         fault::reach_of(Point::StepReplied, self.id);
         if let Some(state) = state {
             self.perform(&state, effects);
@@ -342,7 +354,7 @@ impl<M: Machine> Shell<M> {
     }
 
     fn answer(&mut self, delivery: Delivery<M>, answer: Answer<M>) {
-        delivery.settle(answer);
+        delivery.settle(answer, &self.replies);
         self.finish();
     }
 }

@@ -110,7 +110,7 @@ impl Handle {
         }));
         let terms = Terms { claim: claim.as_ref().map(Claim::row), ..Terms::default() };
         fault::check(Point::SubmitAdmitted, || Error::Interrupted)?;
-        match self.inner.jobs.deliver(id, event, terms).await {
+        match self.inner.jobs.create(id, event, terms).await {
             Ok(receipt) => {
                 self.inner.counters.submitted.count();
                 fault::check(Point::SubmitCommitted, || Error::Interrupted)?;

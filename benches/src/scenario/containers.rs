@@ -12,7 +12,6 @@ use crate::figure::{Figure, Reach, Unit, median};
 use crate::floor_engine::{BareEngine, IMAGE};
 use crate::place::Place;
 use crate::plan::Plan;
-use crate::scenario::process::UNFINISHED;
 use crate::server::Server;
 use crate::workload::submit_all;
 
@@ -96,7 +95,7 @@ fn spec() -> String {
 async fn rate(server: &mut Server, jobs: u64) -> Result<f64> {
     let started = Instant::now();
     let (_, ids) = submit_all(server, &spec(), jobs).await?;
-    server.none_in(UNFINISHED, PATIENCE).await?;
+    server.all_over(PATIENCE).await?;
     nothing_left(server).await?;
     let took = started.elapsed();
     let failed = server.get("/v1/jobs?state=failed,cancelled&limit=1").await?;
@@ -124,7 +123,7 @@ async fn start_millis(server: &mut Server) -> Result<f64> {
     let mut found = Vec::new();
     for _ in 0..STARTS {
         let id = server.submit(&spec()).await?;
-        server.none_in(UNFINISHED, PATIENCE).await?;
+        server.all_over(PATIENCE).await?;
         nothing_left(server).await?;
         let job = server.get(&format!("/v1/jobs/{id}")).await?;
         let time = |value: &serde_json::Value| serde_json::from_value::<Timestamp>(value.clone());

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use crate::error::Result;
 use crate::figure::{Figure, Reach, Unit};
 use crate::plan::Plan;
-use crate::scenario::process::UNFINISHED;
 use crate::server::Server;
 use crate::workload::{ghost, sized, submit_all};
 
@@ -32,7 +31,7 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
         let mut server = Server::start(&plan.host(SLOTS), place.path()).await?;
         let started = Instant::now();
         submit_all(&server, &sized(ghost(Some(0))), jobs).await?;
-        server.none_in(UNFINISHED, PATIENCE).await?;
+        server.all_over(PATIENCE).await?;
         rate.push(jobs as f64 / started.elapsed().as_secs_f64());
         server.end().await?;
         kept.push(place.bytes() as f64 / jobs as f64);
@@ -61,7 +60,7 @@ async fn churn(plan: &Plan, jobs: u64) -> Result<f64> {
     let spec = sized(spec);
     for _ in 0..ROUNDS {
         submit_all(&server, &spec, jobs).await?;
-        server.none_in(UNFINISHED, PATIENCE).await?;
+        server.all_over(PATIENCE).await?;
         server.none_in("succeeded,failed,cancelled", PATIENCE).await?;
     }
     let bytes = place.bytes() as f64;

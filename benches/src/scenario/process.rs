@@ -16,9 +16,6 @@ use crate::workload::submit_all;
 const NAME: &str = "process";
 const PROGRAM: &str = "/bin/true";
 
-/// States that a job is in before it is over.
-pub(super) const UNFINISHED: &str = "queued,starting,running,backing_off,stopping,suspended";
-
 /// How long all jobs may take.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -53,7 +50,7 @@ async fn run(plan: &Plan, jobs: u64, parallelism: usize) -> Result<(f64, f64)> {
     let before = server.usage();
     let started = Instant::now();
     let (tally, _) = submit_all(&server, &json!({"args": [PROGRAM]}).to_string(), jobs).await?;
-    server.none_in(UNFINISHED, PATIENCE).await?;
+    server.all_over(PATIENCE).await?;
     let took = started.elapsed();
     let cpu = server.usage().cpu_seconds - before.cpu_seconds;
     let failed = server.get("/v1/jobs?state=failed,cancelled&limit=1").await?;

@@ -13,7 +13,6 @@ use crate::figure::{Figure, Unit};
 use crate::floor_append::Append;
 use crate::load::quantile;
 use crate::plan::Plan;
-use crate::scenario::process::UNFINISHED;
 use crate::server::Server;
 use crate::workload::{far_ahead, ghost, sized, submit_all};
 
@@ -115,7 +114,7 @@ async fn served(plan: &Plan, kind: Kind) -> Result<Vec<Figure>> {
         let mut server = Server::start(&program, place.path()).await?;
         let started = Instant::now();
         submit_all(&server, &sized(ghost(Some(0))), jobs).await?;
-        server.none_in(UNFINISHED, PATIENCE).await?;
+        server.all_over(PATIENCE).await?;
         let churned = jobs as f64 / started.elapsed().as_secs_f64();
         let (tally, _) = submit_all(&server, &far_ahead(crate::ghost::NAME), submissions).await?;
         let resident = server.usage().resident_mebibytes;

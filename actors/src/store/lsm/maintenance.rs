@@ -20,7 +20,7 @@ use super::super::backend::io_failure;
 use super::super::{Error, Result, Tuning};
 use super::journal::{self, Journal};
 use super::{Tree, failure, guarded};
-use crate::limits::{LSM_RUNS_MAX, STORE_REOPEN_EVERY};
+use crate::limits::{LSM_MERGE_FROM, LSM_RUNS_MAX, STORE_REOPEN_EVERY};
 
 /// Memories that wait to be written to tables before the writer waits, too.
 const SEALED_MAX: usize = 2;
@@ -159,7 +159,11 @@ impl Shared {
 
     /// Merges tables until there is nothing to gain by it, or more to write.
     fn merge(&self) -> Result<()> {
-        let strategy = Arc::new(Leveled::default().with_table_target_size(self.tuning.table_bytes));
+        let strategy = Arc::new(
+            Leveled::default()
+                .with_l0_threshold(LSM_MERGE_FROM)
+                .with_table_target_size(self.tuning.table_bytes),
+        );
         loop {
             let before = self.tree.rows.current_version().id();
             let strategy = Arc::<Leveled>::clone(&strategy);
