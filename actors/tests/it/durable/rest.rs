@@ -43,6 +43,25 @@ fn a_message_brings_it_back_and_everything_sent_meanwhile_is_handled() {
 }
 
 #[test]
+fn what_was_read_of_it_at_rest_is_kept_until_it_changes() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        process.apply(1, Event::Opened).await;
+        process.apply(1, Event::LiveSet(false)).await;
+        process.settle().await;
+        let (first, second) = (process.read(1).unwrap(), process.read(1).unwrap());
+        assert!(Arc::ptr_eq(&first, &second), "read from the store once");
+        process.apply(1, Event::Added(5)).await;
+        process.settle().await;
+        assert_eq!(process.host.published().in_memory(), 0);
+        assert_eq!((first.count, process.read(1).unwrap().count), (0, 5));
+        process.apply(1, Event::Closed).await;
+        process.settle().await;
+        assert!(process.read(1).is_none());
+    });
+}
+
+#[test]
 fn a_deadline_brings_it_back() {
     in_virtual_time(async || {
         let (_, process) = Process::on_memory().await;
