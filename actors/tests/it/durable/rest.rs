@@ -55,7 +55,7 @@ fn what_was_read_of_it_at_rest_is_kept_until_it_changes() {
         process.settle().await;
         assert_eq!(process.host.published().in_memory(), 0);
         assert_eq!((first.count, process.read(1).unwrap().count), (0, 5));
-        process.apply(1, Event::Closed).await;
+        process.deliver(1, Event::Closed).await.unwrap();
         process.settle().await;
         assert!(process.read(1).is_none());
     });
