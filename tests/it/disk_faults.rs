@@ -76,9 +76,10 @@ fn places() -> u64 {
 async fn is_fatal(engine: &str, fault: Fault) {
     let mut rig = Rig::start(engine, fault).await;
     let mut acknowledged = vec![rig.bench.submit(&On::Process.script("true")).await];
+    // Made before: the job that runs may meet the fault first, and a server that ended takes its address with it.
+    let submit = rig.bench.request(reqwest::Method::POST, "/v1/jobs").json(&On::Process.script("true"));
     rig.arm();
     let mut refused = false;
-    let submit = rig.bench.request(reqwest::Method::POST, "/v1/jobs").json(&On::Process.script("true"));
     for _ in 0..JOBS_MAX {
         let request = submit.try_clone().unwrap();
         // The server may be gone already.
