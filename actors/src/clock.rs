@@ -42,7 +42,7 @@ const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
-            // What `{at:.3}` writes, in a third of the time: several of these are in each record and each answer.
+            // What `{at:.3}` writes, without a formatter between: several of these are in each record and each answer.
             Ok(at) => f.write_str(&PRINTER.timestamp_to_string(&at)),
             Err(_) => write!(f, "{}ms", self.0),
         }

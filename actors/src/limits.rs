@@ -47,11 +47,11 @@ pub const LSM_MEMORY_BYTES: u64 = 16 * 1024 * 1024;
 /// how long closing may wait for it.
 pub const LSM_TABLE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Snapshots of machines at rest that are kept for whoever reads them next: some 2 KB each.
+/// Snapshots of machines of one kind at rest that are kept for whoever reads them next: some 2 KB each.
 pub const SNAPSHOTS_RESTING_MAX: usize = 16_384;
 
 /// Tables of a log-structured store over each other before they are merged: merging rewrites all that lies below them,
-/// and was a third of the work of 20,000 callbacks a second when it began with four.
+/// and was a fifth of the work of 20,000 callbacks a second when it began with four.
 pub const LSM_MERGE_FROM: u8 = 10;
 
 /// Tables that may lie unmerged over each other before commits wait for the merging: each is asked by a read that

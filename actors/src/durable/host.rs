@@ -178,24 +178,12 @@ impl<M: Machine> Host<M> {
 
     /// Delivers an event of our own making, whose number is bounded by that of live machines.
     pub fn tell(&self, id: M::Id, event: M::Event) {
-        self.route(
-            id,
-            Work::Deliver(Delivery {
-                event,
-                terms: Terms::default(),
-                reply: None,
-                permit: None,
-                is_new: false,
-            }),
-        );
+        self.route(id, Work::Deliver(Delivery::told(event)));
     }
 
     fn ask(&self, id: M::Id, event: M::Event, terms: Terms) -> oneshot::Receiver<Answer<M>> {
         let (sender, receiver) = oneshot::channel();
-        self.route(
-            id,
-            Work::Deliver(Delivery { event, terms, reply: Some(sender), permit: None, is_new: false }),
-        );
+        self.route(id, Work::Deliver(Delivery { terms, reply: Some(sender), ..Delivery::told(event) }));
         receiver
     }
 
@@ -400,11 +388,7 @@ impl<M: Machine> Shard<M> {
     }
 
     fn quarantine(resident: &mut Resident<M>, cause: String) {
-        let event = M::quarantine(cause);
-        Self::send(
-            resident,
-            Delivery { event, terms: Terms::default(), reply: None, permit: None, is_new: false },
-        );
+        Self::send(resident, Delivery::told(M::quarantine(cause)));
     }
 
     /// Somebody wants it to be tried again: it is an actor as any other from now on.

@@ -76,6 +76,11 @@ pub(super) struct Delivery<M: Machine> {
 }
 
 impl<M: Machine> Delivery<M> {
+    /// An event of our own making: nobody waits for the answer.
+    pub(super) fn told(event: M::Event) -> Self {
+        Self { event, terms: Terms::default(), reply: None, permit: None, is_new: false }
+    }
+
     fn settle(self, answer: Answer<M>, replies: &Replies<Answer<M>>) {
         if let Some(reply) = self.reply {
             replies.send(reply, answer);

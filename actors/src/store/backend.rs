@@ -73,6 +73,16 @@ pub(super) fn sync_failure(error: &io::Error) -> Error {
     Error::Failed(error.to_string().into())
 }
 
+/// Applies `changes` to rows that are kept in a map.
+pub(super) fn apply(rows: &mut BTreeMap<Key, Vec<u8>>, changes: Changes) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => rows.insert(key, value),
+            None => rows.remove(&key),
+        };
+    }
+}
+
 impl Read for BTreeMap<Key, Vec<u8>> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         Ok(Self::get(self, key).cloned())

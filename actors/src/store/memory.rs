@@ -13,7 +13,7 @@ use futures_util::future::{self, BoxFuture};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
-use super::backend::{Changes, Read as _};
+use super::backend::{Changes, Read as _, apply};
 use super::sequence::{self, Sequence};
 use super::tee::{Tee, Tees};
 use super::{Batch, Committed, Error, Key, KeyRange, Order, Result, Rows, Store};
@@ -158,15 +158,11 @@ impl State {
         if let Some(refusal) = self.failure.as_ref().or(self.refusal.as_ref()) {
             return Err(refusal.clone());
         }
-        let mut changes = Changes::new();
-        let outcome = self.sequence.stage(batch, &mut changes, &self.live);
-        if outcome.is_err() {
-            changes.clear();
-        }
-        if !changes.is_empty() {
-            self.sequence.seal(&mut changes);
-            apply(&mut self.live, changes.clone());
-        }
+        let (outcome, changes) = match self.sequence.group_of(batch, &self.live) {
+            Ok((committed, changes)) => (Ok(committed), changes),
+            Err(error) => (Err(error), Changes::new()),
+        };
+        apply(&mut self.live, changes.clone());
         let (answer, answered) = oneshot::channel();
         self.unsynced.push_back(Unsynced { outcome, changes, last_seq: self.sequence.last(), answer });
         Ok(answered)
@@ -259,15 +255,6 @@ impl Store for MemoryStore {
         let mut state = self.state.lock();
         state.sync(&self.appended);
         state.shut();
-    }
-}
-
-fn apply(rows: &mut BTreeMap<Key, Vec<u8>>, changes: Changes) {
-    for (key, value) in changes {
-        match value {
-            Some(value) => rows.insert(key, value),
-            None => rows.remove(&key),
-        };
     }
 }
 

@@ -96,6 +96,16 @@ impl Sequence {
         Ok(Committed { first_seq })
     }
 
+    /// The changes of `batch` as a group of its own, complete; none when there is nothing to write.
+    pub(super) fn group_of(&mut self, batch: Batch, rows: &impl Read) -> Result<(Committed, Changes)> {
+        let mut changes = Changes::new();
+        let committed = self.stage(batch, &mut changes, rows)?;
+        if !changes.is_empty() {
+            self.seal(&mut changes);
+        }
+        Ok((committed, changes))
+    }
+
     /// A row of a log can be replaced or removed, but only [`Op::Append`] makes one: any other key among them
     /// would be taken for the end of the log.
     fn check_log_row(self, key: &Key) -> Result<()> {

@@ -13,7 +13,7 @@ use futures_util::future::{self, BoxFuture};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::backend::{Changes, Read as _};
+use super::backend::{Read as _, apply};
 use super::sequence::{self, Sequence};
 use super::tee::{Tee, Tees};
 use super::{Batch, Committed, Error, Key, KeyRange, Order, Result, Rows, Store};
@@ -43,35 +43,15 @@ impl Default for Volatile {
     }
 }
 
-impl State {
-    fn apply(&mut self, batch: Batch) -> Result<(Committed, Changes)> {
-        let mut changes = Changes::new();
-        let committed = self.sequence.stage(batch, &mut changes, &self.rows)?;
-        if !changes.is_empty() {
-            self.sequence.seal(&mut changes);
-        }
-        Ok((committed, changes))
-    }
-
-    fn write(&mut self, changes: Changes) {
-        for (key, value) in changes {
-            match value {
-                Some(value) => self.rows.insert(key, value),
-                None => self.rows.remove(&key),
-            };
-        }
-    }
-}
-
 impl Volatile {
     fn commit_now(&self, batch: Batch) -> Result<Committed> {
         let mut state = self.state.write();
         let state = state.as_mut().ok_or(Error::Closed)?;
         let before = state.sequence.last();
-        let (committed, changes) = state.apply(batch)?;
+        let (committed, changes) = state.sequence.group_of(batch, &state.rows)?;
         // In the lock, so that a tee gets the groups in their order.
         self.tees.pour(self.tees.copy(&changes));
-        state.write(changes);
+        apply(&mut state.rows, changes);
         let last = state.sequence.last();
         if last != before {
             self.appended.send_replace(last);

@@ -5,9 +5,8 @@
 //! [`Runtime::health`]).
 //!
 //! Each attempt that runs has a [`Shim`] to itself, a small process that starts it, writes its log and records its
-//! end (`shims.rs` says which), and a directory `<dir>/<installation>/dogwatch-<job>-<attempt>/` with the records (`record.rs`). Nothing is
-//! kept in memory: what is known is read from the directory and `/proc`, so that a new supervisor knows exactly what
-//! the old one did.
+//! end (`shims.rs` says which), and a file `<dir>/<installation>/dogwatch-<job>-<attempt>` with its record (`record.rs`). What
+//! is true is read from that and `/proc` alone, so that a new supervisor knows exactly what the old one did.
 //!
 //! Invariants beyond those of the trait:
 //! - our end, orderly or not, neither stops an attempt nor loses its exit code (under systemd this needs

@@ -9,6 +9,15 @@ use futures_util::future::join_all;
 use super::bench::{Process, START, Settings, SlowStore, in_virtual_time};
 use super::counter::{Effect, Event};
 
+/// A process whose machine 1 is at rest.
+async fn at_rest() -> Process {
+    let (_, process) = Process::on_memory().await;
+    process.apply(1, Event::Opened).await;
+    process.apply(1, Event::LiveSet(false)).await;
+    process.settle().await;
+    process
+}
+
 #[test]
 fn a_machine_that_waits_leaves_memory_when_it_has_settled() {
     in_virtual_time(async || {
@@ -28,10 +37,7 @@ fn a_machine_that_waits_leaves_memory_when_it_has_settled() {
 #[test]
 fn a_message_brings_it_back_and_everything_sent_meanwhile_is_handled() {
     in_virtual_time(async || {
-        let (_, process) = Process::on_memory().await;
-        process.apply(1, Event::Opened).await;
-        process.apply(1, Event::LiveSet(false)).await;
-        process.settle().await;
+        let process = at_rest().await;
         let many = join_all((0..200).map(|_| process.deliver(1, Event::Added(1)))).await;
         let last = many.into_iter().map(|answer| answer.unwrap().state.unwrap().count).max();
         assert_eq!(last, Some(200));
@@ -45,10 +51,7 @@ fn a_message_brings_it_back_and_everything_sent_meanwhile_is_handled() {
 #[test]
 fn what_was_read_of_it_at_rest_is_kept_until_it_changes() {
     in_virtual_time(async || {
-        let (_, process) = Process::on_memory().await;
-        process.apply(1, Event::Opened).await;
-        process.apply(1, Event::LiveSet(false)).await;
-        process.settle().await;
+        let process = at_rest().await;
         let (first, second) = (process.read(1).unwrap(), process.read(1).unwrap());
         assert!(Arc::ptr_eq(&first, &second), "read from the store once");
         process.apply(1, Event::Added(5)).await;

@@ -46,7 +46,7 @@ pub struct Shim {
 
 impl Shim {
     /// Call this first in `main`, before threads, logging or arguments. When this process was started to be a
-    /// shim, it is one until its attempt is over, and does not return. Else it returns at once.
+    /// shim, it is one until there are no more attempts for it, and does not return. Else it returns at once.
     #[expect(
         clippy::disallowed_methods,
         reason = "a shim is not the program whose main this is; it ends here"
