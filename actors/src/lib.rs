@@ -62,6 +62,7 @@
 //! | [`store`] | atomic, durable batches: sled, redb, memory; one conformance suite |
 //! | [`backup`] | a whole store in one file, and a data directory made of it |
 //! | [`examine`] | whether everything in a store fits together |
+//! | [`orchestration`] | workflows as code over activities, jobs, timers, events and children |
 //! | [`webhook`], [`outbound`] | telling the world, safely |
 //! | [`logs`] | the output of attempts |
 //! | [`handle`] | what one asks of a supervisor |
@@ -84,6 +85,7 @@ pub mod job;
 pub mod json;
 pub mod limits;
 pub mod logs;
+pub mod orchestration;
 pub mod outbound;
 pub mod runtime;
 pub mod secret;

@@ -8,6 +8,7 @@
 //! begin when the hosts are there. Requests are taken from the beginning: they meet durable state either way.
 
 mod background;
+mod hosts;
 mod recovery;
 mod trimming;
 
@@ -22,33 +23,29 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub(crate) use self::background::Background;
-use self::background::Tasks;
-use self::recovery::Recovery;
-use self::trimming::trim_events;
+use self::hosts::{Hosts, Workshop};
 use crate::clock::{Clock, SystemClock};
 use crate::data_dir::DirLock;
-use crate::durable::host::{Dispatch, Host, Shared};
-use crate::durable::outbox::Outbox;
-use crate::durable::published::Published;
-use crate::durable::timers::{Router, Timers};
+use crate::durable::host::Dispatch;
+use crate::durable::timers::Router;
 use crate::durable::{Machine, Perform};
 use crate::fault::{self, Point};
-use crate::fleet::{self, Budget, Fleet, LogSinks};
+use crate::fleet::{Budget, LogSinks};
 use crate::handle::{Counters, Handle, Inner};
 use crate::id::{Ids, InstallationId, RandomIds};
-use crate::job::performer::{JobLedger, JobMail, JobPerformer};
-use crate::job::planner::Planner;
 use crate::job::state::Job;
 use crate::job::validate::Policy;
 use crate::limits::{JOBS_QUEUED_MAX, SHUTDOWN_PATIENCE};
-use crate::logs::LogStore;
+use crate::orchestration::Registry;
+use crate::orchestration::executor::Executor;
+use crate::orchestration::state::Orchestration;
 use crate::outbound::guard::Guard;
 use crate::outbound::{self, HttpNetwork, Network};
 use crate::runtime::Runtime;
 use crate::secret::Keyring;
 use crate::store::Store;
 use crate::supervise::{Alarm, Intensity};
-use crate::webhook::{Delivery, WebhookPerformer};
+use crate::webhook::Delivery;
 
 /// Why a supervisor cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +68,9 @@ pub enum StartError {
     /// The client for outgoing requests cannot be made.
     #[error("outgoing requests cannot be made: {0}")]
     Outbound(#[from] outbound::BuildError),
+    /// The threads for the code of orchestrations cannot be started.
+    #[error("the threads for orchestrations cannot be started: {0}")]
+    Threads(std::io::Error),
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
@@ -93,6 +93,7 @@ pub struct Builder {
     threads: usize,
     intensity: Intensity,
     lock: Option<DirLock>,
+    registry: Registry,
 }
 
 impl std::fmt::Debug for Builder {
@@ -196,6 +197,13 @@ impl Builder {
         self
     }
 
+    /// The orchestrations and activities that this application knows. Default: none.
+    #[must_use]
+    pub fn orchestrations(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
     /// Holds the lock of a data directory until the shutdown, or until the last handle is gone.
     #[must_use]
     pub fn lock(mut self, lock: DirLock) -> Self {
@@ -239,33 +247,15 @@ impl Builder {
             outbox: Arc::default(),
             intensity: self.intensity,
         };
-        let (jobs_seen, webhooks_seen) = (shop.published::<Job>(), shop.published::<Delivery>());
-        let (logs, mail) = (LogStore::new(&self.logs_dir), Arc::new(JobMail::default()));
-        let ledger = JobLedger(Arc::clone(&jobs_seen));
-        let fleet = Fleet::start(self.fleet_options(ledger, &mail, &logs), Some(&home));
-        let planner = self.planner(&logs);
-        let performer = JobPerformer {
-            fleet: fleet.clone(),
-            planner,
-            network: Arc::clone(&network),
-            mail: Arc::clone(&mail),
-        };
-        let poster = WebhookPerformer::new(
-            network,
-            self.keyring.clone(),
-            Arc::clone(&self.clock),
-            format!("urn:dogwatch:{}", self.installation),
-        );
-        let jobs = Host::start(shop.shared(jobs_seen, Arc::new(performer)), &own).await;
-        let webhooks = Host::start(shop.shared(webhooks_seen, Arc::new(poster.clone())), &own).await;
-        mail.open(&jobs);
-        poster.open(&webhooks);
-
+        let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
+        let Hosts { jobs, webhooks, orchestrations, executor, fleet, logs } = hosts;
         let (recovery_done, recovered) = watch::channel(false);
         let alarm = Alarm::default();
         let inner = Inner {
             jobs: jobs.clone(),
             webhooks: webhooks.clone(),
+            orchestrations: orchestrations.clone(),
+            executor,
             store: Arc::clone(&store),
             fleet: fleet.clone(),
             clock: Arc::clone(&self.clock),
@@ -278,7 +268,13 @@ impl Builder {
             counters: Counters::default(),
             closing: AtomicBool::new(false),
             recovered,
-            alarms: vec![alarm.clone(), fleet.alarm(), jobs.alarm(), webhooks.alarm()],
+            alarms: vec![
+                alarm.clone(),
+                fleet.alarm(),
+                jobs.alarm(),
+                webhooks.alarm(),
+                orchestrations.alarm(),
+            ],
             lock: Mutex::new(self.lock),
             background: Mutex::new(None),
         };
@@ -286,31 +282,12 @@ impl Builder {
         let router: Arc<Router> = Arc::new(BTreeMap::from([
             (Job::KIND, Arc::new(jobs) as Arc<dyn Dispatch>),
             (Delivery::KIND, Arc::new(webhooks) as Arc<dyn Dispatch>),
+            (Orchestration::KIND, Arc::new(orchestrations) as Arc<dyn Dispatch>),
         ]));
         fault::reach(Point::RecoveryAssembled);
         let tasks = shop.background(home, router, recovery_done, alarm);
         *handle.inner().background.lock() = Some(Background::new(tasks, arbiters));
         Ok(Supervisor { handle })
-    }
-
-    fn fleet_options(&self, ledger: JobLedger, mail: &Arc<JobMail>, logs: &LogStore) -> fleet::Options {
-        fleet::Options {
-            runtimes: self.runtimes.clone(),
-            budget: self.budget,
-            reports: Arc::<JobMail>::clone(mail),
-            ledger: Arc::new(ledger),
-            logs: Arc::new(logs.clone()) as Arc<dyn LogSinks>,
-            clock: Arc::clone(&self.clock),
-        }
-    }
-
-    fn planner(&self, logs: &LogStore) -> Planner {
-        Planner {
-            keyring: self.keyring.clone(),
-            installation: self.installation,
-            logs: logs.clone(),
-            callback_urls: self.callback_urls.clone(),
-        }
     }
 
     fn checked_policy(&self) -> Result<Policy, StartError> {
@@ -323,61 +300,6 @@ impl Builder {
             return Err(StartError::NoRuntime);
         }
         Ok(Policy { runtimes: names, ..self.policy.clone() })
-    }
-}
-
-/// What all hosts share, and the work that goes on behind them.
-struct Workshop {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    timers: Arc<Timers>,
-    outbox: Arc<Outbox>,
-    intensity: Intensity,
-}
-
-impl Workshop {
-    fn published<M: Machine>(&self) -> Arc<Published<M>> {
-        Arc::new(Published::new(Arc::clone(&self.store)))
-    }
-
-    fn shared<M: Machine>(
-        &self,
-        published: Arc<Published<M>>,
-        performer: Arc<dyn Perform<M> + Send + Sync>,
-    ) -> Shared<M> {
-        Shared {
-            store: Arc::clone(&self.store),
-            clock: Arc::clone(&self.clock),
-            published,
-            timers: Arc::clone(&self.timers),
-            outbox: Arc::clone(&self.outbox),
-            performer,
-            intensity: self.intensity,
-        }
-    }
-
-    /// Begins recovery, timers, messages and trimming.
-    fn background(
-        self,
-        home: ArbiterHandle,
-        router: Arc<Router>,
-        done: watch::Sender<bool>,
-        alarm: Alarm,
-    ) -> Tasks {
-        let Self { store, clock, timers, outbox, .. } = self;
-        let mut tasks = Tasks::new(home, alarm);
-        let recovery = Recovery { store: Arc::clone(&store), router: Arc::clone(&router), done };
-        tasks.run("the recovery", move || recovery.clone().run());
-        let (timer_store, timer_router) = (Arc::clone(&store), Arc::clone(&router));
-        tasks.run("the timers", move || {
-            Arc::clone(&timers).run(Arc::clone(&timer_store), Arc::clone(&clock), Arc::clone(&timer_router))
-        });
-        let outbox_store = Arc::clone(&store);
-        tasks.run("the outbox", move || {
-            Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
-        });
-        tasks.run("the trimming of events", move || trim_events(Arc::clone(&store)));
-        tasks
     }
 }
 
@@ -411,6 +333,7 @@ impl Supervisor {
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             intensity: Intensity::default(),
             lock: None,
+            registry: Registry::new(),
         }
     }
 
@@ -434,7 +357,7 @@ impl Handle {
         let Some(background) = inner.background.lock().take() else { return };
         inner.fleet.shutdown();
         let settled = async {
-            while inner.jobs.in_flight() > 0 || inner.webhooks.in_flight() > 0 {
+            while inner.jobs.in_flight() + inner.webhooks.in_flight() + inner.orchestrations.in_flight() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

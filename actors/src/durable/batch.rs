@@ -3,7 +3,6 @@
 //! Not responsible for purging, which needs to look at what there is (see `shell.rs`).
 
 use super::{Machine, MachineId, Message, keys};
-use crate::limits::HISTORY_EVENTS_MAX;
 use crate::store::codec;
 use crate::store::{Batch, Key, Log, Precondition};
 
@@ -57,6 +56,10 @@ pub(super) fn transition<M: Machine>(
     if let Some(record) = record {
         history::<M>(id, new.revision(), record, batch);
     }
+    let oldest = old.map_or(1, Machine::history_from);
+    for entry in oldest..new.history_from() {
+        batch.delete(keys::history_entry::<M>(id, entry));
+    }
 
     let (was_live, is_live) = (old.is_some_and(is_live), is_live(new));
     if is_live && !was_live {
@@ -89,10 +92,9 @@ pub(super) fn transition<M: Machine>(
 
 fn history<M: Machine>(id: M::Id, revision: u64, record: &M::Record, batch: &mut Batch) {
     batch.put(keys::history_entry::<M>(id, revision), codec::encode(M::VERSION, record));
-    if let Some(oldest) = revision.checked_sub(HISTORY_EVENTS_MAX).filter(|oldest| *oldest > 0) {
-        batch.delete(keys::history_entry::<M>(id, oldest));
+    if M::is_announced(record) {
+        batch.append(Log::Events, event_pointer::<M>(id, revision));
     }
-    batch.append(Log::Events, event_pointer::<M>(id, revision));
 }
 
 fn is_live<M: Machine>(machine: &M) -> bool {

@@ -181,7 +181,12 @@ impl<M: Machine> Host<M> {
         self.route(id, Work::Deliver(Delivery::told(event)));
     }
 
-    fn ask(&self, id: M::Id, event: M::Event, terms: Terms) -> oneshot::Receiver<Answer<M>> {
+    /// Delivers an event of our own making and waits for the answer.
+    pub(crate) async fn ask(&self, id: M::Id, event: M::Event) -> Answer<M> {
+        self.tell_for_answer(id, event, Terms::default()).await.unwrap_or(Err(Error::Lost))
+    }
+
+    fn tell_for_answer(&self, id: M::Id, event: M::Event, terms: Terms) -> oneshot::Receiver<Answer<M>> {
         let (sender, receiver) = oneshot::channel();
         self.route(id, Work::Deliver(Delivery { terms, reply: Some(sender), ..Delivery::told(event) }));
         receiver
@@ -235,14 +240,14 @@ pub trait Dispatch: Send + Sync {
 impl<M: Machine> Dispatch for Host<M> {
     fn tick(&self, id: &[u8]) -> BoxFuture<'static, Fate> {
         let Some(id) = M::Id::from_key(id) else { return Box::pin(std::future::ready(Fate::Missing)) };
-        let answer = self.ask(id, M::tick(), Terms::default());
+        let answer = self.tell_for_answer(id, M::tick(), Terms::default());
         Box::pin(async move { fate::<M>(answer.await.unwrap_or(Err(Error::Lost))) })
     }
 
     fn message(&self, id: &[u8], event: Value, consume: Key) -> BoxFuture<'static, Fate> {
         let parsed = M::Id::from_key(id).zip(serde_json::from_value(event).ok());
         let Some((id, event)) = parsed else { return Box::pin(std::future::ready(Fate::Missing)) };
-        let answer = self.ask(id, event, Terms { consume: Some(consume), ..Terms::default() });
+        let answer = self.tell_for_answer(id, event, Terms { consume: Some(consume), ..Terms::default() });
         Box::pin(async move { fate::<M>(answer.await.unwrap_or(Err(Error::Lost))) })
     }
 

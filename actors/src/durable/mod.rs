@@ -32,6 +32,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::Timestamp;
+use crate::limits::HISTORY_EVENTS_MAX;
 use crate::store;
 
 /// The identity of a machine within its kind.
@@ -41,6 +42,17 @@ pub trait MachineId: Copy + Eq + Hash + fmt::Display + fmt::Debug + Send + Sync 
 
     /// Reads what [`MachineId::to_key`] wrote.
     fn from_key(bytes: &[u8]) -> Option<Self>;
+
+    /// The id at the front of a row's key, behind which more follows.
+    fn at_front(bytes: &[u8]) -> Option<Self>;
+
+    /// The id at the end of a row's key.
+    fn at_end(bytes: &[u8]) -> Option<Self>;
+
+    /// The job that it belongs to, where it is one or belongs to one.
+    fn job(self) -> Option<crate::id::JobId> {
+        None
+    }
 }
 
 impl MachineId for crate::id::JobId {
@@ -50,6 +62,18 @@ impl MachineId for crate::id::JobId {
 
     fn from_key(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self::from_bytes)
+    }
+
+    fn at_front(bytes: &[u8]) -> Option<Self> {
+        bytes.first_chunk().copied().map(Self::from_bytes)
+    }
+
+    fn at_end(bytes: &[u8]) -> Option<Self> {
+        bytes.last_chunk().copied().map(Self::from_bytes)
+    }
+
+    fn job(self) -> Option<Self> {
+        Some(self)
     }
 }
 
@@ -180,6 +204,17 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
 
     /// How many events were applied: the number of its newest history entry.
     fn revision(&self) -> u64;
+
+    /// The oldest history entry that is kept.
+    fn history_from(&self) -> u64 {
+        self.revision().saturating_sub(HISTORY_EVENTS_MAX) + 1
+    }
+
+    /// Whether an entry is told in the stream of all events.
+    fn is_announced(record: &Self::Record) -> bool {
+        let _ = record;
+        true
+    }
 
     /// What must happen to it at a start.
     fn liveness(&self) -> Liveness;

@@ -55,6 +55,9 @@ pub struct Records {
     pub jobs: u64,
     /// Webhook deliveries.
     pub webhooks: u64,
+    /// Orchestrations.
+    #[serde(default)]
+    pub orchestrations: u64,
     /// Entries of histories.
     pub history: u64,
     /// Rows by which jobs are listed, found again at a start, or woken.

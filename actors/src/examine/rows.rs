@@ -7,7 +7,8 @@ use crate::durable::batch::read_event_pointer;
 use crate::durable::{Liveness, Machine, MachineId, keys, published};
 use crate::id::JobId;
 use crate::job::state::Job;
-use crate::limits::{EXAMINE_FAULTS_MAX, EXAMINE_PAGE, HISTORY_EVENTS_MAX};
+use crate::limits::{EXAMINE_FAULTS_MAX, EXAMINE_PAGE};
+use crate::orchestration::state::Orchestration;
 use crate::store::{Error, Key, KeyRange, Log, codec};
 use crate::webhook::Delivery;
 
@@ -72,6 +73,7 @@ impl Examination {
         match kind_of(key) {
             Some(Job::KIND) => self.machine_row::<Job>(source, key),
             Some(Delivery::KIND) => self.machine_row::<Delivery>(source, key),
+            Some(Orchestration::KIND) => self.machine_row::<Orchestration>(source, key),
             _ => {
                 self.fault(None, format!("the row {} is of no known kind", key.escape_ascii()));
                 Ok(())
@@ -124,10 +126,10 @@ impl Examination {
             return Ok(());
         };
         if key.starts_with(b"m/") {
-            if M::KIND == Job::KIND {
-                self.records.jobs += 1
-            } else {
-                self.records.webhooks += 1
+            match M::KIND {
+                Job::KIND => self.records.jobs += 1,
+                Delivery::KIND => self.records.webhooks += 1,
+                _ => self.records.orchestrations += 1,
             }
             let Some(stored) = published::load::<M>(id, |key| source.get(key))? else { return Ok(()) };
             return self.machine(source, id, &stored.machine);
@@ -146,7 +148,7 @@ impl Examination {
             Owner::Unreadable => return Ok(()),
             Owner::Missing => {
                 let row = key.escape_ascii();
-                self.fault(job_of(id), format!("the {} {id} is missing: the row {row} names it", M::KIND));
+                self.fault(id.job(), format!("the {} {id} is missing: the row {row} names it", M::KIND));
                 return Ok(());
             }
         };
@@ -158,7 +160,7 @@ impl Examination {
             && !rows_of(id, machine.as_ref()).any(|expected| expected == key)
         {
             let row = key.escape_ascii();
-            self.fault(job_of(id), format!("the row {row} does not agree with the {} {id}", M::KIND));
+            self.fault(id.job(), format!("the row {row} does not agree with the {} {id}", M::KIND));
         }
         Ok(())
     }
@@ -174,13 +176,12 @@ impl Examination {
             .collect();
         for key in missing {
             self.fault(
-                job_of(id),
+                id.job(),
                 format!("the row {} of the {} {id} is missing", key.escape_ascii(), M::KIND),
             );
         }
         let newest = machine.revision();
-        let oldest = newest.saturating_sub(HISTORY_EVENTS_MAX) + 1;
-        let mut expected = oldest;
+        let mut expected = machine.history_from();
         let mut range = KeyRange::prefix(keys::history::<M>(id));
         loop {
             let page = source.keys(range.clone(), EXAMINE_PAGE)?;
@@ -202,7 +203,7 @@ impl Examination {
         if expected > newest + 1 {
             let message =
                 format!("the history goes on to {}, but the {} is at {newest}", expected - 1, M::KIND);
-            self.fault(job_of(id), message);
+            self.fault(id.job(), message);
         }
         Ok(())
     }
@@ -213,7 +214,7 @@ impl Examination {
         } else {
             format!("entries {from} to {to} of the history of the {kind} {id} are missing")
         };
-        self.fault(job_of(id), message);
+        self.fault(id.job(), message);
     }
 }
 
@@ -244,7 +245,7 @@ fn kind_of(key: &[u8]) -> Option<&'static str> {
 }
 
 fn known(kind: &[u8]) -> Option<&'static str> {
-    [Job::KIND, Delivery::KIND].into_iter().find(|known| known.as_bytes() == kind)
+    [Job::KIND, Delivery::KIND, Orchestration::KIND].into_iter().find(|known| known.as_bytes() == kind)
 }
 
 /// The machine in a key of one of its rows.
@@ -253,23 +254,17 @@ fn id_of<M: Machine>(key: &[u8]) -> Option<M::Id> {
         return M::Id::from_key(id);
     }
     let rest = key.get(2..)?.strip_prefix(M::KIND.as_bytes())?.strip_prefix(b"/")?;
-    // Ids of one kind have one length.
-    let bytes = if M::KIND == Job::KIND { 16 } else { 18 };
-    let id = match key.first()? {
-        b'm' | b'g' | b'l' => rest,
-        b'x' => rest.get(rest.len().checked_sub(bytes)?..)?,
-        _ => rest.get(..bytes)?,
-    };
-    M::Id::from_key(id)
-}
-
-fn job_of(id: impl MachineId) -> Option<JobId> {
-    id.to_key().first_chunk::<16>().map(|bytes| JobId::from_bytes(*bytes))
+    match key.first()? {
+        b'm' | b'g' | b'l' => M::Id::from_key(rest),
+        b'x' => M::Id::at_end(rest),
+        _ => M::Id::at_front(rest),
+    }
 }
 
 fn job_in(key: &[u8]) -> Option<JobId> {
     match kind_of(key)? {
         Job::KIND => id_of::<Job>(key),
-        _ => id_of::<Delivery>(key).map(|id| id.job),
+        Delivery::KIND => id_of::<Delivery>(key).map(|id| id.job),
+        _ => None,
     }
 }

@@ -116,13 +116,18 @@ impl Error {
             shell::Error::Rejected(rejected @ Rejected::TooManyEvents) => {
                 Self::TooManyEvents(rejected.to_string())
             }
-            shell::Error::Store(store::Error::Busy) => {
-                Self::overloaded("too many commits are waiting for the disk")
-            }
-            shell::Error::Store(error) => Self::Store(error),
+            shell::Error::Store(error) => Self::of_store(error),
             shell::Error::Overloaded => Self::overloaded("too many requests are waiting"),
             shell::Error::Claimed(_) | shell::Error::Lost => Self::Interrupted,
             shell::Error::Parked(cause) => Self::Parked(id, cause),
+        }
+    }
+
+    /// What the refusal of a commit means.
+    pub(super) fn of_store(error: store::Error) -> Self {
+        match error {
+            store::Error::Busy => Self::overloaded("too many commits are waiting for the disk"),
+            error => Self::Store(error),
         }
     }
 

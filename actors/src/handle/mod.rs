@@ -3,11 +3,13 @@
 //! A [`Handle`] is cheap to clone and goes everywhere. Commands are on their way when the call is made and
 //! resolve when they are durable; dropping the future does not recall them. Reads show durable states only.
 
+mod candidates;
 mod error;
 mod events;
 mod listing;
 mod logs;
 mod metrics;
+pub mod orchestrations;
 mod types;
 
 use std::fmt;
@@ -42,6 +44,8 @@ use crate::job::validate::{Policy, validate};
 use crate::job::view::{HistoryEntry, JobState, JobView};
 use crate::limits::{CLIENT_KEY_CHARS_MAX, WAIT_MAX};
 use crate::logs::LogStore;
+use crate::orchestration::executor::Executor;
+use crate::orchestration::state::Orchestration;
 use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
 use crate::supervise::{Alarm, GaveUp};
@@ -52,6 +56,8 @@ use crate::webhook::{self, Delivery, WebhookId, WebhookView};
 pub(crate) struct Inner {
     pub(crate) jobs: Host<Job>,
     pub(crate) webhooks: Host<Delivery>,
+    pub(crate) orchestrations: Host<Orchestration>,
+    pub(crate) executor: Arc<dyn Executor>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) fleet: FleetHandle,
     pub(crate) clock: Arc<dyn Clock>,
@@ -107,6 +113,7 @@ impl Handle {
             spec: Arc::new(spec),
             vault,
             claim: claim.as_ref().map(|claim| claim.digest.clone()),
+            parent: None,
         }));
         let terms = Terms { claim: claim.as_ref().map(Claim::row), ..Terms::default() };
         fault::check(Point::SubmitAdmitted, || Error::Interrupted)?;

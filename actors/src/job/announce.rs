@@ -1,10 +1,13 @@
-//! What a finished job tells its webhooks. Pure.
+//! What a job tells others: its webhooks and the orchestration that waits for it. Pure.
 
 use serde_json::{Value, json};
 
 use super::state::Job;
 use crate::durable::Message;
 use crate::limits::WEBHOOK_OUTPUT_BYTES_MAX;
+use crate::orchestration::event::Event as OrchestrationEvent;
+use crate::orchestration::history::{self, JobOutcome};
+use crate::orchestration::state::Orchestration;
 use crate::webhook::{Announcement, Delivery, Event, WebhookId};
 
 /// One message to each webhook of a job that has just finished.
@@ -28,6 +31,34 @@ pub(super) fn messages(job: &Job) -> Vec<Message> {
             Some(Message::to::<Delivery>(id, &Event::Announced(Box::new(announcement))))
         })
         .collect()
+}
+
+/// The end of a job, to the orchestration that waits for it.
+pub(super) fn end(job: &Job) -> Option<Message> {
+    let (parent, outcome) = (job.given.parent?, job.outcome()?);
+    let told = JobOutcome {
+        job: job.id,
+        state: outcome.state,
+        cause: outcome.ending.cause.name().to_owned(),
+        message: outcome.ending.message.clone(),
+        exit_code: job.attempts.last().and_then(|attempt| attempt.exit_code),
+        output: job.output.clone(),
+        attempts: job.attempt,
+    };
+    let event = OrchestrationEvent::JobEnded {
+        execution: parent.execution,
+        task: parent.task,
+        outcome: history::Outcome::Completed(serde_json::to_value(told).unwrap_or_default()),
+    };
+    Some(Message::to::<Orchestration>(parent.instance, &event))
+}
+
+/// An event that an attempt called back or that was raised, to the orchestration that waits for the job.
+pub(super) fn raised(job: &Job, name: &str, data: &Value) -> Option<Message> {
+    let parent = job.given.parent?;
+    let event =
+        OrchestrationEvent::EventRaised { name: name.to_owned(), data: data.clone(), keep_until: None };
+    Some(Message::to::<Orchestration>(parent.instance, &event))
 }
 
 fn summary(job: &Job) -> Value {

@@ -326,5 +326,6 @@ impl Draft {
         self.job.trouble = None;
         self.job.phase = Phase::Finished(Outcome { state, ending, at: self.now });
         self.outbox.extend(announce::messages(&self.job));
+        self.outbox.extend(announce::end(&self.job));
     }
 }

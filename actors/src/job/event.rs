@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::spec::Spec;
+use crate::orchestration::state::Parent;
 use crate::runtime::{Exit, Running, StartFault};
 use crate::secret::Sealed;
 
@@ -141,6 +142,9 @@ pub struct Submitted {
     pub vault: Option<Sealed>,
     /// The digest of the client's idempotency key, in hexadecimal, so that a purge frees the key.
     pub claim: Option<String>,
+    /// The task of an orchestration that waits for its end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub parent: Option<Parent>,
 }
 
 impl Event {

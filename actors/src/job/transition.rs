@@ -9,8 +9,8 @@ use super::effect::Effect;
 use super::event::Event;
 use super::spec::Completion;
 use super::state::{Ending, Job, Phase, ServicePhase, Then, Trouble};
-use super::verdict;
 use super::view::JobState;
+use super::{announce, verdict};
 use crate::clock::Timestamp;
 use crate::durable::Machine as _;
 use crate::limits::{EVENTS_RECEIVED_MAX, SERVICE_RETRY_EVERY, SERVICE_SILENCE_MAX};
@@ -262,7 +262,7 @@ fn receive(mut draft: Draft, name: &str, data: &Value) -> Outcome {
     match name {
         "progress" => draft.job.progress = Some(data.clone()),
         _ if terminal => return receive_terminal(draft, name, data),
-        _ => {}
+        _ => draft.outbox.extend(announce::raised(&draft.job, name, data)),
     }
     changed(draft)
 }

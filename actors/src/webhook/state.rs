@@ -37,6 +37,18 @@ impl MachineId for WebhookId {
         let target = u16::from_be_bytes(target.try_into().ok()?);
         Some(Self { job: JobId::from_key(job)?, target })
     }
+
+    fn at_front(bytes: &[u8]) -> Option<Self> {
+        Self::from_key(bytes.get(..18)?)
+    }
+
+    fn at_end(bytes: &[u8]) -> Option<Self> {
+        Self::from_key(bytes.get(bytes.len().checked_sub(18)?..)?)
+    }
+
+    fn job(self) -> Option<JobId> {
+        Some(self.job)
+    }
 }
 
 /// Something to be told.

@@ -102,7 +102,7 @@ fn world(panics: Panics, test: impl AsyncFnOnce(&World)) {
         let world = World::start(panics).await;
         for number in 1..=JOBS {
             let spec = Spec { runtime: Some("fake".into()), ..Spec::process(["work"]) };
-            let submitted = Submitted { spec: spec.into(), vault: None, claim: None };
+            let submitted = Submitted { spec: spec.into(), vault: None, claim: None, parent: None };
             world.deliver(number, Event::Submitted(Box::new(submitted))).await.unwrap();
         }
         tokio::time::timeout(Duration::from_secs(86_400), test(&world)).await.expect("the test ends in time");

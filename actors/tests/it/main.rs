@@ -13,6 +13,7 @@ mod faultfs;
 mod fleet;
 mod job_panics;
 mod logs;
+mod orchestration;
 mod outbound;
 mod process;
 #[path = "../../../tests/shared/random.rs"]

@@ -1,6 +1,6 @@
 //! The whole engine, from a submission to its end, on real processes and a real store.
 
-mod bench;
+pub(crate) mod bench;
 
 use std::time::Duration;
 

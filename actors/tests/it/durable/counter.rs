@@ -26,6 +26,14 @@ impl MachineId for Number {
     fn from_key(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(|bytes| Self(u64::from_be_bytes(bytes)))
     }
+
+    fn at_front(bytes: &[u8]) -> Option<Self> {
+        bytes.first_chunk().map(|bytes| Self(u64::from_be_bytes(*bytes)))
+    }
+
+    fn at_end(bytes: &[u8]) -> Option<Self> {
+        bytes.last_chunk().map(|bytes| Self(u64::from_be_bytes(*bytes)))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use dogwatch_actors::handle::Handle;
 use dogwatch_actors::id::{AttemptKey, Ids as _, InstallationId, JobId, RandomIds};
 use dogwatch_actors::job::spec::Spec;
 use dogwatch_actors::job::view::JobView;
+use dogwatch_actors::orchestration::Registry;
 use dogwatch_actors::runtime::process::{ProcessOptions, ProcessRuntime, Shim};
 use dogwatch_actors::secret::Keyring;
 use dogwatch_actors::store::{self, Kind};
@@ -42,6 +43,11 @@ impl Bench {
 
     /// Starts a supervisor on the directory.
     pub(crate) async fn start(&self) -> Supervisor {
+        self.start_with(Registry::new()).await
+    }
+
+    /// Starts a supervisor that knows these orchestrations.
+    pub(crate) async fn start_with(&self, registry: Registry) -> Supervisor {
         let options = ProcessOptions::new(self.path("attempts"), self.installation);
         let runtime = ProcessRuntime::new(options, Shim::executable(shim())).unwrap();
         Supervisor::builder()
@@ -50,6 +56,7 @@ impl Bench {
             .keyring(self.keyring.clone())
             .installation(self.installation)
             .logs_dir(self.path("logs"))
+            .orchestrations(registry)
             .start()
             .await
             .unwrap()

@@ -164,7 +164,12 @@ struct Simulation {
 
 impl Simulation {
     fn new(spec: Spec) -> Self {
-        let submitted = Event::Submitted(Box::new(Submitted { spec: spec.into(), vault: None, claim: None }));
+        let submitted = Event::Submitted(Box::new(Submitted {
+            spec: spec.into(),
+            vault: None,
+            claim: None,
+            parent: None,
+        }));
         let step = Job::create(ID, &submitted, START).expect("created").expect("accepted");
         let Change::Next(job, record) = step.change else { panic!("a submission is recorded") };
         let mut simulation = Self {

@@ -56,7 +56,12 @@ pub(super) struct Life {
 
 impl Life {
     pub(super) fn of(spec: Spec) -> Self {
-        let submitted = Event::Submitted(Box::new(Submitted { spec: spec.into(), vault: None, claim: None }));
+        let submitted = Event::Submitted(Box::new(Submitted {
+            spec: spec.into(),
+            vault: None,
+            claim: None,
+            parent: None,
+        }));
         let step = Job::create(ID, &submitted, START).expect("a submission creates").expect("always");
         let Change::Next(job, _) = step.change else { panic!("a submission is recorded") };
         Self { job: *job, effects: step.effects, outbox: step.outbox, now: START }
@@ -180,7 +185,7 @@ pub(super) fn start_fails(attempt: u32) -> Event {
 /// One event of every kind (of those with a name: one of every meaning) about this attempt.
 pub(super) fn every_event(attempt: u32, now: Timestamp) -> Vec<(&'static str, Event)> {
     let message = || "it hurts".to_owned();
-    let submitted = Submitted { spec: spec().into(), vault: None, claim: None };
+    let submitted = Submitted { spec: spec().into(), vault: None, claim: None, parent: None };
     vec![
         ("submitted", Event::Submitted(Box::new(submitted))),
         ("ticked", Event::Ticked),

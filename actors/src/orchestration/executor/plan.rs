@@ -1,0 +1,130 @@
+//! From where a failed instance goes on. Pure.
+//!
+//! The last failure that the code was told of is forgotten, with everything that the code did since: what it asked
+//! for before that and is not over is open again, and what arrived since arrives again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::event::OpenTasks;
+use super::super::history::{Action, Arrival, Entry, JobOutcome, Note, Outcome, Rewind, TaskResult, Turn};
+use super::super::id::TaskId;
+use crate::job::view::JobState;
+
+/// A history as the code saw it: earlier rewinds are accounted for.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    pub(super) arrivals: Vec<Arrival>,
+    pub(super) turns: Vec<Turn>,
+}
+
+impl Story {
+    pub(super) fn of(entries: impl IntoIterator<Item = Entry>) -> Self {
+        let mut story = Self::default();
+        for entry in entries {
+            if let Some(Note::Rewound(rewind)) = &entry.note {
+                story.turns.retain(|turn| turn.number < rewind.from_turn);
+                story.arrivals.truncate(usize::try_from(rewind.upto).unwrap_or(usize::MAX));
+            }
+            story.arrivals.extend(entry.arrivals);
+            story.turns.extend(entry.turn);
+        }
+        story
+    }
+
+    /// The arrivals behind `seen`, up to `upto`.
+    pub(super) fn between(&self, seen: u64, upto: u64) -> &[Arrival] {
+        let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).min(self.arrivals.len());
+        &self.arrivals[place(seen)..place(upto).max(place(seen))]
+    }
+
+    /// What the code saw in a turn, in order.
+    fn sights(&self, index: usize) -> impl Iterator<Item = Arrival> + '_ {
+        let seen = index.checked_sub(1).map_or(0, |before| self.turns[before].upto);
+        let turn = &self.turns[index];
+        let results = turn.results.iter().cloned().map(Arrival::TaskEnded);
+        self.between(seen, turn.upto).iter().cloned().chain(results)
+    }
+}
+
+/// The tasks that turns asked for and that are not over.
+fn open_after(story: &Story, turns: usize) -> BTreeMap<TaskId, Action> {
+    let mut open = BTreeMap::new();
+    for index in 0..turns {
+        for sight in story.sights(index) {
+            match sight {
+                Arrival::TaskEnded(result) => drop(open.remove(&result.task)),
+                Arrival::TimerFired { task } => drop(open.remove(&task)),
+                _ => {}
+            }
+        }
+        for action in &story.turns[index].actions {
+            match action {
+                Action::Cancel { task } => drop(open.remove(task)),
+                Action::SendEvent { .. } | Action::Refuse { .. } => {}
+                action => drop(action.begins().map(|task| open.insert(task, action.clone()))),
+            }
+        }
+    }
+    open
+}
+
+fn is_failure(result: &TaskResult) -> bool {
+    match &result.outcome {
+        Outcome::Failed(_) => true,
+        Outcome::Completed(output) => serde_json::from_value::<JobOutcome>(output.clone())
+            .is_ok_and(|outcome| outcome.state != JobState::Succeeded),
+    }
+}
+
+/// From where to go on, what is open there, and what arrives again.
+pub(super) fn plan(story: &Story, reason: Option<String>) -> (Rewind, OpenTasks, Vec<Arrival>) {
+    let tells_failure = |index: &usize| {
+        story.sights(*index).any(|sight| matches!(&sight, Arrival::TaskEnded(result) if is_failure(result)))
+    };
+    let ends = |turn: &Turn| matches!(turn.actions.last(), Some(Action::Complete(_)));
+    let count = story.turns.len();
+    // Without a failure that it was told of the code failed by itself: its last turn is taken again.
+    let from = (0..count)
+        .rev()
+        .find(tells_failure)
+        .unwrap_or_else(|| if story.turns.last().is_some_and(ends) { count - 1 } else { count });
+    let mut open = open_after(story, from);
+    let upto = from.checked_sub(1).map_or(0, |before| story.turns[before].upto);
+    let unseen = story.turns.last().map_or(0, |turn| turn.upto);
+    let again = (from..count).flat_map(|index| story.sights(index).collect::<Vec<_>>());
+    let rest = story.between(unseen, u64::MAX).iter().cloned();
+    let (mut reopened, mut arrivals) = (BTreeSet::new(), Vec::new());
+    for sight in again.chain(rest) {
+        match &sight {
+            Arrival::TaskEnded(result) if !open.contains_key(&result.task) => continue,
+            Arrival::TaskEnded(result) if is_failure(result) => {
+                reopened.insert(result.task);
+                continue;
+            }
+            Arrival::TaskEnded(TaskResult { task, .. }) | Arrival::TimerFired { task } => {
+                if open.remove(task).is_none() {
+                    continue;
+                }
+            }
+            Arrival::Started(_) | Arrival::EventRaised { .. } => {}
+        }
+        arrivals.push(sight);
+    }
+    let from_turn = u32::try_from(from).unwrap_or(u32::MAX).saturating_add(1);
+    let rewind = Rewind { reason, from_turn, reopened: reopened.into_iter().collect(), upto };
+    (rewind, sorted(open), arrivals)
+}
+
+fn sorted(open: BTreeMap<TaskId, Action>) -> OpenTasks {
+    let mut tasks = OpenTasks::default();
+    for (task, action) in open {
+        match action {
+            Action::ScheduleActivity(_) => tasks.activities.push(task),
+            Action::CreateTimer { fire_at, .. } => tasks.timers.push((task, fire_at)),
+            Action::StartChild(call) => tasks.children.push((task, call.instance)),
+            Action::SubmitJob(call) => tasks.jobs.push((task, call.job)),
+            _ => {}
+        }
+    }
+    tasks
+}

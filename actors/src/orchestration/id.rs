@@ -1,0 +1,176 @@
+//! What names an instance, one of its executions, and a task within one.
+//!
+//! An instance's id is chosen by whoever starts it, so it is checked before it reaches a key or a path.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::durable::MachineId;
+use crate::limits::INSTANCE_ID_BYTES_MAX;
+
+/// A task within an execution: an activity, a timer, a child, a job, an event that was sent. Numbered from 1 in the
+/// order in which the code asked for them, which is the same whenever it is replayed.
+pub type TaskId = u64;
+
+/// The id of an orchestration instance: 1 to 100 visible ASCII characters without `/`, `\`, `#` and `?`, and without
+/// a leading `@`, as Durable Functions has it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId {
+    bytes: [u8; INSTANCE_ID_BYTES_MAX],
+    length: u8,
+}
+
+/// The text is no instance id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not an instance id; use 1 to {max} visible ASCII characters without / \\ # ? and without a leading @",
+    max = INSTANCE_ID_BYTES_MAX
+)]
+pub struct ParseInstanceIdError(String);
+
+impl InstanceId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        // Only ASCII was let in.
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+    }
+
+    /// The id of a child whose parent gave it none: the parent's and the task's number, as the Durable Task family
+    /// has it; a short one made of its digest where that would be too long.
+    pub fn of_child(parent: Self, execution: u32, task: TaskId) -> Self {
+        let generation = if execution == 1 { String::new() } else { format!("{execution}.") };
+        let text = format!("{parent}:{generation}{task:04x}");
+        text.parse().unwrap_or_else(|_| {
+            let digest = xxhash_rust::xxh3::xxh3_128(text.as_bytes());
+            let (length, mut bytes) = (32, [0; INSTANCE_ID_BYTES_MAX]);
+            bytes[..length].copy_from_slice(format!("{digest:032x}").as_bytes());
+            Self { bytes, length: 32 }
+        })
+    }
+}
+
+impl FromStr for InstanceId {
+    type Err = ParseInstanceIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let good = (1..=INSTANCE_ID_BYTES_MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic() && !br"/\#?".contains(&byte))
+            && !text.starts_with('@');
+        if !good {
+            return Err(ParseInstanceIdError(text.chars().take(128).collect()));
+        }
+        let mut bytes = [0; INSTANCE_ID_BYTES_MAX];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        let length = u8::try_from(text.len()).map_err(|_| ParseInstanceIdError(String::new()))?;
+        Ok(Self { bytes, length })
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InstanceId({self})")
+    }
+}
+
+impl Serialize for InstanceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for InstanceId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl utoipa::PartialSchema for InstanceId {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .max_length(Some(INSTANCE_ID_BYTES_MAX))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for InstanceId {}
+
+/// What stands before and behind an id in keys: no id contains them, so that no key of one instance is the beginning
+/// of a key of another, and an id is found at the end of a row as well as at its front.
+const OPENS: u8 = 1;
+const CLOSES: u8 = 0;
+
+impl MachineId for InstanceId {
+    fn to_key(self) -> Vec<u8> {
+        let mut key = Vec::with_capacity(usize::from(self.length) + 2);
+        key.push(OPENS);
+        key.extend_from_slice(self.as_str().as_bytes());
+        key.push(CLOSES);
+        key
+    }
+
+    fn from_key(bytes: &[u8]) -> Option<Self> {
+        let (OPENS, rest) = bytes.split_first().map(|(first, rest)| (*first, rest))? else { return None };
+        let (CLOSES, text) = rest.split_last().map(|(last, text)| (*last, text))? else { return None };
+        std::str::from_utf8(text).ok()?.parse().ok()
+    }
+
+    fn at_front(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.iter().position(|byte| *byte == CLOSES)?;
+        Self::from_key(&bytes[..=end])
+    }
+
+    fn at_end(bytes: &[u8]) -> Option<Self> {
+        let start = bytes.iter().rposition(|byte| *byte == OPENS)?;
+        Self::from_key(&bytes[start..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_safe_texts_are_ids() {
+        let longest = "x".repeat(INSTANCE_ID_BYTES_MAX);
+        for good in ["a", "order-17", "a:0001", "{0f}", longest.as_str()] {
+            let id: InstanceId = good.parse().unwrap();
+            assert_eq!(id.as_str(), good);
+            assert_eq!(InstanceId::from_key(&id.to_key()), Some(id));
+        }
+        let long = "x".repeat(INSTANCE_ID_BYTES_MAX + 1);
+        for bad in ["", "a b", "a/b", "a\\b", "a#", "a?", "@entity@1", "ä", "a\n", "a\0", long.as_str()] {
+            assert!(bad.parse::<InstanceId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_the_beginning_of_another_and_ids_are_found_in_rows() {
+        let (short, long): (InstanceId, InstanceId) = ("a".parse().unwrap(), "a!b".parse().unwrap());
+        assert!(!long.to_key().starts_with(&short.to_key()));
+        let row = [short.to_key(), b"/rest\x01".to_vec()].concat();
+        assert_eq!(InstanceId::at_front(&row), Some(short));
+        let row = [b"state/\x01\x00".to_vec(), long.to_key()].concat();
+        assert_eq!(InstanceId::at_end(&row), Some(long));
+    }
+
+    #[test]
+    fn children_have_ids_of_their_own_however_deep() {
+        let mut id: InstanceId = "root".parse().unwrap();
+        let mut seen = std::collections::BTreeSet::from([id]);
+        for _ in 0..100 {
+            id = InstanceId::of_child(id, 1, 1);
+            assert!(seen.insert(id), "{id}");
+        }
+        assert_ne!(InstanceId::of_child(id, 1, 2), InstanceId::of_child(id, 2, 2));
+    }
+}

@@ -1,0 +1,88 @@
+//! How an instance ends, and what becomes of what it had started. Pure.
+
+use super::super::event::{Effect, Event};
+use super::super::failure::{Failure, kinds};
+use super::super::history::{Note, Outcome};
+use super::super::state::{Orchestration, Phase};
+use super::{Applied, Draft, child_ended};
+use crate::durable::{Message, Step};
+use crate::job;
+
+impl Draft {
+    /// The code returned.
+    pub(super) fn complete(&mut self, outcome: &Outcome) {
+        self.cancel_work();
+        self.drop_tasks();
+        self.next.finished_at = Some(self.now);
+        self.next.awaited.clear();
+        self.next.phase = match outcome {
+            Outcome::Completed(_) => Phase::Completed,
+            Outcome::Failed(failure) => Phase::Failed { failure: failure.clone() },
+        };
+        self.tell_parent(outcome.clone());
+    }
+
+    /// It fails, and not by what its code returned.
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.note = Some(Note::Failed(failure.clone()));
+        self.complete(&Outcome::Failed(failure));
+    }
+
+    pub(super) fn terminate(mut self, reason: Option<String>, recursive: bool) -> Applied {
+        match self.next.phase {
+            Phase::Terminating { .. } => return Ok(Step::unchanged(vec![])),
+            Phase::Completed | Phase::Failed { .. } | Phase::Terminated { .. } => {
+                return self.conflict("it is over; there is nothing to terminate");
+            }
+            _ => {}
+        }
+        self.cancel_work();
+        self.effects.push(Effect::Forget);
+        self.next.timers.clear();
+        self.next.awaited.clear();
+        self.next.blocked = None;
+        if recursive {
+            let event = Event::TerminateRequested { reason: reason.clone(), recursive };
+            let children: Vec<_> = self.next.children.iter().map(|task| self.next.child(task)).collect();
+            self.outbox.extend(children.into_iter().map(|child| Message::to::<Orchestration>(child, &event)));
+        } else {
+            self.next.children = Default::default();
+            self.next.named_children.clear();
+        }
+        self.note = Some(Note::Terminating { reason: reason.clone() });
+        self.next.phase = Phase::Terminating { reason, recursive };
+        if !self.next.has_open_work() {
+            self.finish_termination();
+        }
+        self.step()
+    }
+
+    /// It is terminated when nothing that it started runs any more, and not before.
+    pub(super) fn finish_termination(&mut self) {
+        let Phase::Terminating { reason, .. } = self.next.phase.clone() else { return };
+        if self.next.has_open_work() {
+            return;
+        }
+        self.drop_tasks();
+        let message = reason.clone().unwrap_or_else(|| "terminated on request".to_owned());
+        self.tell_parent(Outcome::Failed(Failure::new(kinds::TERMINATED, message)));
+        self.next.finished_at = Some(self.now);
+        self.next.phase = Phase::Terminated { reason };
+        self.note = Some(Note::Terminated);
+    }
+
+    /// Asks for the end of what runs; what is open stays open until it has ended.
+    pub(super) fn cancel_work(&mut self) {
+        if !self.next.activities.is_empty() {
+            let (execution, tasks) = (self.next.execution, self.next.activities.iter().collect());
+            self.effects.push(Effect::CancelActivities { execution, tasks });
+        }
+        for job in self.next.jobs.values() {
+            self.outbox.push(Message::to::<job::state::Job>(*job, &job::event::Event::CancelRequested));
+        }
+    }
+
+    pub(super) fn tell_parent(&mut self, outcome: Outcome) {
+        self.outbox.extend(self.next.parent.map(|parent| child_ended(parent, outcome)));
+    }
+}

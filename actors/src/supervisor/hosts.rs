@@ -1,0 +1,172 @@
+//! The hosts of all kinds of machines, with what performs their effects; and the work that goes on behind them.
+
+use std::sync::Arc;
+
+use actix::ArbiterHandle;
+use tokio::sync::watch;
+
+use super::background::Tasks;
+use super::recovery::Recovery;
+use super::trimming::trim_events;
+use super::{Builder, StartError};
+use crate::clock::Clock;
+use crate::durable::host::{Host, Shared};
+use crate::durable::outbox::Outbox;
+use crate::durable::published::Published;
+use crate::durable::timers::{Router, Timers};
+use crate::durable::{Machine, Perform};
+use crate::fleet::{self, Fleet, FleetHandle, LogSinks};
+use crate::job::performer::{JobLedger, JobMail, JobPerformer};
+use crate::job::planner::Planner;
+use crate::job::state::Job;
+use crate::job::validate::Policy;
+use crate::logs::LogStore;
+use crate::orchestration::executor::{self, Executor, InProcess, OrchestrationMail, OrchestrationPerformer};
+use crate::orchestration::state::Orchestration;
+use crate::outbound::Network;
+use crate::store::Store;
+use crate::supervise::{Alarm, Intensity};
+use crate::webhook::{Delivery, WebhookPerformer};
+
+/// Where machines live, and what runs what they ask for.
+pub(super) struct Hosts {
+    pub(super) jobs: Host<Job>,
+    pub(super) webhooks: Host<Delivery>,
+    pub(super) orchestrations: Host<Orchestration>,
+    pub(super) executor: Arc<dyn Executor>,
+    pub(super) fleet: FleetHandle,
+    pub(super) logs: LogStore,
+}
+
+impl Builder {
+    /// Starts the hosts, each with the way back into its mailboxes.
+    pub(super) async fn hosts(
+        &self,
+        shop: &Workshop,
+        policy: &Policy,
+        network: Arc<dyn Network>,
+        own: &[ArbiterHandle],
+        home: &ArbiterHandle,
+    ) -> Result<Hosts, StartError> {
+        let (seen, mail) = (shop.published::<Job>(), Arc::new(JobMail::default()));
+        let logs = LogStore::new(&self.logs_dir);
+        let ledger = JobLedger(Arc::clone(&seen));
+        let fleet = Fleet::start(self.fleet_options(ledger, &mail, &logs), Some(home));
+        let performer = JobPerformer {
+            fleet: fleet.clone(),
+            planner: self.planner(&logs),
+            network: Arc::clone(&network),
+            mail: Arc::clone(&mail),
+        };
+        let jobs = Host::start(shop.shared(seen, Arc::new(performer)), own).await;
+        mail.open(&jobs);
+
+        let source = format!("urn:dogwatch:{}", self.installation);
+        let poster = WebhookPerformer::new(network, self.keyring.clone(), Arc::clone(&self.clock), source);
+        let webhooks = Host::start(shop.shared(shop.published(), Arc::new(poster.clone())), own).await;
+        poster.open(&webhooks);
+
+        let (seen, mail) = (shop.published::<Orchestration>(), Arc::new(OrchestrationMail::default()));
+        let parts = self.executor_parts(policy, &shop.store, &seen, &mail);
+        let executor: Arc<dyn Executor> =
+            Arc::new(InProcess::new(parts, self.threads).map_err(StartError::Threads)?);
+        let performer = OrchestrationPerformer(Arc::clone(&executor));
+        let orchestrations = Host::start(shop.shared(seen, Arc::new(performer)), own).await;
+        mail.open(&orchestrations);
+        Ok(Hosts { jobs, webhooks, orchestrations, executor, fleet, logs })
+    }
+
+    fn fleet_options(&self, ledger: JobLedger, mail: &Arc<JobMail>, logs: &LogStore) -> fleet::Options {
+        fleet::Options {
+            runtimes: self.runtimes.clone(),
+            budget: self.budget,
+            reports: Arc::<JobMail>::clone(mail),
+            ledger: Arc::new(ledger),
+            logs: Arc::new(logs.clone()) as Arc<dyn LogSinks>,
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
+    fn executor_parts(
+        &self,
+        policy: &Policy,
+        store: &Arc<dyn Store>,
+        published: &Arc<Published<Orchestration>>,
+        mail: &Arc<OrchestrationMail>,
+    ) -> executor::Parts {
+        executor::Parts {
+            registry: self.registry.clone(),
+            policy: policy.clone(),
+            keyring: self.keyring.clone(),
+            ids: Arc::clone(&self.ids),
+            clock: Arc::clone(&self.clock),
+            store: Arc::clone(store),
+            published: Arc::clone(published),
+            mail: Arc::clone(mail),
+        }
+    }
+
+    fn planner(&self, logs: &LogStore) -> Planner {
+        Planner {
+            keyring: self.keyring.clone(),
+            installation: self.installation,
+            logs: logs.clone(),
+            callback_urls: self.callback_urls.clone(),
+        }
+    }
+}
+
+/// What all hosts share, and the work that goes on behind them.
+pub(super) struct Workshop {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) timers: Arc<Timers>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) intensity: Intensity,
+}
+
+impl Workshop {
+    fn published<M: Machine>(&self) -> Arc<Published<M>> {
+        Arc::new(Published::new(Arc::clone(&self.store)))
+    }
+
+    fn shared<M: Machine>(
+        &self,
+        published: Arc<Published<M>>,
+        performer: Arc<dyn Perform<M> + Send + Sync>,
+    ) -> Shared<M> {
+        Shared {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            published,
+            timers: Arc::clone(&self.timers),
+            outbox: Arc::clone(&self.outbox),
+            performer,
+            intensity: self.intensity,
+        }
+    }
+
+    /// Begins recovery, timers, messages and trimming.
+    pub(super) fn background(
+        self,
+        home: ArbiterHandle,
+        router: Arc<Router>,
+        done: watch::Sender<bool>,
+        alarm: Alarm,
+    ) -> Tasks {
+        let Self { store, clock, timers, outbox, .. } = self;
+        let mut tasks = Tasks::new(home, alarm);
+        let recovery = Recovery { store: Arc::clone(&store), router: Arc::clone(&router), done };
+        tasks.run("the recovery", move || recovery.clone().run());
+        let (timer_store, timer_router) = (Arc::clone(&store), Arc::clone(&router));
+        tasks.run("the timers", move || {
+            Arc::clone(&timers).run(Arc::clone(&timer_store), Arc::clone(&clock), Arc::clone(&timer_router))
+        });
+        let outbox_store = Arc::clone(&store);
+        tasks.run("the outbox", move || {
+            Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
+        });
+        tasks.run("the trimming of events", move || trim_events(Arc::clone(&store)));
+        tasks
+    }
+}
