@@ -29,6 +29,7 @@ mod jobs;
 mod links;
 mod metrics;
 pub mod openapi;
+mod orchestrations;
 mod probes;
 pub mod problem;
 pub(crate) mod query;
@@ -45,9 +46,10 @@ pub use self::auth::{Auth, UnusableKey};
 pub use self::jobs::history::HistoryPage;
 pub use self::jobs::list::JobPage;
 pub use self::jobs::webhooks::WebhookList;
+pub use self::orchestrations::history::InstanceHistoryPage;
 pub use self::probes::{Liveness, Readiness};
 use self::state::Api;
-use crate::callbacks;
+use crate::{callbacks, durable_functions};
 
 /// What is mounted.
 #[derive(Debug, Clone)]
@@ -62,7 +64,10 @@ pub struct ApiOptions {
 /// and clone it into every worker: the clones share their limits.
 pub fn configure(options: ApiOptions) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
     let api = Data::new(Api::new(options.handle));
-    move |config| routes::register(config, &api, &options.auth)
+    move |config| {
+        durable_functions::register(config, &api, &options.auth);
+        routes::register(config, &api, &options.auth);
+    }
 }
 
 /// Mounting a supervisor in an application of one's own.

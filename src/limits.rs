@@ -151,3 +151,7 @@ pub const EVENT_DATA_CHARS_MAX: usize = 80;
 /// How long a server that lived for one command waits for other clients: commands are answered in
 /// milliseconds, and those who follow a job look for the next server by themselves.
 pub const EMBEDDED_SHUTDOWN_MAX: Duration = Duration::from_millis(500);
+
+/// The longest that a client of the Durable Functions API waits for an instance that it starts: Azure's front end cuts
+/// requests off after that time.
+pub const DURABLE_FUNCTIONS_WAIT_MAX: Duration = Duration::from_secs(230);

@@ -13,7 +13,7 @@ use dogwatch_actors::units::Span;
 
 use super::problem::{self, Problem};
 use super::query::Query;
-use super::{events, jobs, links, metrics, probes, store};
+use super::{events, jobs, links, metrics, orchestrations, probes, store};
 use crate::callbacks;
 
 #[derive(utoipa::OpenApi)]
@@ -28,7 +28,12 @@ use crate::callbacks;
         jobs::submit::submit, jobs::list::list, jobs::show::show, jobs::purge::purge,
         jobs::command::cancel, jobs::command::suspend, jobs::command::resume, jobs::command::restart,
         jobs::command::retry, jobs::history::history, jobs::logs::logs, jobs::raise::raise,
-        jobs::webhooks::list, jobs::webhooks::replay,
+        jobs::webhooks::list, jobs::webhooks::replay, jobs::show::explain,
+        orchestrations::start::start, orchestrations::list::list, orchestrations::show::show,
+        orchestrations::show::explain, orchestrations::history::history, orchestrations::raise::raise,
+        orchestrations::purge::one, orchestrations::purge::many, orchestrations::command::suspend,
+        orchestrations::command::resume, orchestrations::command::terminate, orchestrations::command::rewind,
+        orchestrations::command::release, orchestrations::command::restart,
         events::follow, probes::livez, probes::readyz, metrics::metrics, show,
         store::examine, store::backup,
         callbacks::handler::callback,
@@ -38,6 +43,7 @@ use crate::callbacks;
     modifiers(&Security, &Errors, &CallbackServer),
     tags(
         (name = "jobs", description = "Jobs and what one may ask of them"),
+        (name = "orchestrations", description = "Workflows as code, and what one may ask of their instances"),
         (name = "events", description = "What happens, as it happens"),
         (name = "store", description = "What is kept: whether it is whole, and a copy of it"),
         (name = "probes", description = "Whether it works"),

@@ -9,12 +9,13 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
-use dogwatch_actors::handle::{Error, FieldError};
+use dogwatch_actors::handle::{Error, FieldError, orchestrations};
 use dogwatch_actors::id::{Ids as _, RandomIds};
 use dogwatch_actors::job::cause::Cause;
 use dogwatch_actors::job::view::JobState;
 use dogwatch_actors::json;
 use dogwatch_actors::limits::FIELD_ERRORS_MAX;
+use dogwatch_actors::orchestration::Status;
 use dogwatch_actors::store;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -42,12 +43,18 @@ pub enum Code {
     AttemptNotFound,
     /// 404: the job has no such webhook.
     WebhookNotFound,
+    /// 404: there is no such orchestration instance.
+    InstanceNotFound,
     /// 405: the route has other methods.
     MethodNotAllowed,
     /// 408: the body did not come in time.
     BodyTimeout,
     /// 409: the job's state does not allow it.
     JobConflict,
+    /// 409: there is an orchestration instance with this id.
+    InstanceExists,
+    /// 409: the state of the orchestration instance does not allow it.
+    InstanceConflict,
     /// 409: the job received as many events as one may.
     TooManyEvents,
     /// 410: a callback of an attempt that is over.
@@ -58,6 +65,8 @@ pub enum Code {
     UnsupportedMediaType,
     /// 422: the JSON is not what is expected here; `errors` says where.
     InvalidSpec,
+    /// 422: no orchestration of this name and version is registered.
+    UnknownOrchestration,
     /// 422: the idempotency key was used for another body.
     IdempotencyMismatch,
     /// 429: too much is going on; nothing was done.
@@ -66,6 +75,8 @@ pub enum Code {
     Internal,
     /// 500: this job's own supervisor keeps failing; the others are not touched by it.
     JobParked,
+    /// 500: this orchestration instance's own supervisor keeps failing; the others are not touched by it.
+    InstanceParked,
     /// 503: the answer was lost; safe to repeat with the same idempotency key.
     Interrupted,
     /// 503: no space is left for the data directory; nothing was recorded.
@@ -87,6 +98,15 @@ impl Code {
             Self::JobNotFound => (StatusCode::NOT_FOUND, "there is no such job"),
             Self::AttemptNotFound => (StatusCode::NOT_FOUND, "there is no such attempt"),
             Self::WebhookNotFound => (StatusCode::NOT_FOUND, "there is no such webhook"),
+            Self::InstanceNotFound => (StatusCode::NOT_FOUND, "there is no such orchestration instance"),
+            Self::InstanceExists => (StatusCode::CONFLICT, "there is an instance with this id"),
+            Self::InstanceConflict => (StatusCode::CONFLICT, "the state of the instance does not allow it"),
+            Self::UnknownOrchestration => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "there is no such orchestration")
+            }
+            Self::InstanceParked => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "the instance's supervisor keeps failing")
+            }
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "the route has other methods"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
             Self::JobConflict => (StatusCode::CONFLICT, "the state of the job does not allow it"),
@@ -135,6 +155,9 @@ pub struct Document {
     /// The state of the job, when that is the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<JobState>,
+    /// The status of the orchestration instance, when that is the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_status: Option<Status>,
     /// How the job ended, for a callback that comes after the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
@@ -168,6 +191,7 @@ impl Problem {
             code,
             errors: Vec::new(),
             state: None,
+            instance_status: None,
             cause: None,
             attempt: None,
             retry_after: None,
@@ -274,6 +298,34 @@ impl From<Error> for Problem {
             Error::Interrupted => Self::new(Code::Interrupted, text).retry_after(Duration::from_secs(1)),
             Error::ShuttingDown => Self::new(Code::ShuttingDown, text).retry_after(Duration::from_secs(5)),
             Error::Store(error) => of_store(&error),
+            other => Self::internal(&other),
+        }
+    }
+}
+
+impl From<orchestrations::Error> for Problem {
+    fn from(error: orchestrations::Error) -> Self {
+        use orchestrations::Error;
+        let text = error.to_string();
+        let with_status = |code, status| {
+            let mut problem = Self::new(code, text.clone());
+            problem.document.instance_status = Some(status);
+            problem
+        };
+        match error {
+            Error::NotFound(_) => Self::new(Code::InstanceNotFound, text),
+            Error::Unknown(_) => Self::new(Code::UnknownOrchestration, text),
+            Error::Invalid(errors) => Self::invalid_fields(errors),
+            Error::Exists { status, .. } => with_status(Code::InstanceExists, status),
+            Error::Conflict { status, .. } => with_status(Code::InstanceConflict, status),
+            Error::TooManyEvents(_) => Self::new(Code::TooManyEvents, text),
+            Error::BadCursor => Self::invalid_request(text),
+            Error::Parked(..) => {
+                let detail = "nothing else can be asked of this instance after repeated internal faults: release it \
+                              (or restart dogwatch), and report what the log has under this request_id";
+                Self::new(Code::InstanceParked, detail).logged(&text)
+            }
+            Error::Other(error) => error.into(),
             other => Self::internal(&other),
         }
     }

@@ -15,7 +15,7 @@ use futures_util::future::LocalBoxFuture;
 use super::auth::Auth;
 use super::problem::Problem;
 use super::state::Api;
-use super::{events, jobs, metrics, openapi, probes, store};
+use super::{events, jobs, metrics, openapi, orchestrations, probes, store};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,41 @@ pub const TABLE: &[Entry] = &[
     entry(Method::GET, "/v1/jobs/{id}/webhooks", Access::Key, || web::to(jobs::webhooks::list)),
     entry(Method::POST, "/v1/jobs/{id}/webhooks/{target}/replay", Access::Key, || {
         web::to(jobs::webhooks::replay)
+    }),
+    entry(Method::GET, "/v1/jobs/{id}/explain", Access::Key, || web::to(jobs::show::explain)),
+    entry(Method::POST, "/v1/orchestrations", Access::Key, || web::to(orchestrations::start::start)),
+    entry(Method::GET, "/v1/orchestrations", Access::Key, || web::to(orchestrations::list::list)),
+    entry(Method::DELETE, "/v1/orchestrations", Access::Key, || web::to(orchestrations::purge::many)),
+    entry(Method::GET, "/v1/orchestrations/{instance}", Access::Key, || web::to(orchestrations::show::show)),
+    entry(Method::DELETE, "/v1/orchestrations/{instance}", Access::Key, || {
+        web::to(orchestrations::purge::one)
+    }),
+    entry(Method::POST, "/v1/orchestrations/{instance}/suspend", Access::Key, || {
+        web::to(orchestrations::command::suspend)
+    }),
+    entry(Method::POST, "/v1/orchestrations/{instance}/resume", Access::Key, || {
+        web::to(orchestrations::command::resume)
+    }),
+    entry(Method::POST, "/v1/orchestrations/{instance}/terminate", Access::Key, || {
+        web::to(orchestrations::command::terminate)
+    }),
+    entry(Method::POST, "/v1/orchestrations/{instance}/rewind", Access::Key, || {
+        web::to(orchestrations::command::rewind)
+    }),
+    entry(Method::POST, "/v1/orchestrations/{instance}/release", Access::Key, || {
+        web::to(orchestrations::command::release)
+    }),
+    entry(Method::POST, "/v1/orchestrations/{instance}/restart", Access::Key, || {
+        web::to(orchestrations::command::restart)
+    }),
+    entry(Method::POST, "/v1/orchestrations/{instance}/events/{name}", Access::Key, || {
+        web::to(orchestrations::raise::raise)
+    }),
+    entry(Method::GET, "/v1/orchestrations/{instance}/history", Access::Key, || {
+        web::to(orchestrations::history::history)
+    }),
+    entry(Method::GET, "/v1/orchestrations/{instance}/explain", Access::Key, || {
+        web::to(orchestrations::show::explain)
     }),
 ];
 

@@ -48,14 +48,14 @@ impl Seats {
 
 /// Does `work` to its end, whether or not the client stays to hear of it. One that takes longer than
 /// [`ANSWER_MAX`], as on a disk that hangs, goes on behind an answer that says so.
-pub(crate) async fn detached<T: 'static>(
-    work: impl Future<Output = handle::Result<T>> + 'static,
+pub(crate) async fn detached<T: 'static, E: Into<Problem> + 'static>(
+    work: impl Future<Output = Result<T, E>> + 'static,
 ) -> Result<T, Problem> {
     let Ok(done) = tokio::time::timeout(ANSWER_MAX, actix_web::rt::spawn(work)).await else {
         return Err(handle::Error::Interrupted.into());
     };
     match done {
-        Ok(result) => result.map_err(Problem::from),
+        Ok(result) => result.map_err(Into::into),
         Err(fault) => {
             tracing::error!(error = %fault, "a request died");
             Err(handle::Error::Interrupted.into())
@@ -89,7 +89,7 @@ mod tests {
                 started.set(true);
                 gate.await.expect("the test opens the gate");
                 tell.send(()).expect("the test listens");
-                Ok(())
+                Ok::<(), handle::Error>(())
             }
         };
         let mut request = Box::pin(detached(work));
@@ -104,7 +104,7 @@ mod tests {
 
     #[actix_web::test]
     async fn work_that_dies_is_an_interruption() {
-        let problem = detached::<()>(async { panic!("a fault") }).await.unwrap_err();
+        let problem = detached::<(), handle::Error>(async { panic!("a fault") }).await.unwrap_err();
         assert_eq!(problem.document().code, Code::Interrupted);
     }
 
@@ -115,7 +115,7 @@ mod tests {
         let work = async move {
             gate.await.expect("the test opens the gate");
             tell.send(()).expect("the test listens");
-            Ok(())
+            Ok::<(), handle::Error>(())
         };
         tokio::task::LocalSet::new()
             .run_until(async {

@@ -38,7 +38,8 @@ pub(crate) async fn callback(
     let callback = read(&req, body).await?;
     fault::reach(Point::CallbackRead);
     let engine = handle.get_ref().clone();
-    let answer = detached(async move { Ok(engine.callback(key, &token, callback).await) }).await?;
+    let answer =
+        detached(async move { Ok::<_, Problem>(engine.callback(key, &token, callback).await) }).await?;
     answer.map(Json).map_err(|error| problem(error, || handle.job(key.job).ok()?.cause))
 }
 

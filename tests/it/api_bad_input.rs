@@ -150,6 +150,7 @@ async fn a_job_that_does_not_exist_or_is_no_id() {
                 .pattern
                 .replace("{id}", id)
                 .replace("{name}", "paid")
+                .replace("{instance}", "nobody")
                 .replace('{', "%7B")
                 .replace('}', "%7D");
             let request = TestRequest::with_uri(&uri).method(entry.method.clone());
@@ -166,7 +167,11 @@ async fn a_wrong_method_says_the_right_ones() {
         let right: Vec<&Method> =
             TABLE.iter().filter(|other| other.pattern == entry.pattern).map(|other| &other.method).collect();
         for method in methods.iter().filter(|method| !right.contains(method)) {
-            let uri = entry.pattern.replace("{id}", NO_JOB).replace("{name}", "paid");
+            let uri = entry
+                .pattern
+                .replace("{id}", NO_JOB)
+                .replace("{name}", "paid")
+                .replace("{instance}", "nobody");
             let request = TestRequest::with_uri(&uri).method(method.clone());
             let (answer, name) = answer(Case { request, name: format!("{method} {uri}") }).await;
             answer.assert_problem(405, "method_not_allowed", &name);

@@ -30,6 +30,7 @@ mod docker_faults;
 mod docker_jobs;
 mod docker_registry;
 mod docker_restart;
+mod durable_functions;
 mod engine_proxy;
 mod engine_request;
 mod examples;

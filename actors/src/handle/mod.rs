@@ -38,6 +38,7 @@ use crate::fault::{self, Point};
 use crate::fleet::{FleetHandle, FleetView};
 use crate::id::{AttemptKey, Ids, InstallationId, JobId};
 use crate::job::event::{Event, Submitted as SubmittedEvent};
+use crate::job::explain::explain;
 use crate::job::spec::{Spec, WebhookTarget};
 use crate::job::state::Job;
 use crate::job::validate::{Policy, validate};
@@ -45,6 +46,7 @@ use crate::job::view::{HistoryEntry, JobState, JobView};
 use crate::limits::{CLIENT_KEY_CHARS_MAX, WAIT_MAX};
 use crate::logs::LogStore;
 use crate::orchestration::executor::Executor;
+use crate::orchestration::explain::Explanation;
 use crate::orchestration::state::Orchestration;
 use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
@@ -172,6 +174,11 @@ impl Handle {
     /// One job.
     pub fn job(&self, id: JobId) -> Result<JobView> {
         Ok(self.state(id)?.view())
+    }
+
+    /// Why a job is not finished.
+    pub fn explain(&self, id: JobId) -> Result<Explanation> {
+        Ok(explain(self.state(id)?.as_ref()))
     }
 
     fn state(&self, id: JobId) -> Result<Arc<Job>> {

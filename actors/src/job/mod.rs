@@ -14,6 +14,7 @@ pub mod cause;
 mod draft;
 pub mod effect;
 pub mod event;
+pub mod explain;
 pub mod machine;
 pub mod parse;
 pub mod performer;

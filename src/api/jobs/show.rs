@@ -4,6 +4,7 @@ use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 use dogwatch_actors::job::view::JobView;
 use dogwatch_actors::limits::WAIT_MAX;
+use dogwatch_actors::orchestration::explain::Explanation;
 use dogwatch_actors::units::Span;
 
 use crate::api::links;
@@ -35,7 +36,20 @@ pub(crate) async fn show(api: Data<Api>, req: HttpRequest) -> Result<Json<JobVie
     Ok(Json(links::with_links(job, &links::prefix(&req))))
 }
 
-fn patience(query: &Query) -> Result<Option<Span>, Problem> {
+/// Explain a job
+///
+/// Why it is not finished, in a sentence and as data: what it waits for, since when, what is due next, the last error.
+#[utoipa::path(
+    get, path = "/v1/jobs/{id}/explain", tag = "jobs", operation_id = "explain_job",
+    params(("id" = String, Path, description = "The job")),
+    responses((status = 200, description = "Why it is not finished", body = Explanation)),
+)]
+pub(crate) async fn explain(api: Data<Api>, req: HttpRequest) -> Result<Json<Explanation>, Problem> {
+    Query::none(&req)?;
+    Ok(Json(api.handle.explain(job_id(&req)?)?))
+}
+
+pub(crate) fn patience(query: &Query) -> Result<Option<Span>, Problem> {
     let wait: Option<Span> = query.one("wait")?;
     if wait.is_some_and(|wait| wait.as_duration() > WAIT_MAX) {
         let most = WAIT_MAX.as_secs();

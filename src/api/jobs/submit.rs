@@ -57,7 +57,7 @@ fn accepted(submitted: Submitted, prefix: &str) -> HttpResponse {
 }
 
 /// The client's key for this request, when it sent one.
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY);
     let Some(value) = values.next() else { return Ok(None) };
     let good = (1..=CLIENT_KEY_CHARS_MAX).contains(&value.len())

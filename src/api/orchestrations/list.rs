@@ -1,0 +1,81 @@
+//! `GET /v1/orchestrations`: a page of instances, newest first.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Json};
+use dogwatch_actors::handle::orchestrations::{InstanceFilter, InstancePage, Reads};
+use dogwatch_actors::limits::{LIST_PAGE_DEFAULT, LIST_PAGE_MAX};
+use dogwatch_actors::orchestration::Status;
+
+use super::with_links;
+use crate::api::problem::Problem;
+use crate::api::query::{Query, invalid, word};
+use crate::api::state::Api;
+use crate::limits::QUERY_LABELS_MAX;
+
+/// What says which instances.
+pub(super) const CONDITIONS: [&str; 6] =
+    ["status", "name", "tag", "id_prefix", "created_after", "created_before"];
+
+/// What a list may be asked by.
+const PARAMETERS: [&str; 9] =
+    ["status", "name", "tag", "id_prefix", "created_after", "created_before", "limit", "cursor", "payloads"];
+
+/// List orchestrations
+///
+/// Newest first. All given conditions must hold; of several statuses one must.
+#[utoipa::path(
+    get, path = "/v1/orchestrations", tag = "orchestrations", operation_id = "list_orchestrations",
+    params(
+        ("status" = Option<Vec<Status>>, Query, description = "In one of these: repeated, or with commas"),
+        ("name" = Option<String>, Query, description = "Of this orchestration"),
+        ("tag" = Option<Vec<String>>, Query, description = "With this tag, `key:value`; may be repeated"),
+        ("id_prefix" = Option<String>, Query, description = "Whose id begins so"),
+        ("created_after" = Option<String>, Query, format = DateTime, description = "Created at this time (RFC 3339) or later"),
+        ("created_before" = Option<String>, Query, format = DateTime, description = "Created before this time (RFC 3339)"),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 500, description = "At most so many; default 50"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+        ("payloads" = Option<bool>, Query, description = "With inputs and outputs; default no"),
+    ),
+    responses((status = 200, description = "A page of instances", body = InstancePage)),
+)]
+pub(crate) async fn list(api: Data<Api>, req: HttpRequest) -> Result<Json<InstancePage>, Problem> {
+    let query = Query::read(&req, &PARAMETERS)?;
+    let payloads = query.one::<bool>("payloads")?.unwrap_or(false);
+    let filter = InstanceFilter {
+        limit: query.number("limit", 1..=LIST_PAGE_MAX, LIST_PAGE_DEFAULT)?,
+        cursor: query.text("cursor")?.map(str::to_owned),
+        reads: Reads { input: payloads, output: payloads },
+        ..conditions(&query)?
+    };
+    let mut page = api.handle.orchestrations().list(&filter)?;
+    page.instances = page.instances.into_iter().map(|instance| with_links(instance, &req)).collect();
+    Ok(Json(page))
+}
+
+/// Which instances are asked for.
+pub(super) fn conditions(query: &Query) -> Result<InstanceFilter, Problem> {
+    let mut statuses = Vec::new();
+    for text in query.all("status").flat_map(|list| list.split(',')) {
+        statuses.push(word::<Status>("status", text)?);
+    }
+    let mut tags = BTreeMap::new();
+    for text in query.all("tag") {
+        let pair = text.split_once(':').filter(|(key, _)| !key.is_empty());
+        let (key, value) = pair.ok_or_else(|| invalid("tag", &"write it as `key:value`"))?;
+        tags.insert(key.to_owned(), value.to_owned());
+    }
+    if tags.len() > QUERY_LABELS_MAX {
+        return Err(invalid("tag", &format_args!("at most {QUERY_LABELS_MAX} tags can be asked for")));
+    }
+    Ok(InstanceFilter {
+        statuses,
+        name: query.text("name")?.map(str::to_owned),
+        tags,
+        id_prefix: query.text("id_prefix")?.map(str::to_owned),
+        created_after: query.one("created_after")?,
+        created_before: query.one("created_before")?,
+        ..InstanceFilter::default()
+    })
+}

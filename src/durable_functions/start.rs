@@ -1,0 +1,105 @@
+//! Starting and restarting instances, and waiting for them.
+
+use std::time::Duration;
+
+use actix_web::http::header::{LOCATION, RETRY_AFTER};
+use actix_web::{HttpRequest, HttpResponse};
+use dogwatch_actors::handle::orchestrations::{Orchestrations, StartOrder};
+use dogwatch_actors::limits::ORCHESTRATION_PAYLOAD_BYTES_MAX;
+use dogwatch_actors::orchestration::{InstanceId, Status};
+use serde_json::Value;
+
+use super::Call;
+use super::answer::Refusal;
+use super::instances::status_response;
+use super::links;
+use super::parameters::Parameters;
+use crate::api::body;
+use crate::api::state::detached;
+use crate::limits::DURABLE_FUNCTIONS_WAIT_MAX;
+
+/// Seconds after which a client is to ask for an instance that was just started.
+const ASK_AFTER: u64 = 10;
+
+/// `POST /orchestrators/{functionName}/{instanceId?}`
+pub(super) async fn start(call: Call) -> Result<HttpResponse, Refusal> {
+    let Call { client, path, parameters, req, body, .. } = call;
+    let patience = patience(&parameters)?;
+    let id = path.get(2).map(|text| text.parse::<InstanceId>().map_err(Refusal::incorrect)).transpose()?;
+    let name = path.get(1).cloned().unwrap_or_default();
+    let input = input(&req, body).await?;
+    let version = parameters.text("version").map(str::to_owned);
+    // As the extension does by default: an id is free again once its instance is over.
+    let replaces = vec![Status::Completed, Status::Failed, Status::Terminated];
+    let order = StartOrder { id, version, replaces, ..StartOrder::new(name, input) };
+    let starting = client.clone();
+    let instance =
+        detached(async move { Ok::<_, crate::api::problem::Problem>(starting.start(order).await) }).await??;
+    started(&client, &req, &parameters, instance.id, patience).await
+}
+
+/// `POST /instances/{instanceId}/restart`
+pub(super) async fn restart(call: Call) -> Result<HttpResponse, Refusal> {
+    let Call { client, path, parameters, req, .. } = call;
+    let patience = patience(&parameters)?;
+    let with_new_id = parameters.flag("restartWithNewInstanceId", true)?;
+    // The extension calls an unknown id an incorrect argument here.
+    let id: InstanceId =
+        path.get(1).map(String::as_str).unwrap_or_default().parse().map_err(Refusal::incorrect)?;
+    let restarting = client.clone();
+    let restarted =
+        async move { Ok::<_, crate::api::problem::Problem>(restarting.restart(id, with_new_id).await) };
+    let instance = match detached(restarted).await? {
+        Err(error @ dogwatch_actors::handle::orchestrations::Error::NotFound(_)) => {
+            return Err(Refusal::incorrect(error));
+        }
+        instance => instance?,
+    };
+    started(&client, &req, &parameters, instance.id, patience).await
+}
+
+/// The answer once an instance is durable; where the client waits, once it is over.
+async fn started(
+    client: &Orchestrations,
+    req: &HttpRequest,
+    parameters: &Parameters,
+    id: InstanceId,
+    patience: Option<Duration>,
+) -> Result<HttpResponse, Refusal> {
+    if let Some(patience) = patience {
+        let until = tokio::time::Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            let instance = client.wait(id, left).await?;
+            match instance.status {
+                Status::Completed => return Ok(HttpResponse::Ok().json(instance.output)),
+                status if status.is_terminal() => return status_response(client, req, parameters, id),
+                _ if left.is_zero() => break,
+                _ => {}
+            }
+        }
+    }
+    let management = links::management(req, parameters, id);
+    let location = management.status_query_get_uri.clone();
+    Ok(HttpResponse::Accepted()
+        .insert_header((LOCATION, location))
+        .insert_header((RETRY_AFTER, ASK_AFTER))
+        .json(management))
+}
+
+/// How long the client wants to wait; it wants to where it says so.
+fn patience(parameters: &Parameters) -> Result<Option<Duration>, Refusal> {
+    let (timeout, interval) = (parameters.seconds("timeout")?, parameters.seconds("pollingInterval")?);
+    if let (Some(timeout), Some(interval)) = (timeout, interval)
+        && interval > timeout
+    {
+        return Err(Refusal::incorrect("`pollingInterval` is longer than `timeout`"));
+    }
+    // Nothing is polled here: the answer comes when the instance is over.
+    Ok(timeout.map(|timeout| timeout.min(DURABLE_FUNCTIONS_WAIT_MAX)))
+}
+
+/// The body as JSON, or nothing.
+pub(super) async fn input(req: &HttpRequest, body: actix_web::web::Payload) -> Result<Value, Refusal> {
+    Ok(body::read(req, body, ORCHESTRATION_PAYLOAD_BYTES_MAX).await?.unwrap_or(Value::Null))
+}
