@@ -20,6 +20,7 @@ mod http;
 mod inside;
 mod load;
 mod machine;
+mod orchestrations;
 mod peers;
 mod place;
 mod plan;
@@ -86,6 +87,18 @@ enum Command {
         #[arg(long)]
         tell: PathBuf,
     },
+    /// Orchestrations without HTTP
+    #[command(hide = true)]
+    InsideOrchestrations {
+        #[arg(long)]
+        shape: orchestrations::Shape,
+        #[arg(long)]
+        count: u64,
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long)]
+        tell: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -124,6 +137,9 @@ fn main() -> ExitCode {
         }
         Command::InsideMailbox { jobs, events, threads, tell } => {
             inside::mailbox(jobs, events, threads, &tell)
+        }
+        Command::InsideOrchestrations { shape, count, dir, tell } => {
+            orchestrations::run(shape, count, &dir, &tell)
         }
     };
     match outcome {

@@ -10,7 +10,7 @@ use actix_web::http::Method;
 use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, web};
 use dogwatch::api::Mount as _;
-use dogwatch_actors::handle::orchestrations::{Orchestrations, Reads};
+use dogwatch_actors::handle::orchestrations::Orchestrations;
 use dogwatch_actors::orchestration::{
     ActivityContext, Failure, OrchestrationContext, Registry, Result as CodeResult, Status,
 };
@@ -54,13 +54,8 @@ fn registry() -> Registry {
 }
 
 async fn settled(client: &Orchestrations, id: &str, wanted: impl Fn(Status) -> bool) {
-    let id = id.parse().unwrap();
-    let settled = async {
-        while !client.get(id, Reads::default()).is_ok_and(|view| wanted(view.status)) {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, settled).await.unwrap();
+    let view = client.wait_for(id.parse().unwrap(), PATIENCE, |view| wanted(view.status)).await.unwrap();
+    assert!(wanted(view.status), "{view:?}");
 }
 
 /// One request of the record: method, path and query, body, its content type, further headers.
@@ -108,18 +103,18 @@ fn normal(text: &str) -> String {
 
 fn record(record: &mut String, case: &Case, answer: &Answer) {
     let Case(method, path, body) = case;
-    let _ = writeln!(record, "{method} {path}");
+    writeln!(record, "{method} {path}").unwrap();
     if let Some(body) = body {
-        let _ = writeln!(record, "> {body}");
+        writeln!(record, "> {body}").unwrap();
     }
-    let _ = writeln!(record, "{}", answer.status);
+    writeln!(record, "{}", answer.status).unwrap();
     for name in ["location", "retry-after", "content-type", "x-ms-continuation-token"] {
         if !answer.header(name).is_empty() {
             let value = if name == "x-ms-continuation-token" { "<token>" } else { answer.header(name) };
-            let _ = writeln!(record, "{name}: {}", normal(value));
+            writeln!(record, "{name}: {}", normal(value)).unwrap();
         }
     }
-    let _ = writeln!(record, "{}\n", normal(&String::from_utf8_lossy(&answer.body)));
+    writeln!(record, "{}\n", normal(&String::from_utf8_lossy(&answer.body))).unwrap();
 }
 
 /// `DOGWATCH_BLESS=1` writes the record instead.

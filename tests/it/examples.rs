@@ -11,6 +11,11 @@ fn built(name: &str) -> PathBuf {
 }
 
 fn run(name: &str) -> String {
+    run_with(name, &[])
+}
+
+/// Runs an example with these arguments.
+pub(crate) fn run_with(name: &str, arguments: &[&str]) -> String {
     let program = built(name);
     // A run of the tests alone builds no examples.
     if !program.exists() {
@@ -18,7 +23,8 @@ fn run(name: &str) -> String {
         let build = Command::new(cargo).args(["build", "--quiet", "--example", name]).status().unwrap();
         assert!(build.success(), "{name} does not build");
     }
-    let done = Command::new(&program).env_clear().env("PATH", "/usr/bin:/bin").output().unwrap();
+    let done =
+        Command::new(&program).args(arguments).env_clear().env("PATH", "/usr/bin:/bin").output().unwrap();
     let (said, log) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{name}: {}\n{said}\n{log}", done.status);
     said.into_owned()
@@ -52,6 +58,73 @@ fn custom_runtime() {
 }
 
 #[test]
+fn order_workflow() {
+    let said = run("order_workflow");
+    assert!(said.contains("completed (\"paid\"): \"payment-small\""), "{said}");
+    assert!(said.contains("  released large/2\n  failed (\"given back\"): order_failed"), "{said}");
+    assert!(said.contains("failed (null): invalid_order"), "{said}");
+    assert_eq!(said.matches("  charged ").count(), 1, "{said}");
+}
+
+#[test]
+fn migration_fan_out() {
+    let said = run("migration_fan_out");
+    assert!(said.contains("killed when 3000 of 10000 batches were done"), "{said}");
+    assert!(said.contains("not all again: true"), "{said}");
+    assert!(said.ends_with("{\"batches\":10000,\"refused\":[4711],\"rows\":999900}\n"), "{said}");
+}
+
+#[test]
+fn monitor() {
+    let said = run("monitor");
+    assert!(
+        said.contains("quick: \"succeeded\"; in the database the last is succeeded, of several: true"),
+        "{said}"
+    );
+    assert!(
+        said.contains("slow: \"expired\"; in the database the last is expired, of several: true"),
+        "{said}"
+    );
+}
+
+#[test]
+fn approval() {
+    let said = run("approval");
+    for line in ["train: \"approved by ada\"", "piano: \"refused by ada\"", "lunch: \"approved by grace\""] {
+        assert!(said.contains(line), "{said}");
+    }
+    assert!(
+        said.contains("asked the director about lunch") && !said.contains("director about train"),
+        "{said}"
+    );
+}
+
+#[test]
+fn container_batch() {
+    check_batches(&run("container_batch"));
+}
+
+/// What `container_batch` says, wherever it ran.
+pub(crate) fn check_batches(said: &str) {
+    for customer in ["customer1", "customer2"] {
+        assert!(said.contains(&format!("{customer}: completed: {{\"rows\":42}}")), "{said}");
+        assert!(said.contains(&format!("the job of {customer}: cancelled")), "{said}");
+    }
+    assert!(
+        said.contains("bankrupt: failed: died: the container ended without a word, with code Some(3)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn daily_report() {
+    let said = run("daily_report");
+    assert!(said.starts_with("report of day 1\nreport of day 2\nreport of day 3\n"), "{said}");
+    assert!(said.contains("stopped after day 3: the example is over"), "{said}");
+    assert!(said.ends_with("execution 3 with a short history: true\n"), "{said}");
+}
+
+#[test]
 fn each_example_is_run_here_and_is_short() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut names = BTreeSet::new();
@@ -61,6 +134,17 @@ fn each_example_is_run_here_and_is_short() {
         assert!(lines <= 120, "{} has {lines} lines", path.display());
         names.insert(path.file_stem().unwrap().to_string_lossy().into_owned());
     }
-    let known = ["callback_job", "custom_runtime", "embed_in_actix_app", "service_job"];
+    let known = [
+        "approval",
+        "callback_job",
+        "container_batch",
+        "custom_runtime",
+        "daily_report",
+        "embed_in_actix_app",
+        "migration_fan_out",
+        "monitor",
+        "order_workflow",
+        "service_job",
+    ];
     assert_eq!(names, known.map(str::to_owned).into());
 }

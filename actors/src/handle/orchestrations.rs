@@ -124,26 +124,27 @@ impl Orchestrations {
 
     /// The instance when it is over, or as it is after `patience` (at most [`WAIT_MAX`]).
     pub async fn wait(&self, id: InstanceId, patience: Duration) -> Result<InstanceView> {
-        self.wait_until(id, patience, |state| state.status().is_some_and(Status::is_terminal)).await
+        self.wait_for(id, patience, |instance| instance.status.is_terminal()).await
     }
 
     /// The instance when its code has had its first turn, or as it is after `patience`.
     pub async fn wait_for_start(&self, id: InstanceId, patience: Duration) -> Result<InstanceView> {
-        self.wait_until(id, patience, |state| state.status() != Some(Status::Pending)).await
+        self.wait_for(id, patience, |instance| instance.status != Status::Pending).await
     }
 
-    async fn wait_until(
+    /// The instance when it is as wanted, or as it is after `patience` (at most [`WAIT_MAX`]).
+    pub async fn wait_for(
         &self,
         id: InstanceId,
         patience: Duration,
-        is_it: impl Fn(&Orchestration) -> bool,
+        is_wanted: impl Fn(&InstanceView) -> bool,
     ) -> Result<InstanceView> {
         let inner = self.handle.inner();
         let deadline = tokio::time::Instant::now() + patience.min(WAIT_MAX);
         let mut changes = inner.orchestrations.published().watch(id);
         loop {
-            let state = self.state(id)?;
-            if is_it(&state)
+            let view = self.state(id)?.view().ok_or(Error::NotFound(id))?;
+            if is_wanted(&view)
                 || inner.closing.load(Ordering::SeqCst)
                 || tokio::time::timeout_at(deadline, changes.changed()).await.is_err()
             {

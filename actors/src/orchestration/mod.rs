@@ -47,6 +47,7 @@ pub mod history;
 pub mod id;
 pub mod machine;
 pub mod registry;
+mod rewind;
 pub mod state;
 pub mod tasks;
 mod transition;

@@ -1,27 +1,25 @@
 //! The rules of an instance: what each event does in each phase. Pure.
 //!
-//! What a turn does is in [`turn`]; how an instance ends in [`ending`].
+//! What a turn does is in [`turn`], what becomes of code that cannot have one in [`code`], how an instance ends in
+//! [`ending`], and how a failed one goes on in [`rewind`].
 
+mod code;
 mod ending;
+mod rewind;
 mod turn;
 
-use super::event::{Effect, Event, OpenTasks, Rejected, Start, TurnRequest};
+use super::event::{Effect, Event, Rejected, Start, TurnRequest};
 use super::failure::{Failure, kinds};
-use super::history::{Arrival, Entry, Note, Outcome, Rewind, TaskResult, Turn};
+use super::history::{Arrival, Entry, Note, Outcome, TaskResult, Turn};
 use super::id::{InstanceId, TaskId};
-use super::state::{Blocked, Orchestration, Phase};
+use super::state::{Orchestration, Phase};
 use super::tasks::TaskSet;
 use crate::clock::Timestamp;
 use crate::durable::{Change, Message, Step};
-use crate::job;
 use crate::limits::{ACTIVITY_RESTARTS_MAX, EVENTS_AWAITING_START_MAX};
 
 /// What an event comes to.
 pub(super) type Applied = Result<Step<Orchestration>, Rejected>;
-
-/// Panics of the code in a row after which an instance fails: the first may have been the fault of what was in memory,
-/// and is followed by a replay.
-const CODE_PANICS_MAX: u32 = 2;
 
 /// An instance in the middle of a transition.
 struct Draft {
@@ -418,94 +416,10 @@ impl Draft {
         }
         self.step()
     }
-
-    fn rewind(mut self, reason: Option<String>) -> Applied {
-        let Phase::Failed { failure } = self.next.phase.clone() else {
-            return self.conflict("only a failed one can be rewound");
-        };
-        self.next.phase = Phase::Rewinding { reason: reason.clone(), failure };
-        self.next.finished_at = None;
-        self.effects.push(Effect::PlanRewind { reason });
-        let change = Change::Next(Box::new(self.next), None);
-        Ok(Step { change, effects: self.effects, outbox: self.outbox })
-    }
-
-    fn rewound(mut self, revision: u64, rewind: &Rewind, open: &OpenTasks, arrivals: &[Arrival]) -> Applied {
-        let Phase::Rewinding { reason, .. } = &self.next.phase else { return Ok(Step::unchanged(vec![])) };
-        if revision != self.next.revision {
-            // Something happened meanwhile.
-            return Ok(Step::unchanged(vec![Effect::PlanRewind { reason: reason.clone() }]));
-        }
-        self.drop_tasks();
-        let next = &mut self.next;
-        next.phase = Phase::Running;
-        (next.turns, next.seen, next.arrived) = (rewind.from_turn - 1, rewind.upto, rewind.upto);
-        (next.blocked, next.panics) = (None, 0);
-        next.activities.extend(open.activities.iter().copied());
-        next.timers.extend(open.timers.iter().copied());
-        next.children.extend(open.children.iter().map(|(task, _)| *task));
-        next.named_children.extend(open.children.iter().copied());
-        next.jobs.extend(open.jobs.iter().copied());
-        for task in &rewind.reopened {
-            if let Some(job) = next.jobs.get(task) {
-                self.outbox.push(Message::to::<job::state::Job>(*job, &job::event::Event::RetryRequested));
-            } else if next.children.contains(*task) {
-                let event = Event::RewindRequested { reason: rewind.reason.clone() };
-                self.outbox.push(Message::to::<Orchestration>(next.child(*task), &event));
-            }
-        }
-        self.note = Some(Note::Rewound(rewind.clone()));
-        self.effects.push(Effect::Forget);
-        if !open.activities.is_empty() {
-            self.effects.push(Effect::RecoverActivities { execution: self.next.execution });
-        }
-        self.arrive(arrivals.to_vec());
-        self.step()
-    }
 }
 
 /// The message to a parent that a child is over.
 fn child_ended(parent: super::state::Parent, outcome: Outcome) -> Message {
     let (execution, task) = (parent.execution, parent.task);
     Message::to::<Orchestration>(parent.instance, &Event::ChildEnded { execution, task, outcome })
-}
-
-impl Draft {
-    fn turn_blocked(mut self, execution: u32, turn: u32, reason: &str) -> Applied {
-        let is_current = execution == self.next.execution && turn == self.next.turns + 1;
-        let is_known = self.next.blocked.as_ref().is_some_and(|blocked| blocked.reason == reason);
-        if !is_current || is_known || self.next.phase != Phase::Running {
-            return Ok(Step::unchanged(vec![Effect::Forget]));
-        }
-        self.next.blocked = Some(Blocked { since: self.now, reason: reason.to_owned() });
-        self.note = Some(Note::Blocked { reason: reason.to_owned() });
-        self.effects.push(Effect::Forget);
-        self.step()
-    }
-
-    fn turn_panicked(mut self, execution: u32, turn: u32, message: &str) -> Applied {
-        if execution != self.next.execution
-            || turn != self.next.turns + 1
-            || self.next.phase != Phase::Running
-        {
-            return Ok(Step::unchanged(vec![Effect::Forget]));
-        }
-        self.next.panics += 1;
-        self.effects.push(Effect::Forget);
-        if self.next.panics >= CODE_PANICS_MAX {
-            self.fail(Failure::new(kinds::PANIC, message));
-        } else {
-            self.note = Some(Note::CodePanicked { message: message.to_owned() });
-            self.effects.push(look(&self.next));
-        }
-        self.step()
-    }
-
-    fn quarantined(mut self, reason: &str) -> Applied {
-        if self.next.status().is_none_or(super::state::Status::is_terminal) {
-            return Ok(Step::unchanged(vec![]));
-        }
-        self.fail(Failure::new(kinds::QUARANTINED, reason));
-        self.step()
-    }
 }

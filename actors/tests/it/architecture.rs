@@ -12,6 +12,7 @@ const FILE_LINES_MAX: usize = 500;
 const PURE: &[&str] = &[
     "actors/src/job/",
     "actors/src/webhook/",
+    "actors/src/orchestration/",
     "actors/src/durable/mod.rs",
     "actors/src/durable/batch.rs",
     "actors/src/durable/keys.rs",
@@ -31,8 +32,15 @@ const PURE: &[&str] = &[
     "actors/src/limits.rs",
     "actors/src/units.rs",
 ];
-const NOT_PURE: &[&str] =
-    &["actors/src/job/performer.rs", "actors/src/job/planner.rs", "actors/src/webhook/performer.rs"];
+const NOT_PURE: &[&str] = &[
+    "actors/src/job/performer.rs",
+    "actors/src/job/planner.rs",
+    "actors/src/webhook/performer.rs",
+    "actors/src/orchestration/activity.rs",
+    "actors/src/orchestration/context/",
+    "actors/src/orchestration/executor/",
+    "actors/src/orchestration/registry.rs",
+];
 
 /// What pure files must not name.
 const IMPURE: &[&str] = &[
@@ -97,6 +105,8 @@ const OWNERS: &[(&str, &[&str])] = &[
             "src/api/",
             "src/callbacks.rs",
             "src/callbacks/",
+            "src/durable_functions.rs",
+            "src/durable_functions/",
             "src/listener.rs",
             "src/serve/",
             "src/cli/mod.rs",

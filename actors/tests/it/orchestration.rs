@@ -36,16 +36,10 @@ async fn until(
     instance: &str,
     wanted: impl Fn(&InstanceView) -> bool,
 ) -> InstanceView {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let view = client.get(id(instance), Reads::ALL).unwrap();
-        if wanted(&view) {
-            return view;
-        }
-        let explained = client.explain(id(instance)).unwrap();
-        assert!(tokio::time::Instant::now() < deadline, "never as wanted: {view:#?} {explained:#?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let view = client.wait_for(id(instance), PATIENCE, &wanted).await.unwrap();
+    let explained = client.explain(id(instance)).unwrap();
+    assert!(wanted(&view), "never as wanted: {view:#?} {explained:#?}");
+    client.get(id(instance), Reads::ALL).unwrap()
 }
 
 /// The kinds of the events in an instance's history.

@@ -6,6 +6,7 @@ mod disk;
 mod growth;
 mod mailbox;
 mod memory;
+mod orchestrations;
 mod process;
 mod reads;
 mod recovery;
@@ -25,6 +26,7 @@ const ALL: &[&str] = &[
     "reads",
     "process",
     "mailbox",
+    "orchestrations",
     "memory",
     "timers",
     "recovery",
@@ -57,6 +59,7 @@ pub(crate) async fn run(name: &str, plan: &Plan) -> Result<Vec<Figure>> {
         "reads" => reads::measure(plan).await,
         "process" => process::measure(plan).await,
         "mailbox" => mailbox::measure(plan).await,
+        "orchestrations" => orchestrations::measure(plan).await,
         "memory" => memory::measure(plan).await,
         "timers" => timers::measure(plan).await,
         "recovery" => recovery::measure(plan).await,

@@ -16,12 +16,12 @@ use super::super::failure::{Failure, kinds};
 use super::super::history::{Action, ActivityCall, Arrival, Entry, TaskResult, Turn};
 use super::super::id::{InstanceId, TaskId};
 use super::super::registry::Registry;
+use super::super::rewind::{self, Story};
 use super::super::state::{Orchestration, Phase};
 use super::super::version::DEFAULT_VERSION;
 use super::activities::{self, Activities};
 use super::hot::{Hot, Stuck};
 use super::jobs::Workshop;
-use super::plan::{self, Story};
 use super::seats::{Seats, Work};
 use super::{Executor, OrchestrationMail, Unknown};
 use crate::clock::Clock;
@@ -461,7 +461,7 @@ impl Executor for InProcess {
             let reason = reason.clone();
             async move {
                 let Some(state) = this.0.published.read(id)? else { return Ok(()) };
-                let (rewind, open, arrivals) = plan::plan(&Story::of(this.history(&state)?), reason);
+                let (rewind, open, arrivals) = rewind::plan(&Story::of(this.history(&state)?), reason);
                 let revision = state.revision;
                 this.ask(id, Event::RewindPlanned { revision, rewind, open, arrivals }).await.map(drop)
             }

@@ -7,7 +7,6 @@ mod activities;
 mod driver;
 mod hot;
 mod jobs;
-mod plan;
 mod seats;
 
 use std::fmt;

@@ -89,11 +89,7 @@ fn terminating_leaves_nothing_running() {
         let jobs = |state| {
             handle.list(&Filter { states: vec![state], limit: 100, ..Filter::default() }).unwrap().jobs.len()
         };
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while running.load(Ordering::SeqCst) < 6 || jobs(JobState::Running) < 3 {
-            assert!(tokio::time::Instant::now() < deadline);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        bench.until_true(|| running.load(Ordering::SeqCst) == 6 && jobs(JobState::Running) == 3).await;
         let view = client.terminate(id("root"), Some("enough".to_owned()), true).await.unwrap();
         assert_eq!(view.status, Status::Running, "not before everything has ended");
         let view = until(&client, "root", is_over).await;

@@ -71,7 +71,7 @@ fn everything_goes_on_after_a_restart_at_any_time() {
         let supervisor = bench.start_with(registry()).await;
         let client = supervisor.handle().orchestrations();
         client.raise(id("w"), Raise::new("go", ())).await.unwrap();
-        until(&client, "w", |_| hangs.load(Ordering::SeqCst) == 1).await;
+        bench.until_true(|| hangs.load(Ordering::SeqCst) == 1).await;
         supervisor.shutdown().await;
 
         let client = bench.start_with(registry()).await.handle().orchestrations();
@@ -110,15 +110,14 @@ fn an_activity_that_ends_the_process_every_time_is_parked() {
                 Some(running) => running,
                 None => bench.start_with(registry()).await,
             };
-            let client = running.handle().orchestrations();
-            until(&client, "p", |_| starts.load(Ordering::SeqCst) == expected).await;
+            bench.until_true(|| starts.load(Ordering::SeqCst) == expected).await;
             running.shutdown().await;
         }
         let client = bench.start_with(registry()).await.handle().orchestrations();
         let explained = |client: &dogwatch_actors::handle::orchestrations::Orchestrations| {
             client.explain(id("p")).unwrap().sentence
         };
-        until(&client, "p", |_| explained(&client).contains("parked")).await;
+        bench.until_true(|| explained(&client).contains("parked")).await;
         assert_eq!(starts.load(Ordering::SeqCst), 11);
         client.release(id("p")).await.unwrap();
         assert_eq!(completed(&until(&client, "p", is_over).await), &json!(12));

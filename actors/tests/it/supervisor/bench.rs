@@ -68,6 +68,15 @@ impl Bench {
         (key, self.keyring.callback_token(key).expose().to_owned())
     }
 
+    /// Waits until something is so that nothing tells of.
+    pub(crate) async fn until_true(&self, is_it: impl Fn() -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !is_it() {
+            assert!(tokio::time::Instant::now() < deadline, "it never came to be so");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Waits until the job is as wanted.
     pub(crate) async fn until(
         &self,

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::event::OpenTasks;
-use super::super::history::{Action, Arrival, Entry, JobOutcome, Note, Outcome, Rewind, TaskResult, Turn};
-use super::super::id::TaskId;
+use super::event::OpenTasks;
+use super::history::{Action, Arrival, Entry, JobOutcome, Note, Outcome, Rewind, TaskResult, Turn};
+use super::id::TaskId;
 use crate::job::view::JobState;
 
 /// A history as the code saw it: earlier rewinds are accounted for.
