@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! - every step is preceded by an observation, and every call has a deadline;
-//! - no start is asked for before it is durable that it may have been;
+//! - no start is asked for before it is durable that it may have been, nor without a slot;
 //! - a failed call is followed by a pause and another look, for as long as it takes: unknown is not an end;
 //! - a stop interrupts whatever is only being waited for: the creation, a pause, a longer grace.
 
@@ -25,7 +25,7 @@ use super::{Drive, Report};
 use crate::fault::{self, Point};
 use crate::id::AttemptKey;
 use crate::limits;
-use crate::runtime::{Error, Observation, Plan, Result, Runtime};
+use crate::runtime::{Error, Observation, Plan, Result, Running, Runtime};
 
 /// Drives one attempt.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub(super) struct Driver {
     quick: u32,
     /// The step that the runtime last said was done.
     done: Option<Step>,
+    /// What was seen right after the start, and its job was not told yet: it may be over in a moment.
+    untold: Option<Running>,
     /// The number of the last request to say again what is known.
     tells: u64,
 }
@@ -77,6 +79,7 @@ impl Driver {
             failures: 0,
             quick: 0,
             done: None,
+            untold: None,
             tells,
         }
     }
@@ -161,7 +164,8 @@ impl Driver {
         }
     }
 
-    /// Waits until the attempt may be started, asking for it; `false` when a stop came first.
+    /// Waits until the attempt may be started and has a slot, asking for both; `false` when a stop came first, or a
+    /// reason to look again.
     async fn may_start(&mut self, stop: Option<StopOrder>) -> bool {
         fault::reach_of(Point::AttemptPrepared, self.key);
         let mut orders = self.orders.clone();
@@ -170,8 +174,17 @@ impl Driver {
             () = until(&mut orders, |orders| orders.may_start || orders.stop != stop) => {}
             () = self.teller.repeat(Report::Prepared, &mut self.orders) => {}
         }
+        let Orders { may_start, slot, looks, stop: ordered, .. } = *self.orders.borrow();
+        if !may_start || ordered != stop {
+            return false;
+        }
+        if !slot {
+            self.mailbox.post(Input::Ready(self.key));
+            let waited = |orders: &Orders| orders.slot || orders.stop != stop || orders.looks != looks;
+            until(&mut self.orders, waited).await;
+        }
         let orders = self.orders.borrow();
-        orders.may_start && orders.stop == stop
+        orders.slot && orders.stop == stop
     }
 
     /// Makes the call of a step; `None` when a stop made it pointless.
@@ -216,10 +229,19 @@ impl Driver {
         self.failures = 0;
         self.done = None;
         let began = Instant::now();
+        let (teller, untold) = (&mut self.teller, self.untold.take());
+        let tell = async {
+            if let Some(running) = untold {
+                tokio::time::sleep(limits::START_TOLD_AFTER).await;
+                teller.started(&running);
+            }
+            std::future::pending().await
+        };
         tokio::select! {
             biased;
             () = changed(&mut self.orders) => {}
             () = self.runtime.wait(self.key, limits::WATCH_PATIENCE) => {}
+            () = tell => {}
             // A wait that ignores its own patience must not blind the watch.
             () = tokio::time::sleep(limits::WATCH_PATIENCE + limits::OBSERVE_DEADLINE) => {}
         }
@@ -259,7 +281,12 @@ impl Driver {
             Observation::Running(running) => {
                 fault::reach_of(Point::AttemptSeen, self.key);
                 self.see(Seen::Running);
-                self.teller.started(running);
+                if self.done == Some(Step::Start) {
+                    self.untold = Some(running.clone());
+                } else {
+                    self.untold = None;
+                    self.teller.started(running);
+                }
             }
             Observation::Absent | Observation::Created => self.see(Seen::Starting),
             Observation::Exited(_) => {}

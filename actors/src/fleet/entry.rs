@@ -98,6 +98,11 @@ impl Entry {
         }
     }
 
+    /// It has a slot, and may use it.
+    pub(super) fn has_slot(&self) {
+        self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.slot, true));
+    }
+
     /// It was seen running: from now on its absence means that it vanished.
     pub(super) const fn runs(&mut self) {
         if let Some(drive) = &mut self.drive {
@@ -154,7 +159,7 @@ impl Entry {
         let teller = Teller::new(self.key, Arc::clone(reports));
         let driver = Driver::new(plan, runtime, phase, self.orders.subscribe(), mailbox.clone(), teller);
         let work = async move {
-            tokio::time::sleep(pause).await;
+            rest(pause).await;
             driver.run().await;
         };
         self.put(work, mailbox);
@@ -171,7 +176,7 @@ impl Entry {
         let mut orders = self.orders.subscribe();
         let teller = Teller::new(self.key, Arc::clone(reports));
         let work = async move {
-            tokio::time::sleep(pause).await;
+            rest(pause).await;
             teller.repeat(report, &mut orders).await;
         };
         self.put(work, mailbox.clone());
@@ -180,5 +185,12 @@ impl Entry {
     fn put(&mut self, work: impl Future<Output = ()> + Send + 'static, mailbox: Mailbox) {
         let key = self.key;
         self.task = Some(Task::spawn(work, move |cause| mailbox.post(Input::Crashed { key, cause })));
+    }
+}
+
+/// Sleeps; for no time when there is none, which a timer would round up to its next tick.
+async fn rest(pause: Duration) {
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
     }
 }
