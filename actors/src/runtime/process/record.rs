@@ -35,7 +35,7 @@ use super::proc::Identity;
 use crate::clock::Timestamp;
 use crate::id::{AttemptKey, Ids as _, InstallationId, RandomIds};
 use crate::limits::PROCESS_RECORD_BYTES_MAX;
-use crate::runtime::{Exit, StartFault};
+use crate::runtime::{Exit, Running, StartFault};
 
 /// Whose the attempt is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,6 +77,13 @@ pub(super) struct Started {
 pub(super) struct Spawned {
     pub(super) process: Identity,
     pub(super) at: Timestamp,
+}
+
+impl Spawned {
+    /// What is told of it.
+    pub(super) fn running(&self, owner: &Owner) -> Running {
+        Running { runtime_id: self.process.pid.to_string(), started_at: self.at, address: owner.address() }
+    }
 }
 
 /// How it ended.
@@ -218,7 +225,7 @@ impl RecordFile {
         &self,
         draft: &Path,
         started: &Started,
-    ) -> io::Result<Option<(Hold, Box<Orders>)>> {
+    ) -> io::Result<Option<(Hold, Owner, Box<Orders>)>> {
         let Some(Hold(mut file)) = self.hold()? else { return Ok(None) };
         let Record { owner: Some(owner), orders: Some(orders), started: None, end: None, .. } =
             Record::read_from(&mut file)?
@@ -235,7 +242,7 @@ impl RecordFile {
             Ok(claimed)
         });
         match claimed {
-            Ok(claimed) => Ok(Some((Hold(claimed), orders))),
+            Ok(claimed) => Ok(Some((Hold(claimed), owner, orders))),
             Err(error) => {
                 drop(fs::remove_file(draft));
                 Err(error)
