@@ -68,6 +68,31 @@ fn a_deadline_that_is_taken_back_does_not_fire() {
 }
 
 #[test]
+fn a_deadline_that_comes_among_others_which_were_read_ahead_is_on_time_as_they_are() {
+    in_virtual_time(async || {
+        let settings = Settings::new();
+        let process = Process::start(Arc::new(MemoryStore::new()), settings.clone()).await;
+        due(&process, 1, after(100)).await;
+        due(&process, 2, after(900)).await;
+        due(&process, 3, after(950)).await;
+        process.until(1, |counter| counter.ticks == 1).await;
+        // All three have been read. One comes between, one moves up, and one is taken back.
+        due(&process, 4, after(500)).await;
+        process.apply(2, Event::DueSet(Some(after(400)))).await;
+        process.apply(3, Event::DueSet(None)).await;
+        for (id, millis) in [(2, 400), (4, 500)] {
+            process.until(id, |counter| counter.ticks == 1).await;
+            let late = settings.clock.now().since(after(millis));
+            assert!(late <= Duration::from_millis(2), "{id}: {late:?}");
+        }
+        tokio::time::advance(Duration::from_secs(60)).await;
+        process.settle().await;
+        let ticks = [1, 2, 3, 4].map(|id| process.read(id).map(|counter| counter.ticks));
+        assert_eq!(ticks, [Some(1), Some(1), Some(0), Some(1)]);
+    });
+}
+
+#[test]
 fn an_earlier_deadline_is_not_kept_waiting_by_a_later_one() {
     in_virtual_time(async || {
         let settings = Settings::new();
