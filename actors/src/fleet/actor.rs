@@ -153,9 +153,9 @@ impl FleetActor {
             self.tell_again(key);
             return;
         }
-        let may_run = phase != Drive::Start;
+        let (may_run, was_granted) = (phase != Drive::Start, self.roster.hold(key) == Some(&Hold::Granted));
         self.roster.drive(key, &runtime, Demand::from(&plan.resources), may_run);
-        self.entry(key).drive(plan, runtime, phase);
+        self.entry(key).drive(plan, runtime, phase, was_granted);
         if !may_run {
             self.use_slot(key);
         }

@@ -4,7 +4,8 @@
 //! Not responsible for: slots, logs, removal, and what an end means.
 //!
 //! Invariants:
-//! - every step is preceded by an observation, and every call has a deadline;
+//! - every step is preceded by an observation, but for the creation of what was granted a moment ago, which adopts
+//!   what there is; and every call has a deadline;
 //! - no start is asked for before it is durable that it may have been, nor without a slot;
 //! - a failed call is followed by a pause and another look, for as long as it takes: unknown is not an end;
 //! - a stop interrupts whatever is only being waited for: the creation, a pause, a longer grace.
@@ -37,6 +38,8 @@ pub(super) struct Driver {
     mailbox: Mailbox,
     teller: Teller,
     belief: Belief,
+    /// Nobody can have created it yet.
+    is_new: bool,
     /// What the fleet's books say of it.
     seen: Seen,
     /// Failures since something last went well.
@@ -75,6 +78,7 @@ impl Driver {
             mailbox,
             teller,
             belief,
+            is_new: false,
             seen: Seen::Starting,
             failures: 0,
             quick: 0,
@@ -82,6 +86,11 @@ impl Driver {
             untold: None,
             tells,
         }
+    }
+
+    /// The attempt was granted a moment ago, and nobody can have created it yet.
+    pub(super) fn of_new(self, is_new: bool) -> Self {
+        Self { is_new, ..self }
     }
 
     /// Drives the attempt to its end and reports that until the task is cancelled.
@@ -107,6 +116,9 @@ impl Driver {
             self.teller.again();
         }
         let stopping = orders.stop.is_some();
+        if std::mem::take(&mut self.is_new) && !stopping {
+            return self.take(Step::Create, None).await;
+        }
         let observed =
             within(&*self.runtime, "observe", limits::OBSERVE_DEADLINE, self.runtime.observe(self.key)).await;
         let next = match observed {

@@ -41,6 +41,8 @@ struct Driven {
     runtime: String,
     /// What a driver that takes over may assume.
     phase: Drive,
+    /// No driver has been started for it, and it was granted here.
+    is_new: bool,
 }
 
 impl Entry {
@@ -81,8 +83,9 @@ impl Entry {
     }
 
     /// It was given to the fleet.
-    pub(super) fn drive(&mut self, plan: Arc<Plan>, runtime: String, phase: Drive) {
-        self.drive = Some(Driven { plan, runtime, phase });
+    pub(super) fn drive(&mut self, plan: Arc<Plan>, runtime: String, phase: Drive, was_granted: bool) {
+        let is_new = was_granted && phase == Drive::Start;
+        self.drive = Some(Driven { plan, runtime, phase, is_new });
         // Its job has heard of the slot.
         self.task = None;
         if phase != Drive::Start {
@@ -149,7 +152,7 @@ impl Entry {
         if let Some(end) = self.end.clone() {
             return self.speak(end, pause, reports, mailbox);
         }
-        let Some(Driven { plan, runtime: name, phase }) = self.drive.clone() else { return };
+        let Some(Driven { plan, runtime: name, phase, is_new }) = self.drive.clone() else { return };
         let Some(runtime) = runtime else {
             let message =
                 format!("the runtime `{name}` is not configured here; configure it and restart dogwatch");
@@ -157,7 +160,11 @@ impl Entry {
         };
         let (runtime, mailbox) = (Arc::clone(runtime), mailbox.clone());
         let teller = Teller::new(self.key, Arc::clone(reports));
+        if let Some(drive) = &mut self.drive {
+            drive.is_new = false;
+        }
         let driver = Driver::new(plan, runtime, phase, self.orders.subscribe(), mailbox.clone(), teller);
+        let driver = driver.of_new(is_new);
         let work = async move {
             rest(pause).await;
             driver.run().await;

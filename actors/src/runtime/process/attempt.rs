@@ -181,6 +181,11 @@ impl Attempt {
         removed.map_err(|error| self.unavailable(&error))
     }
 
+    /// Removes what is left of it: its end is recorded.
+    pub(super) fn remove_ended(&self) -> Result<()> {
+        self.record.remove().map_err(|error| self.unavailable(&error))
+    }
+
     /// A name beside the record for one that is being made. Begins with a dot, which no attempt's name does.
     pub(super) fn draft(&self) -> PathBuf {
         self.root.join(fresh_name(&format!(".{PREFIX}")))

@@ -286,8 +286,9 @@ impl Runtime for ProcessRuntime {
 
     async fn remove(&self, key: AttemptKey) -> Result<()> {
         let attempt = self.attempt(key);
+        let has_ended = matches!(self.inner.shims.known(key), Some(Known::Ended(_)));
         self.inner.shims.forget(key);
-        blocking(move || attempt.remove()).await
+        blocking(move || if has_ended { attempt.remove_ended() } else { attempt.remove() }).await
     }
 
     fn removes_at_once(&self) -> bool {

@@ -65,6 +65,9 @@ pub(super) struct Orders {
     pub(super) limits: Option<cgroup::Orders>,
 }
 
+/// What most records fit in, so that they are read at once.
+const RECORD_BYTES_USUAL: usize = 4096;
+
 /// The one start of the attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Started {
@@ -165,7 +168,7 @@ impl Record {
     }
 
     fn read_from(file: &mut File) -> io::Result<Self> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(RECORD_BYTES_USUAL);
         match file.take(PROCESS_RECORD_BYTES_MAX).read_to_end(&mut bytes) {
             // It has our name, and is nobody's that we know.
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(Self::default()),
