@@ -160,20 +160,16 @@ impl Runtime for ProcessRuntime {
             boot: self.inner.boot.to_string(),
         };
         let orders = self.inner.orders(plan, attempt.mark())?;
-        let claimed = blocking(move || match attempt.phase()? {
-            Phase::Absent => {
-                let claimed = attempt.record.claim(&attempt.draft(), &owner, &orders);
-                match claimed.map_err(|error| attempt.unavailable(&error))? {
-                    Claim::Won => Ok(Claim::Won),
-                    // By whom? Ours is ours, however it came to be.
-                    Claim::Taken => match attempt.phase()? {
-                        Phase::Foreign => Err(foreign(&attempt)),
-                        _ => Ok(Claim::Taken),
-                    },
-                }
+        let claimed = blocking(move || {
+            let claimed = attempt.record.claim(&attempt.draft(), &owner, &orders);
+            match claimed.map_err(|error| attempt.unavailable(&error))? {
+                Claim::Won => Ok(Claim::Won),
+                // By whom? Ours is ours, however it came to be.
+                Claim::Taken => match attempt.phase()? {
+                    Phase::Foreign => Err(foreign(&attempt)),
+                    _ => Ok(Claim::Taken),
+                },
             }
-            Phase::Foreign => Err(foreign(&attempt)),
-            _ => Ok(Claim::Taken),
         });
         if claimed.await? == Claim::Won {
             self.inner.shims.created(plan.key);

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use dogwatch_actors::clock::{Clock, ManualClock, Timestamp};
 use dogwatch_actors::durable::keys;
+#[cfg(feature = "fault-points")]
+use dogwatch_actors::durable::shell::Error;
 use dogwatch_actors::store::memory::{Fault, MemoryStore};
 use futures_util::future::join_all;
 
@@ -89,6 +91,20 @@ fn a_deadline_that_comes_among_others_which_were_read_ahead_is_on_time_as_they_a
         process.settle().await;
         let ticks = [1, 2, 3, 4].map(|id| process.read(id).map(|counter| counter.ticks));
         assert_eq!(ticks, [Some(1), Some(1), Some(0), Some(1)]);
+    });
+}
+
+#[cfg(feature = "fault-points")]
+#[test]
+fn a_deadline_fires_whose_actor_died_before_it_could_tell_of_it() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        process.apply(1, Event::Added(0)).await;
+        dogwatch_actors::fault::arm("timer:armed=panic").unwrap();
+        let answer = process.deliver(1, Event::DueSet(Some(after(5_001)))).await;
+        assert!(matches!(answer, Err(Error::Lost)), "{answer:?}");
+        process.until(1, |counter| counter.ticks == 1).await;
+        dogwatch_actors::fault::disarm();
     });
 }
 
