@@ -179,6 +179,10 @@ pub const PROCESS_DRAIN_MAX: Duration = Duration::from_secs(2);
 /// How long a shim tries again to spawn while the host is short of processes or the file is being written.
 pub const PROCESS_SPAWN_RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// Attempts of which is remembered what their shims said last, so that it need not be read: more are read from their
+/// records.
+pub const PROCESSES_KNOWN_MAX: usize = 16_384;
+
 /// Shims that rest until there is another attempt for them: as many as usually run at once on one machine; each
 /// takes a few hundred kilobytes.
 pub const SHIMS_RESTING_MAX: usize = 64;
@@ -237,6 +241,10 @@ pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// most its return is noticed.
 pub const REACH_PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// How long after its start an attempt's job is told that it runs: most of those that are over by then did nothing, and
+/// their job hears of both at once; nobody misses the time.
+pub const START_TOLD_AFTER: Duration = Duration::from_millis(10);
+
 /// How long a running attempt is waited for before it is looked at without a hint.
 pub const WATCH_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -260,6 +268,10 @@ pub const LOG_DRAIN_MAX: Duration = Duration::from_secs(30);
 
 /// Removals at the same time on one runtime: enough to keep up, few enough to leave the engine to starts.
 pub const REMOVALS_AT_ONCE_MAX: usize = 4;
+
+/// Attempts that are created while every slot is taken, for the slots that come free next: more than end while one is
+/// prepared, and few enough that what waits costs the runtime nothing.
+pub const ATTEMPTS_AHEAD_MAX: usize = 16;
 
 /// How long a stop is remembered for an attempt that nobody drives (yet) after its grace is over.
 pub const EARLY_STOP_KEPT: Duration = Duration::from_secs(300);

@@ -142,10 +142,20 @@ pub(crate) fn labelled(text: &str, label: &str) -> f64 {
 pub(crate) async fn until<T>(
     what: &str,
     patience: Duration,
+    ask: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    until_every(LOOK_EVERY, what, patience, ask).await
+}
+
+/// The same, asking so often.
+pub(crate) async fn until_every<T>(
+    every: Duration,
+    what: &str,
+    patience: Duration,
     mut ask: impl AsyncFnMut() -> Result<Option<T>>,
 ) -> Result<T> {
     let deadline = Instant::now() + patience;
-    let mut pace = interval(LOOK_EVERY);
+    let mut pace = interval(every);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         if let Some(found) = ask().await? {

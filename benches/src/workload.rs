@@ -43,14 +43,33 @@ pub(crate) fn sized(mut spec: serde_json::Value) -> String {
 /// Submits so many jobs of this spec and gives their ids.
 pub(crate) async fn submit_all(server: &Server, spec: &str, count: u64) -> Result<(Tally, Vec<String>)> {
     let request = server.api.post("/v1/jobs", spec);
+    let (tally, ids) = submit(server, count, &|_, bytes| bytes.extend_from_slice(&request)).await?;
+    Ok((tally, ids.into_iter().map(|(_, id)| id).collect()))
+}
+
+/// Submits so many jobs, each with the spec of its number, and gives their numbers and ids.
+pub(crate) async fn submit_each(
+    server: &Server,
+    count: u64,
+    spec: &dyn Fn(u64) -> String,
+) -> Result<(Tally, Vec<(u64, String)>)> {
+    let request = |number, bytes: &mut Vec<u8>| bytes.extend(server.api.post("/v1/jobs", &spec(number)));
+    submit(server, count, &request).await
+}
+
+async fn submit(
+    server: &Server,
+    count: u64,
+    request: &dyn Fn(u64, &mut Vec<u8>),
+) -> Result<(Tally, Vec<(u64, String)>)> {
     let ids = std::cell::RefCell::new(Vec::with_capacity(count as usize));
     let tally = load::run(&Load {
         address: server.api.address,
         connections: CONNECTIONS,
         until: Until::Requests(count),
         expected: 202,
-        request: &|_, bytes| bytes.extend_from_slice(&request),
-        answer: &|_, body| ids.borrow_mut().extend(id_in(body)),
+        request,
+        answer: &|number, body| ids.borrow_mut().extend(id_in(body).map(|id| (number, id))),
     })
     .await?;
     Ok((tally, ids.into_inner()))

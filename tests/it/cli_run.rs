@@ -66,6 +66,17 @@ fn the_first_command_a_newcomer_types_works() {
 }
 
 #[test]
+fn what_spares_the_shims_memory_is_not_handed_down_to_the_jobs() {
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let Some(own) = own.lines().find(|line| line.starts_with("THP_enabled")) else { return };
+    let dir = data_dir();
+    let script = "grep THP_enabled /proc/self/status; env";
+    let ran = output(dir.path(), &["run", "-q", "--", "sh", "-c", script]);
+    assert!(text(&ran.stdout).starts_with(own), "{}", text(&ran.stdout));
+    assert!(!text(&ran.stdout).contains("MIMALLOC"), "{}", text(&ran.stdout));
+}
+
+#[test]
 fn of_many_runs_at_once_one_is_the_server_and_all_get_their_code() {
     let dir = data_dir();
     let children: Vec<_> = (0..5)

@@ -117,6 +117,8 @@ pub(super) struct Shell<M: Machine> {
     held: Held<M>,
     /// What the machine was given has its row.
     given_is_stored: bool,
+    /// It was started again after a panic.
+    revived: bool,
     shared: Arc<Shared<M>>,
     shard: Addr<Shard<M>>,
     /// What the shard looks at before it lets go.
@@ -134,7 +136,7 @@ impl<M: Machine> Shell<M> {
         is_new: bool,
     ) -> Self {
         let held = if is_new { Held::New } else { Held::Unread };
-        Self { id, held, given_is_stored: false, shared, shard, progress, replies }
+        Self { id, held, given_is_stored: false, revived: false, shared, shard, progress, replies }
     }
 
     fn hydrate(&mut self) {
@@ -154,6 +156,10 @@ impl<M: Machine> Shell<M> {
         };
         let Held::State(state) = &self.held else { return };
         self.shared.published.show(self.id, state.clone());
+        if self.revived || self.progress.last_chance.get() {
+            // Who died may have done so between the commit of a deadline and this.
+            self.arm(state.as_deref());
+        }
         fault::reach_of(Point::ActorHydrated, self.id);
         if let Some(state) = state.clone()
             && !self.progress.last_chance.get()
@@ -161,6 +167,12 @@ impl<M: Machine> Shell<M> {
             self.perform(&state, state.resume());
         }
         fault::reach_of(Point::ActorResumed, self.id);
+    }
+
+    fn arm(&self, state: Option<&M>) {
+        if let Some(due) = state.and_then(Machine::deadline) {
+            self.shared.timers.arm(due);
+        }
     }
 
     fn perform(&self, state: &M, effects: Vec<M::Effect>) {
@@ -319,9 +331,7 @@ impl<M: Machine> Shell<M> {
         self.held = Held::State(new.clone());
         self.shared.published.show(self.id, new.clone());
         fault::reach_of(Point::StepPublished, self.id);
-        if let Some(due) = new.as_ref().and_then(|state| state.deadline()) {
-            self.shared.timers.arm(due);
-        }
+        self.arm(new.as_deref());
         if how.has_outbox {
             self.shared.outbox.nudge();
         }
@@ -381,6 +391,7 @@ impl<M: Machine> Supervised for Shell<M> {
     /// After a panic nothing in memory is trusted: `started` reads the last durable state.
     fn restarting(&mut self, _: &mut Self::Context) {
         self.held = Held::Unread;
+        self.revived = true;
         self.progress.busy.set(false);
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! Not responsible for: what a tick does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -25,6 +25,10 @@ use crate::store::{self, Batch, Key, KeyRange, Order, Store};
 
 /// Rows read at once.
 const PAGE: usize = 512;
+
+/// How far ahead of their time rows are read: once for many of them, when many are due in a moment. What is armed within
+/// that time has them read again.
+const AHEAD: Duration = Duration::from_secs(1);
 
 /// The longest sleep while something is armed: how late a jump of the wall clock is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -63,18 +67,12 @@ impl Timers {
 
     /// Fires what is due, for ever.
     pub async fn run(self: Arc<Self>, store: Arc<dyn Store>, clock: Arc<dyn Clock>, router: Arc<Router>) {
-        let mut firing = Firing {
-            store,
-            router,
-            floor: keys::timers(),
-            in_flight: BTreeSet::new(),
-            ticks: FuturesUnordered::new(),
-            retry: false,
-        };
+        let mut firing = Firing::new(store, router);
         loop {
             // Set before looking, so that a deadline armed meanwhile is not overlooked.
             self.next.store(i64::MAX, Ordering::SeqCst);
-            firing.lower(Timestamp::from_millis(self.armed.swap(i64::MAX, Ordering::SeqCst)));
+            let armed = Timestamp::from_millis(self.armed.swap(i64::MAX, Ordering::SeqCst));
+            firing.lower(keys::timers_at(armed));
             let now = clock.now();
             let next = match firing.fire(now) {
                 Ok(next) => next,
@@ -122,9 +120,11 @@ type Tick = futures_util::future::BoxFuture<'static, (Key, Fate)>;
 struct Firing {
     store: Arc<dyn Store>,
     router: Arc<Router>,
-    /// No row is below it but those that were armed since: rows that fired need not be passed over again, which
-    /// matters where deleted rows still cost something to skip.
-    floor: Key,
+    /// Every row below it was read, and is under way, ahead or gone; but for those that were armed since. What fired
+    /// need not be passed over again, which matters where deleted rows still cost something to skip.
+    unread: Key,
+    /// Rows that were read and are not due yet, or for which there was no room, in their order.
+    ahead: VecDeque<Key>,
     in_flight: BTreeSet<Key>,
     ticks: FuturesUnordered<Tick>,
     /// A tick failed and its row must be read again.
@@ -132,6 +132,11 @@ struct Firing {
 }
 
 impl Firing {
+    fn new(store: Arc<dyn Store>, router: Arc<Router>) -> Self {
+        let (ahead, in_flight, ticks) = (VecDeque::new(), BTreeSet::new(), FuturesUnordered::new());
+        Self { store, router, unread: keys::timers(), ahead, in_flight, ticks, retry: false }
+    }
+
     fn is_full(&self) -> bool {
         self.in_flight.len() >= TICKS_IN_FLIGHT_MAX
     }
@@ -140,39 +145,42 @@ impl Firing {
         self.in_flight.len() <= TICKS_IN_FLIGHT_MAX / 2
     }
 
-    /// A row with this deadline may have come.
-    fn lower(&mut self, due: Timestamp) {
-        let first = keys::timers_at(due);
-        if first < self.floor {
-            self.floor = first;
+    /// A row may have come that is not below `first`.
+    fn lower(&mut self, first: Key) {
+        if first < self.unread {
+            self.ahead.truncate(self.ahead.partition_point(|key| *key < first));
+            self.unread = first;
         }
     }
 
     /// Ticks every due row that is not being ticked, as far as there is room, and says when to look again.
     fn fire(&mut self, now: Timestamp) -> store::Result<Option<Timestamp>> {
         let behind = keys::timers_after(now);
-        let mut range = KeyRange { from: self.floor.clone(), to: None }.before(&behind);
         loop {
-            if self.is_full() {
-                self.raise(&range.from);
-                return Ok(None); // a finished tick looks again
-            }
-            let rows = self.store.scan(range.clone(), Order::Ascending, PAGE)?;
-            let Some((last, _)) = rows.last() else { break };
-            range = range.after(last);
-            for (key, _) in rows {
+            while !self.is_full()
+                && let Some(key) = self.ahead.pop_front_if(|key| *key < behind)
+            {
                 self.tick(key);
             }
+            if self.is_full() {
+                return Ok(None); // a finished tick looks again
+            }
+            if let Some(next) = self.ahead.front() {
+                return Ok(keys::read_timer(next).map(|(due, _, _)| due));
+            }
+            let soon = KeyRange { from: self.unread.clone(), to: None }
+                .before(&keys::timers_after(now.after(AHEAD)));
+            let rows = self.store.scan(soon, Order::Ascending, PAGE)?;
+            let Some((last, _)) = rows.last() else { break };
+            self.unread = KeyRange { from: Key::new(), to: None }.after(last).from;
+            self.ahead.extend(rows.into_iter().map(|(key, _)| key));
         }
-        self.raise(&behind);
-        let ahead = KeyRange { from: behind, to: KeyRange::prefix(keys::timers()).to };
-        let rows = self.store.scan(ahead, Order::Ascending, 1)?;
+        if self.unread < behind {
+            self.unread = behind;
+        }
+        let later = KeyRange { from: self.unread.clone(), to: KeyRange::prefix(keys::timers()).to };
+        let rows = self.store.scan(later, Order::Ascending, 1)?;
         Ok(rows.first().and_then(|(key, _)| keys::read_timer(key)).map(|(due, _, _)| due))
-    }
-
-    /// Everything before `read` was read, and is gone but for what is under way.
-    fn raise(&mut self, read: &Key) {
-        self.floor = self.in_flight.first().unwrap_or(read).min(read).clone();
     }
 
     fn tick(&mut self, key: Key) {
@@ -197,8 +205,13 @@ impl Firing {
     fn done(&mut self, (key, fate): (Key, Fate)) {
         fault::reach(Point::TimerTicked);
         self.in_flight.remove(&key);
-        self.retry |= fate == Fate::Retry;
-        if fate == Fate::Missing {
+        if fate == Fate::Retry {
+            self.retry = true;
+            self.lower(key);
+            return;
+        }
+        // A row that was read ahead may have gone with its machine.
+        if fate == Fate::Missing && !matches!(self.store.get(&key), Ok(None)) {
             tracing::warn!(row = %key.escape_ascii(), "dropping the timer of a machine that does not exist");
             let mut batch = Batch::new();
             batch.delete(key);

@@ -25,7 +25,7 @@ use super::mailbox::{Input, Mailbox};
 use super::orders::StopOrder;
 use super::reconcile::{Action, Listed, reconcile};
 use super::removal::Removal;
-use super::roster::{Demand, Hold, Roster, Seen};
+use super::roster::{Demand, Grant, Hold, Roster, Seen};
 use super::saver::Saver;
 use super::task::Task;
 use super::{Drive, FleetView, Options, Report, Request, RuntimeView};
@@ -89,6 +89,7 @@ impl FleetActor {
             Input::Stop { key, signal, grace } => self.stop(*key, *signal, *grace),
             Input::Discard(key) => self.discard(*key),
             Input::Halt => ctx.stop(),
+            Input::Ready(key) => self.ready(*key),
             Input::Seen { key, seen } => self.seen(*key, *seen),
             Input::Ended { key, report } => self.ended(*key, report.clone()),
             Input::Crashed { key, cause } => self.crashed(*key, cause),
@@ -106,12 +107,15 @@ impl FleetActor {
     fn mend(&mut self) {
         let holds: Vec<_> = self.roster.holds().map(|(key, hold)| (key, hold.clone())).collect();
         for (key, hold) in holds {
+            if matches!(hold, Hold::Driven { ready: true, .. }) {
+                self.use_slot(key);
+            }
             if self.entries.get(&key).is_some_and(Entry::has_task) {
                 continue;
             }
             match hold {
-                Hold::Waiting { .. } => {}
-                Hold::Granted => self.speak(key, Report::Granted, Duration::ZERO),
+                Hold::Waiting => {}
+                Hold::Granted => self.speak_granted(key, Duration::ZERO),
                 Hold::Driven { .. } | Hold::Ended => self.launch(key, Duration::ZERO),
             }
         }
@@ -122,9 +126,9 @@ impl FleetActor {
             return;
         }
         let demand = Demand::from(&request.resources);
-        self.roster.request(request.key, request.since, demand);
+        self.roster.request(request.key, request.since, demand, request.ahead);
         match self.roster.hold(request.key) {
-            Some(Hold::Granted) => self.speak(request.key, Report::Granted, Duration::ZERO),
+            Some(Hold::Granted) => self.speak_granted(request.key, Duration::ZERO),
             Some(Hold::Driven { .. } | Hold::Ended) => self.tell_again(request.key),
             _ => {}
         }
@@ -149,8 +153,12 @@ impl FleetActor {
             self.tell_again(key);
             return;
         }
-        self.roster.drive(key, &runtime, Demand::from(&plan.resources));
-        self.entry(key).drive(plan, runtime, phase);
+        let (may_run, was_granted) = (phase != Drive::Start, self.roster.hold(key) == Some(&Hold::Granted));
+        self.roster.drive(key, &runtime, Demand::from(&plan.resources), may_run);
+        self.entry(key).drive(plan, runtime, phase, was_granted);
+        if !may_run {
+            self.use_slot(key);
+        }
         fault::reach_of(Point::AttemptDriven, key);
         self.launch(key, Duration::ZERO);
     }
@@ -162,6 +170,18 @@ impl FleetActor {
         }
     }
 
+    fn ready(&mut self, key: AttemptKey) {
+        self.roster.ready(key);
+        self.use_slot(key);
+    }
+
+    /// Tells its driver of the slot that an attempt has, if it has one.
+    fn use_slot(&self, key: AttemptKey) {
+        if let Some(entry) = self.entries.get(&key).filter(|_| self.roster.has_slot(key)) {
+            entry.has_slot();
+        }
+    }
+
     fn stop(&mut self, key: AttemptKey, signal: StopSignal, grace: Duration) {
         fault::reach_of(Point::StopOrdered, key);
         if self.removing.contains_key(&key) {
@@ -170,7 +190,7 @@ impl FleetActor {
         let by = Instant::now() + grace.min(limits::STOP_ORDER_GRACE_MAX);
         // For an attempt that is not known yet the order waits in its entry until it is driven.
         self.entry(key).stop(StopOrder { signal, by });
-        if matches!(self.roster.hold(key), Some(Hold::Waiting { .. } | Hold::Granted)) {
+        if matches!(self.roster.hold(key), Some(Hold::Waiting | Hold::Granted)) {
             self.ended(key, Report::NeverStarted);
             self.launch(key, Duration::ZERO);
         }
@@ -232,7 +252,7 @@ impl FleetActor {
         tracing::error!(attempt = %key, cause, "the task of an attempt panicked and is started again");
         let Some(pause) = self.entries.get_mut(&key).map(Entry::crashed) else { return };
         match self.roster.hold(key) {
-            Some(Hold::Granted) => self.speak(key, Report::Granted, pause),
+            Some(Hold::Granted) => self.speak_granted(key, pause),
             _ => self.launch(key, pause),
         }
     }
@@ -303,6 +323,11 @@ impl FleetActor {
         self.entry(key).speak(report, pause, &reports, &mailbox);
     }
 
+    fn speak_granted(&mut self, key: AttemptKey, pause: Duration) {
+        let slot = self.roster.has_slot(key);
+        self.speak(key, if slot { Report::Granted } else { Report::GrantedAhead }, pause);
+    }
+
     fn say_once(&self, key: AttemptKey, report: Report) {
         let reports = Arc::clone(&self.options.reports);
         tokio::spawn(async move { reports.report(key, report) });
@@ -322,14 +347,18 @@ impl FleetActor {
 
     /// Serves the queue and shows the result.
     fn settle(&mut self) {
-        for key in self.roster.grant() {
+        for grant in self.roster.grant() {
+            let (Grant::Turn(key) | Grant::Slot(key)) = grant;
             fault::reach_of(Point::AttemptGranted, key);
-            self.speak(key, Report::Granted, Duration::ZERO);
+            match grant {
+                Grant::Turn(key) => self.speak_granted(key, Duration::ZERO),
+                Grant::Slot(key) => self.use_slot(key),
+            }
         }
         let (tally, slots, removing) = (self.roster.tally(), self.roster.slots(), self.removing.len());
         self.view.send_if_modified(|view| {
             let shown = FleetView {
-                waiting: tally.waiting,
+                waiting: tally.waiting + tally.ahead,
                 granted: tally.granted,
                 starting: tally.starting,
                 running: tally.running,

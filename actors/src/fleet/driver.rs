@@ -4,8 +4,9 @@
 //! Not responsible for: slots, logs, removal, and what an end means.
 //!
 //! Invariants:
-//! - every step is preceded by an observation, and every call has a deadline;
-//! - no start is asked for before it is durable that it may have been;
+//! - every step is preceded by an observation, but for the creation of what was granted a moment ago, which adopts
+//!   what there is; and every call has a deadline;
+//! - no start is asked for before it is durable that it may have been, nor without a slot;
 //! - a failed call is followed by a pause and another look, for as long as it takes: unknown is not an end;
 //! - a stop interrupts whatever is only being waited for: the creation, a pause, a longer grace.
 
@@ -25,7 +26,7 @@ use super::{Drive, Report};
 use crate::fault::{self, Point};
 use crate::id::AttemptKey;
 use crate::limits;
-use crate::runtime::{Error, Observation, Plan, Result, Runtime};
+use crate::runtime::{Error, Observation, Plan, Result, Running, Runtime};
 
 /// Drives one attempt.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(super) struct Driver {
     mailbox: Mailbox,
     teller: Teller,
     belief: Belief,
+    /// Nobody can have created it yet.
+    is_new: bool,
     /// What the fleet's books say of it.
     seen: Seen,
     /// Failures since something last went well.
@@ -45,6 +48,8 @@ pub(super) struct Driver {
     quick: u32,
     /// The step that the runtime last said was done.
     done: Option<Step>,
+    /// What was seen right after the start, and its job was not told yet: it may be over in a moment.
+    untold: Option<Running>,
     /// The number of the last request to say again what is known.
     tells: u64,
 }
@@ -73,12 +78,19 @@ impl Driver {
             mailbox,
             teller,
             belief,
+            is_new: false,
             seen: Seen::Starting,
             failures: 0,
             quick: 0,
             done: None,
+            untold: None,
             tells,
         }
+    }
+
+    /// The attempt was granted a moment ago, and nobody can have created it yet.
+    pub(super) fn of_new(self, is_new: bool) -> Self {
+        Self { is_new, ..self }
     }
 
     /// Drives the attempt to its end and reports that until the task is cancelled.
@@ -104,6 +116,9 @@ impl Driver {
             self.teller.again();
         }
         let stopping = orders.stop.is_some();
+        if std::mem::take(&mut self.is_new) && !stopping {
+            return self.take(Step::Create, None).await;
+        }
         let observed =
             within(&*self.runtime, "observe", limits::OBSERVE_DEADLINE, self.runtime.observe(self.key)).await;
         let next = match observed {
@@ -161,7 +176,8 @@ impl Driver {
         }
     }
 
-    /// Waits until the attempt may be started, asking for it; `false` when a stop came first.
+    /// Waits until the attempt may be started and has a slot, asking for both; `false` when a stop came first, or a
+    /// reason to look again.
     async fn may_start(&mut self, stop: Option<StopOrder>) -> bool {
         fault::reach_of(Point::AttemptPrepared, self.key);
         let mut orders = self.orders.clone();
@@ -170,8 +186,17 @@ impl Driver {
             () = until(&mut orders, |orders| orders.may_start || orders.stop != stop) => {}
             () = self.teller.repeat(Report::Prepared, &mut self.orders) => {}
         }
+        let Orders { may_start, slot, looks, stop: ordered, .. } = *self.orders.borrow();
+        if !may_start || ordered != stop {
+            return false;
+        }
+        if !slot {
+            self.mailbox.post(Input::Ready(self.key));
+            let waited = |orders: &Orders| orders.slot || orders.stop != stop || orders.looks != looks;
+            until(&mut self.orders, waited).await;
+        }
         let orders = self.orders.borrow();
-        orders.may_start && orders.stop == stop
+        orders.slot && orders.stop == stop
     }
 
     /// Makes the call of a step; `None` when a stop made it pointless.
@@ -216,10 +241,19 @@ impl Driver {
         self.failures = 0;
         self.done = None;
         let began = Instant::now();
+        let (teller, untold) = (&mut self.teller, self.untold.take());
+        let tell = async {
+            if let Some(running) = untold {
+                tokio::time::sleep(limits::START_TOLD_AFTER).await;
+                teller.started(&running);
+            }
+            std::future::pending().await
+        };
         tokio::select! {
             biased;
             () = changed(&mut self.orders) => {}
             () = self.runtime.wait(self.key, limits::WATCH_PATIENCE) => {}
+            () = tell => {}
             // A wait that ignores its own patience must not blind the watch.
             () = tokio::time::sleep(limits::WATCH_PATIENCE + limits::OBSERVE_DEADLINE) => {}
         }
@@ -259,7 +293,12 @@ impl Driver {
             Observation::Running(running) => {
                 fault::reach_of(Point::AttemptSeen, self.key);
                 self.see(Seen::Running);
-                self.teller.started(running);
+                if self.done == Some(Step::Start) {
+                    self.untold = Some(running.clone());
+                } else {
+                    self.untold = None;
+                    self.teller.started(running);
+                }
             }
             Observation::Absent | Observation::Created => self.see(Seen::Starting),
             Observation::Exited(_) => {}

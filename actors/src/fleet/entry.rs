@@ -41,6 +41,8 @@ struct Driven {
     runtime: String,
     /// What a driver that takes over may assume.
     phase: Drive,
+    /// No driver has been started for it, and it was granted here.
+    is_new: bool,
 }
 
 impl Entry {
@@ -81,8 +83,9 @@ impl Entry {
     }
 
     /// It was given to the fleet.
-    pub(super) fn drive(&mut self, plan: Arc<Plan>, runtime: String, phase: Drive) {
-        self.drive = Some(Driven { plan, runtime, phase });
+    pub(super) fn drive(&mut self, plan: Arc<Plan>, runtime: String, phase: Drive, was_granted: bool) {
+        let is_new = was_granted && phase == Drive::Start;
+        self.drive = Some(Driven { plan, runtime, phase, is_new });
         // Its job has heard of the slot.
         self.task = None;
         if phase != Drive::Start {
@@ -96,6 +99,11 @@ impl Entry {
             drive.phase = Drive::MayHaveStarted;
             self.orders.send_modify(|orders| orders.may_start = true);
         }
+    }
+
+    /// It has a slot, and may use it.
+    pub(super) fn has_slot(&self) {
+        self.orders.send_if_modified(|orders| !std::mem::replace(&mut orders.slot, true));
     }
 
     /// It was seen running: from now on its absence means that it vanished.
@@ -144,7 +152,7 @@ impl Entry {
         if let Some(end) = self.end.clone() {
             return self.speak(end, pause, reports, mailbox);
         }
-        let Some(Driven { plan, runtime: name, phase }) = self.drive.clone() else { return };
+        let Some(Driven { plan, runtime: name, phase, is_new }) = self.drive.clone() else { return };
         let Some(runtime) = runtime else {
             let message =
                 format!("the runtime `{name}` is not configured here; configure it and restart dogwatch");
@@ -152,9 +160,13 @@ impl Entry {
         };
         let (runtime, mailbox) = (Arc::clone(runtime), mailbox.clone());
         let teller = Teller::new(self.key, Arc::clone(reports));
+        if let Some(drive) = &mut self.drive {
+            drive.is_new = false;
+        }
         let driver = Driver::new(plan, runtime, phase, self.orders.subscribe(), mailbox.clone(), teller);
+        let driver = driver.of_new(is_new);
         let work = async move {
-            tokio::time::sleep(pause).await;
+            rest(pause).await;
             driver.run().await;
         };
         self.put(work, mailbox);
@@ -171,7 +183,7 @@ impl Entry {
         let mut orders = self.orders.subscribe();
         let teller = Teller::new(self.key, Arc::clone(reports));
         let work = async move {
-            tokio::time::sleep(pause).await;
+            rest(pause).await;
             teller.repeat(report, &mut orders).await;
         };
         self.put(work, mailbox.clone());
@@ -180,5 +192,12 @@ impl Entry {
     fn put(&mut self, work: impl Future<Output = ()> + Send + 'static, mailbox: Mailbox) {
         let key = self.key;
         self.task = Some(Task::spawn(work, move |cause| mailbox.post(Input::Crashed { key, cause })));
+    }
+}
+
+/// Sleeps; for no time when there is none, which a timer would round up to its next tick.
+async fn rest(pause: Duration) {
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
     }
 }

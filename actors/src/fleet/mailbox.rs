@@ -30,6 +30,8 @@ pub(super) enum Input {
     Discard(AttemptKey),
     /// The supervisor shuts down.
     Halt,
+    /// A driver lacks nothing but a slot to start its attempt, which never was.
+    Ready(AttemptKey),
     /// A driver saw something new.
     Seen { key: AttemptKey, seen: Seen },
     /// A driver saw the end.

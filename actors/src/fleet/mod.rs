@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use tokio::sync::watch as watched;
 
-pub use self::roster::Budget;
+pub use self::roster::{Ahead, Budget};
 pub use self::saver::{LogSink, LogSinks};
 
 use self::actor::FleetActor;
@@ -70,6 +70,8 @@ pub struct Request {
     pub resources: Resources,
     /// Since when it waits: its place in the queue, which a repetition or a restart does not lose.
     pub since: Timestamp,
+    /// Whether it may be granted, and so created, before there is a slot.
+    pub ahead: Ahead,
 }
 
 /// How far an attempt had come when it is given to the fleet.
@@ -89,7 +91,9 @@ pub enum Drive {
 pub enum Report {
     /// It has a slot.
     Granted,
-    /// It is created, and is started once [`FleetHandle::start`] says so: first it must be durable that a start was
+    /// It is to be prepared, and gets its slot later: it is started only then.
+    GrantedAhead,
+    /// It is created, and is started once [`FleetHandle::start`] says so and it has a slot: first it must be durable that a start was
     /// asked for, or after a crash an attempt that ran and was removed by somebody would be taken for a new one.
     Prepared,
     /// It runs.
@@ -171,7 +175,7 @@ impl fmt::Debug for Options {
 /// The fleet as metrics and readiness show it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FleetView {
-    /// Attempts waiting for a slot.
+    /// Attempts waiting for a slot, those that were prepared ahead included.
     pub waiting: usize,
     /// Attempts that have a slot and do not use it yet.
     pub granted: usize,
@@ -260,7 +264,7 @@ pub struct FleetHandle {
 }
 
 impl FleetHandle {
-    /// Asks for a slot. The answer is [`Report::Granted`], at once or when it is the attempt's turn; a
+    /// Asks for a slot. The answer is [`Report::Granted`] or [`Report::GrantedAhead`], at once or when it is the attempt's turn; a
     /// repetition of a request that was granted is answered again.
     pub fn request(&self, request: Request) {
         self.mailbox.post(Input::Request(request));
@@ -272,8 +276,8 @@ impl FleetHandle {
         self.mailbox.post(Input::Withdraw(key));
     }
 
-    /// Starts or attaches to an attempt and watches it to its end. It holds a slot from now on, over the
-    /// budget if it must. Repeated for one already driven, what is known now is reported again.
+    /// Starts or attaches to an attempt and watches it to its end. One that may run holds a slot from now on, over the
+    /// budget if it must; another is started when it has one. Repeated for one already driven, what is known now is reported again.
     pub fn drive(&self, plan: Arc<Plan>, runtime: String, phase: Drive) {
         self.mailbox.post(Input::Drive { plan, runtime, phase });
     }

@@ -19,6 +19,8 @@ pub(super) struct StopOrder {
 pub(super) struct Orders {
     /// The attempt may be started: that this was asked for is durable.
     pub(super) may_start: bool,
+    /// It has the slot that it needs for that.
+    pub(super) slot: bool,
     /// The attempt shall end.
     pub(super) stop: Option<StopOrder>,
     /// Changes when it shall look at once.

@@ -41,7 +41,7 @@ pub(super) fn reconcile(runtime: &str, listed: &[Listed], roster: &Roster) -> Ve
             (None | Some(Hold::Driven { .. } | Hold::Ended), Some(Standing::Over)) => {
                 actions.push(Action::Discard(row.key));
             }
-            (Some(Hold::Driven { runtime: on, seen }), _)
+            (Some(Hold::Driven { runtime: on, seen, .. }), _)
                 if on == runtime && differs(*seen, &row.observation) =>
             {
                 actions.push(Action::Kick(row.key));
@@ -69,7 +69,7 @@ const fn differs(seen: Seen, observation: &Observation) -> bool {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::fleet::roster::{Budget, Demand};
+    use crate::fleet::roster::{Ahead, Budget, Demand};
     use crate::id::JobId;
     use crate::runtime::{Exit, Running};
 
@@ -101,10 +101,10 @@ mod tests {
     #[test]
     fn only_what_the_ledger_calls_over_is_discarded_whoever_holds_it() {
         let mut roster = Roster::new(Budget::default());
-        roster.drive(key(1), "fake", Demand::default());
-        roster.drive(key(2), "fake", Demand::default());
+        roster.drive(key(1), "fake", Demand::default(), true);
+        roster.drive(key(2), "fake", Demand::default(), true);
         roster.end(key(2));
-        roster.request(key(3), Timestamp::from_millis(1), Demand::default());
+        roster.request(key(3), Timestamp::from_millis(1), Demand::default(), Ahead::No);
         let listed: Vec<Listed> = [1, 2, 3, 4]
             .into_iter()
             .map(|job| row(key(job), Observation::Created, Some(Standing::Over)))
@@ -122,7 +122,7 @@ mod tests {
     fn a_driver_is_kicked_when_the_list_differs_from_what_it_last_saw() {
         let kicked = |seen: Seen, listed: Option<Observation>| {
             let mut roster = Roster::new(Budget::default());
-            roster.drive(key(1), "fake", Demand::default());
+            roster.drive(key(1), "fake", Demand::default(), true);
             roster.see(key(1), seen);
             let listed: Vec<Listed> =
                 listed.into_iter().map(|it| row(key(1), it, Some(Standing::Active))).collect();

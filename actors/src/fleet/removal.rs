@@ -82,6 +82,9 @@ impl Removal {
                 within(&*runtime, "remove", limits::REMOVE_DEADLINE, runtime.remove(key)).await?;
                 fault::check(Point::ExitRemoved, injected)?;
                 drop(permit);
+                if runtime.removes_at_once() {
+                    return Ok(true);
+                }
                 // Another look makes sure, after a pause for engines that remove behind their answer.
                 tokio::time::sleep(limits::OBSERVE_PAUSE_FIRST).await;
                 Ok(false)

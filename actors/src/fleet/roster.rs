@@ -2,11 +2,16 @@
 //!
 //! Pure. Not responsible for: what runs (the drivers find out and tell), or whether an attempt should.
 //!
+//! While every slot is taken the next few of the queue are granted ahead: they are created, and then stand in line
+//! for a slot, so that none of that work lies between the end of one attempt and the start of the next.
+//!
 //! Invariants:
-//! - granted attempts never exceed the budget together, except one alone that is larger than all of it;
-//! - attempts that are driven hold a slot even over the budget: they run, whatever the books say;
-//! - grants follow the order of the queue (`since`, then key); one that does not fit holds back those behind
-//!   it, so that a large one is delayed and never starved;
+//! - attempts that hold a slot never exceed the budget together, except one alone that is larger than all of it;
+//! - attempts that may run hold a slot even over the budget: they run, whatever the books say. One that turns out
+//!   never to have been started gives it back;
+//! - an attempt is started only with a slot;
+//! - grants follow the order of the queue (`since`, then key), and slots that of the line; one that does not fit
+//!   holds back those behind it, so that a large one is delayed and never starved;
 //! - the tally is the sum over the entries, at every moment.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,18 +83,17 @@ pub(super) enum Seen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Hold {
     /// In the queue.
-    Waiting {
-        /// Since when its job asks.
-        since: Timestamp,
-    },
-    /// It has a slot that it does not use yet.
+    Waiting,
+    /// It may be prepared, and is not driven yet.
     Granted,
-    /// It has a slot and a driver.
+    /// It has a driver.
     Driven {
         /// On this runtime.
         runtime: String,
         /// What is known of it.
         seen: Seen,
+        /// It may be started as soon as it has a slot.
+        ready: bool,
     },
     /// Its end was observed and reported; it holds nothing.
     Ended,
@@ -99,6 +103,8 @@ pub(super) enum Hold {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Tally {
     pub(super) waiting: usize,
+    /// Granted or driven, and without a slot.
+    pub(super) ahead: usize,
     pub(super) granted: usize,
     pub(super) starting: usize,
     pub(super) running: usize,
@@ -106,6 +112,9 @@ pub(super) struct Tally {
     pub(super) ended: usize,
     pub(super) cpu_millis: u64,
     pub(super) memory_bytes: u64,
+    /// What those without a slot will need, beside what is held.
+    cpu_millis_ahead: u64,
+    memory_bytes_ahead: u64,
 }
 
 impl Tally {
@@ -114,43 +123,88 @@ impl Tally {
         self.granted + self.starting + self.running + self.unknown
     }
 
-    fn count(&mut self, hold: &Hold) -> &mut usize {
-        match hold {
-            Hold::Waiting { .. } => &mut self.waiting,
+    fn count(&mut self, entry: &Entry) -> &mut usize {
+        match entry.hold {
+            Hold::Waiting => &mut self.waiting,
+            Hold::Ended => &mut self.ended,
+            _ if !entry.slot => &mut self.ahead,
             Hold::Granted => &mut self.granted,
             Hold::Driven { seen: Seen::Starting, .. } => &mut self.starting,
             Hold::Driven { seen: Seen::Running, .. } => &mut self.running,
             Hold::Driven { seen: Seen::Unknown, .. } => &mut self.unknown,
-            Hold::Ended => &mut self.ended,
         }
     }
 
     fn add(&mut self, entry: &Entry) {
-        *self.count(&entry.hold) += 1;
-        if entry.holds_slot() {
-            self.cpu_millis += entry.demand.cpu_millis;
-            self.memory_bytes += entry.demand.memory_bytes;
+        *self.count(entry) += 1;
+        let Demand { cpu_millis, memory_bytes } = entry.demand;
+        if entry.slot {
+            self.cpu_millis += cpu_millis;
+            self.memory_bytes += memory_bytes;
+        } else if entry.is_ahead() {
+            self.cpu_millis_ahead += cpu_millis;
+            self.memory_bytes_ahead += memory_bytes;
         }
     }
 
     fn take(&mut self, entry: &Entry) {
-        *self.count(&entry.hold) -= 1;
-        if entry.holds_slot() {
-            self.cpu_millis -= entry.demand.cpu_millis;
-            self.memory_bytes -= entry.demand.memory_bytes;
+        *self.count(entry) -= 1;
+        let Demand { cpu_millis, memory_bytes } = entry.demand;
+        if entry.slot {
+            self.cpu_millis -= cpu_millis;
+            self.memory_bytes -= memory_bytes;
+        } else if entry.is_ahead() {
+            self.cpu_millis_ahead -= cpu_millis;
+            self.memory_bytes_ahead -= memory_bytes;
         }
     }
+
+    /// As if those ahead held their slots already.
+    const fn with_those_ahead(self) -> Self {
+        Self {
+            granted: self.granted + self.ahead,
+            cpu_millis: self.cpu_millis + self.cpu_millis_ahead,
+            memory_bytes: self.memory_bytes + self.memory_bytes_ahead,
+            ..self
+        }
+    }
+}
+
+/// Whether an attempt may be granted before there is a slot for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// It may.
+    Yes,
+    /// It leaves the queue only for a slot.
+    No,
+}
+
+/// What the books have for an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grant {
+    /// It is its turn to be prepared.
+    Turn(AttemptKey),
+    /// What was granted ahead has its slot, and may be started.
+    Slot(AttemptKey),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     demand: Demand,
     hold: Hold,
+    /// Since when its job asks; the epoch where it came without asking, because it was granted in an earlier life.
+    since: Timestamp,
+    ahead: Ahead,
+    slot: bool,
 }
 
 impl Entry {
-    const fn holds_slot(&self) -> bool {
-        matches!(self.hold, Hold::Granted | Hold::Driven { .. })
+    const fn is_ahead(&self) -> bool {
+        !self.slot && matches!(self.hold, Hold::Granted | Hold::Driven { .. })
+    }
+
+    const fn is_in_line(&self) -> bool {
+        !self.slot && matches!(self.hold, Hold::Driven { ready: true, .. })
     }
 }
 
@@ -161,6 +215,8 @@ pub(super) struct Roster {
     cpu_millis_max: u64,
     entries: BTreeMap<AttemptKey, Entry>,
     queue: BTreeSet<(Timestamp, AttemptKey)>,
+    /// What was granted ahead and lacks nothing but a slot.
+    line: BTreeSet<(Timestamp, AttemptKey)>,
     tally: Tally,
 }
 
@@ -172,6 +228,7 @@ impl Roster {
             cpu_millis_max: millis(budget.cpus),
             entries: BTreeMap::new(),
             queue: BTreeSet::new(),
+            line: BTreeSet::new(),
             tally: Tally::default(),
         }
     }
@@ -199,54 +256,85 @@ impl Roster {
     /// The attempts that are driven on `runtime`, with what is known of them.
     pub(super) fn driven_on<'a>(&'a self, runtime: &'a str) -> impl Iterator<Item = (AttemptKey, Seen)> + 'a {
         self.entries.iter().filter_map(move |(key, entry)| match &entry.hold {
-            Hold::Driven { runtime: on, seen } if on == runtime => Some((*key, *seen)),
+            Hold::Driven { runtime: on, seen, .. } if on == runtime => Some((*key, *seen)),
             _ => None,
         })
     }
 
+    /// Whether this attempt holds a slot.
+    pub(super) fn has_slot(&self, key: AttemptKey) -> bool {
+        self.entries.get(&key).is_some_and(|entry| entry.slot)
+    }
+
     /// Puts an attempt into the queue, unless it is known already.
-    pub(super) fn request(&mut self, key: AttemptKey, since: Timestamp, demand: Demand) {
+    pub(super) fn request(&mut self, key: AttemptKey, since: Timestamp, demand: Demand, ahead: Ahead) {
         if !self.entries.contains_key(&key) {
-            self.put(key, Entry { demand, hold: Hold::Waiting { since } });
+            self.put(key, Entry { demand, hold: Hold::Waiting, since, ahead, slot: false });
         }
     }
 
-    /// Gives slots to the head of the queue as long as it fits; answers who got one, in order.
-    pub(super) fn grant(&mut self) -> Vec<AttemptKey> {
-        let mut granted = Vec::new();
-        while let Some(&(_, key)) = self.queue.first() {
-            let demand = self.entries.get(&key).expect("what is queued has an entry").demand;
-            if !self.fits(demand) {
+    /// Gives slots to the line, and then turns to the head of the queue, as long as there is room; answers who got
+    /// what, in order.
+    pub(super) fn grant(&mut self) -> Vec<Grant> {
+        let mut grants = Vec::new();
+        while let Some((key, entry)) = self.head(&self.line) {
+            if !self.fits(self.tally, entry.demand) {
                 break;
             }
-            self.put(key, Entry { demand, hold: Hold::Granted });
-            granted.push(key);
+            self.put(key, Entry { slot: true, ..entry });
+            grants.push(Grant::Slot(key));
         }
-        granted
+        while let Some((key, entry)) = self.head(&self.queue) {
+            let slot = self.fits(self.tally.with_those_ahead(), entry.demand);
+            if !slot && (entry.ahead == Ahead::No || self.tally.ahead >= limits::ATTEMPTS_AHEAD_MAX) {
+                break;
+            }
+            self.put(key, Entry { hold: Hold::Granted, slot, ..entry });
+            grants.push(Grant::Turn(key));
+        }
+        grants
     }
 
-    /// The attempt has a driver on `runtime`; it holds a slot from now on, over the budget if need be. One
-    /// whose end was observed stays ended.
-    pub(super) fn drive(&mut self, key: AttemptKey, runtime: &str, demand: Demand) {
-        if !matches!(self.hold(key), Some(Hold::Driven { .. } | Hold::Ended)) {
-            let hold = Hold::Driven { runtime: runtime.to_owned(), seen: Seen::Starting };
-            self.put(key, Entry { demand, hold });
-        }
+    fn head(&self, of: &BTreeSet<(Timestamp, AttemptKey)>) -> Option<(AttemptKey, Entry)> {
+        let (_, key) = of.first()?;
+        Some((*key, self.entries.get(key).expect("what is queued or in line has an entry").clone()))
     }
 
-    /// What its driver now says of an attempt.
+    /// The attempt has a driver on `runtime`. One that may run holds a slot from now on, over the budget if need be;
+    /// one that never did and was not granted here takes one if there is room. One whose end was observed stays ended.
+    pub(super) fn drive(&mut self, key: AttemptKey, runtime: &str, demand: Demand, may_run: bool) {
+        if matches!(self.hold(key), Some(Hold::Driven { .. } | Hold::Ended)) {
+            return;
+        }
+        let room = self.fits(self.tally.with_those_ahead(), demand);
+        let slot = may_run || self.entries.get(&key).map_or(room, |entry| entry.slot);
+        let hold = Hold::Driven { runtime: runtime.to_owned(), seen: Seen::Starting, ready: false };
+        let since = self.entries.get(&key).map_or(Timestamp::from_millis(0), |entry| entry.since);
+        self.put(key, Entry { demand, hold, since, ahead: Ahead::Yes, slot });
+    }
+
+    /// The attempt exists, was never started, and lacks nothing but a slot. One that it holds over the budget it gives
+    /// back: it does not run, as was feared.
+    pub(super) fn ready(&mut self, key: AttemptKey) {
+        let Some(entry) = self.entries.get(&key).cloned() else { return };
+        let Hold::Driven { runtime, seen, ready: false } = entry.hold else { return };
+        let slot = entry.slot && self.is_within_budget();
+        let hold = Hold::Driven { runtime, seen, ready: true };
+        self.put(key, Entry { hold, slot, ..entry });
+    }
+
+    /// What its driver now says of an attempt. One that runs holds a slot, whatever became of it before.
     pub(super) fn see(&mut self, key: AttemptKey, seen: Seen) {
-        if let Some(Entry { demand, hold: Hold::Driven { runtime, .. } }) = self.entries.get(&key) {
-            let entry = Entry { demand: *demand, hold: Hold::Driven { runtime: runtime.clone(), seen } };
-            self.put(key, entry);
-        }
+        let Some(entry) = self.entries.get(&key).cloned() else { return };
+        let Hold::Driven { runtime, ready, .. } = entry.hold else { return };
+        let slot = entry.slot || seen == Seen::Running;
+        self.put(key, Entry { hold: Hold::Driven { runtime, seen, ready }, slot, ..entry });
     }
 
     /// The attempt is over, or will never be: its slot is free.
     pub(super) fn end(&mut self, key: AttemptKey) {
-        if let Some(entry) = self.entries.get(&key) {
-            let demand = entry.demand;
-            self.put(key, Entry { demand, hold: Hold::Ended });
+        if let Some(entry) = self.entries.get(&key).cloned() {
+            self.put(key, Entry { hold: Hold::Ended, slot: false, ..entry });
         }
     }
 
@@ -257,30 +345,42 @@ impl Roster {
         Some(entry.hold)
     }
 
-    fn fits(&self, demand: Demand) -> bool {
-        let used = &self.tally;
+    fn fits(&self, used: Tally, demand: Demand) -> bool {
         used.held() == 0
             || (used.held() < self.budget.attempts_max
                 && used.cpu_millis.saturating_add(demand.cpu_millis) <= self.cpu_millis_max
                 && used.memory_bytes.saturating_add(demand.memory_bytes) <= self.budget.memory_bytes)
     }
 
-    /// The only writer of entries: keeps the queue and the tally in step with them.
+    /// Whether what holds slots may do so together.
+    fn is_within_budget(&self) -> bool {
+        let used = &self.tally;
+        used.held() <= 1
+            || (used.held() <= self.budget.attempts_max
+                && used.cpu_millis <= self.cpu_millis_max
+                && used.memory_bytes <= self.budget.memory_bytes)
+    }
+
+    /// The only writer of entries: keeps the queue, the line and the tally in step with them.
     fn put(&mut self, key: AttemptKey, entry: Entry) {
         if let Some(old) = self.entries.remove(&key) {
             self.leave(key, &old);
         }
         self.tally.add(&entry);
-        if let Hold::Waiting { since } = entry.hold {
-            self.queue.insert((since, key));
+        if entry.hold == Hold::Waiting {
+            self.queue.insert((entry.since, key));
+        } else if entry.is_in_line() {
+            self.line.insert((entry.since, key));
         }
         self.entries.insert(key, entry);
     }
 
     fn leave(&mut self, key: AttemptKey, old: &Entry) {
         self.tally.take(old);
-        if let Hold::Waiting { since } = old.hold {
-            self.queue.remove(&(since, key));
+        if old.hold == Hold::Waiting {
+            self.queue.remove(&(old.since, key));
+        } else if old.is_in_line() {
+            self.line.remove(&(old.since, key));
         }
     }
 }

@@ -85,13 +85,14 @@ impl Draft {
         }
     }
 
-    /// The slot is there: the intent to run the next attempt.
-    pub(super) fn begin(&mut self) {
+    /// It is its turn: the intent to run the next attempt.
+    pub(super) fn begin(&mut self, ahead: bool) {
         self.job.attempt += 1;
         let number = self.job.attempt;
         self.job.attempts.push(Attempt {
             number,
             granted_at: self.now,
+            ahead,
             let_start: false,
             runtime_id: None,
             started_at: None,
@@ -163,6 +164,7 @@ impl Draft {
     fn note_start(&mut self, started_at: Option<Timestamp>, runtime_id: &str) {
         let now = self.now;
         if let Some(record) = self.job.newest() {
+            record.ahead = false;
             record.runtime_id = Some(runtime_id.to_owned());
             record.started_at = record.started_at.or(started_at);
         }

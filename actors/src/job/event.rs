@@ -18,10 +18,12 @@ pub enum Event {
     Submitted(Box<Submitted>),
     /// A deadline of the job passed, or a tick came early.
     Ticked,
-    /// The fleet has room for its next attempt.
+    /// The fleet has room for its next attempt, or will have soon.
     SlotGranted {
         /// Which attempt.
         attempt: u32,
+        /// There is no slot yet: it is only prepared.
+        ahead: bool,
     },
     /// The attempt is created and waits to be started.
     AttemptPrepared {
@@ -181,7 +183,7 @@ impl Event {
     /// comes late from the fleet is of no interest, a late callback must be told so.
     pub fn reported_attempt(&self) -> Option<u32> {
         match self {
-            Self::SlotGranted { attempt }
+            Self::SlotGranted { attempt, .. }
             | Self::AttemptPrepared { attempt }
             | Self::AttemptStarted { attempt, .. }
             | Self::AttemptExited { attempt, .. }

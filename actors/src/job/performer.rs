@@ -13,7 +13,7 @@ use crate::durable::Perform;
 use crate::durable::host::{Host, WeakHost};
 use crate::durable::published::Published;
 use crate::fault::{self, Point};
-use crate::fleet::{Drive, FleetHandle, Ledger, Report, Reports, Request, Standing};
+use crate::fleet::{Ahead, Drive, FleetHandle, Ledger, Report, Reports, Request, Standing};
 use crate::id::{AttemptKey, JobId};
 use crate::outbound::Network;
 use crate::runtime::StartFault;
@@ -44,7 +44,8 @@ impl Reports for JobMail {
     fn report(&self, key: AttemptKey, report: Report) {
         let attempt = key.number;
         let event = match report {
-            Report::Granted => Event::SlotGranted { attempt },
+            Report::Granted => Event::SlotGranted { attempt, ahead: false },
+            Report::GrantedAhead => Event::SlotGranted { attempt, ahead: true },
             Report::Prepared => Event::AttemptPrepared { attempt },
             Report::Started(running) => Event::AttemptStarted { attempt, running },
             Report::Exited(exit) => Event::AttemptExited { attempt, exit },
@@ -90,6 +91,7 @@ impl Perform<Job> for JobPerformer {
                 runtime: job.given.spec.runtime_name().to_owned(),
                 resources: job.given.spec.resources.clone(),
                 since,
+                ahead: if job.may_go_ahead() { Ahead::Yes } else { Ahead::No },
             }),
             Effect::Withdraw { attempt } => self.fleet.withdraw(AttemptKey::new(id, attempt)),
             Effect::Drive { come, .. } => self.drive(job, come),

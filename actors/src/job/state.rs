@@ -99,7 +99,8 @@ pub enum Phase {
     },
     /// `suspended`: waits for `resume`.
     Suspended,
-    /// `starting`: the intent is durable; the fleet creates and starts the attempt.
+    /// `starting`: the intent is durable; the fleet creates and starts the attempt. `queued` while it has no slot, because
+    /// it is prepared ahead.
     Starting,
     /// `running`: the attempt was seen running.
     Running {
@@ -212,8 +213,11 @@ pub struct Trouble {
 pub struct Attempt {
     /// Its number, from 1.
     pub number: u32,
-    /// When it was granted a slot.
+    /// When it was its turn.
     pub granted_at: Timestamp,
+    /// It was its turn before there was a slot for it; not told any more once it has run.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub ahead: bool,
     /// It was let start. Durable before a start is asked for: from then on it may have run.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub let_start: bool,
@@ -245,6 +249,8 @@ impl Job {
         match &self.phase {
             Phase::Delayed { .. } | Phase::Queued { .. } => JobState::Queued,
             Phase::Suspended => JobState::Suspended,
+            // To its user it waits for a slot, whatever is prepared meanwhile.
+            Phase::Starting if self.attempts.last().is_some_and(|attempt| attempt.ahead) => JobState::Queued,
             Phase::Starting => JobState::Starting,
             Phase::Running { .. } | Phase::AwaitingCallback { .. } => JobState::Running,
             Phase::Stopping { .. } => JobState::Stopping,
@@ -259,6 +265,12 @@ impl Job {
             Phase::Finished(outcome) => Some(outcome),
             _ => None,
         }
+    }
+
+    /// Whether an attempt of it may be prepared before there is a slot. Not where the time in the queue is limited, because
+    /// that is left then.
+    pub fn may_go_ahead(&self) -> bool {
+        self.given.spec.queue_timeout.is_none()
     }
 
     /// Whether its newest attempt may exist in the world.

@@ -110,7 +110,7 @@ fn obsolete(job: &Job, event: &Event) -> Option<Vec<Effect>> {
 fn attempt_report(mut draft: Draft, report: &Event) -> Outcome {
     let phase = draft.job.phase.clone();
     match (phase, report) {
-        (_, Event::SlotGranted { .. }) => draft.begin(),
+        (_, Event::SlotGranted { ahead, .. }) => draft.begin(*ahead),
         (Phase::Starting, Event::AttemptPrepared { attempt }) => {
             if draft.job.newest().is_some_and(|record| record.let_start) {
                 return Ok(Applied::Unchanged(vec![Effect::Start { attempt: *attempt }]));

@@ -284,6 +284,12 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
     /// Removes what is left of an attempt that is not running. Its logs here are kept.
     async fn remove(&self, key: AttemptKey) -> Result<()>;
 
+    /// Whether after [`Runtime::remove`] nothing is left, so that nobody needs to look again. Default: an engine may
+    /// remove behind its answer.
+    fn removes_at_once(&self) -> bool {
+        false
+    }
+
     /// Every attempt of this installation that the runtime knows, with what is known of it.
     async fn list(&self) -> Result<Vec<(AttemptKey, Observation)>>;
 

@@ -1,6 +1,7 @@
 //! The fleet over an engine in memory, in virtual time: its promises under lost replies, outages, restarts,
 //! hangs and panics.
 
+mod ahead;
 mod engine;
 mod faults;
 mod stops;
@@ -72,12 +73,13 @@ fn an_exit_while_nobody_watched_is_found_with_its_code() {
 
 #[test]
 fn twenty_attempts_are_attached_again_after_a_restart_and_none_is_started() {
-    world(4, |mut world| async move {
+    world(20, |mut world| async move {
         let keys = || (1..=20).map(key);
         for key in keys() {
             world.start(key);
         }
         world.until("all run", |world| world.fleet.snapshot().running == 20).await;
+        world.budget.attempts_max = 4;
         world.restart().await;
         world.engine.exit(key(20), 5);
         for key in keys() {

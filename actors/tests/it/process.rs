@@ -292,7 +292,7 @@ const ANOTHER_BOOT: &str = "00000000-0000-0000-0000-000000000000";
 
 #[tokio::test]
 async fn another_boot_is_a_restart_of_the_host_and_a_reused_pid_is_not_ours() {
-    let processes = Processes::new();
+    let mut processes = Processes::new();
     for (field, unseen) in [("boot", Unseen::HostRestart), ("start_ticks", Unseen::WatcherLost)] {
         let key = fresh_key();
         processes.start(&processes.shell(key, "exit 0")).await;
@@ -309,6 +309,8 @@ async fn another_boot_is_a_restart_of_the_host_and_a_reused_pid_is_not_ours() {
             lines[0]["owner"]["boot"] = ANOTHER_BOOT.into();
         }
         write_record(&record, &lines);
+        // Another life, which knows nothing but what it finds.
+        processes.runtime = open(processes.dir.path(), processes.installation);
         assert_eq!(exit_of(&processes, key).await.unseen, Some(unseen));
     }
 }

@@ -11,7 +11,7 @@ use super::kill::Remains;
 use super::record::{Claim, End, Owner, Record, RecordFile, Spawned, Started, fresh_name};
 use crate::id::{AttemptKey, InstallationId};
 use crate::limits::PROCESS_KILL_MAX;
-use crate::runtime::{Error, Exit, Observation, Result, Running, Unseen};
+use crate::runtime::{Error, Exit, Observation, Result, Unseen};
 
 /// What attempts' records are called: `dogwatch-<job>-<attempt>`.
 pub(super) const PREFIX: &str = "dogwatch";
@@ -105,11 +105,7 @@ impl Attempt {
             Phase::Absent | Phase::Foreign => Ok(Observation::Absent),
             Phase::Created => Ok(Observation::Created),
             Phase::Starting(_) => Err(self.unavailable(&"it is just being started")),
-            Phase::Running(owner, _, spawned) => Ok(Observation::Running(Running {
-                runtime_id: spawned.process.pid.to_string(),
-                started_at: spawned.at,
-                address: owner.address(),
-            })),
+            Phase::Running(owner, _, spawned) => Ok(Observation::Running(spawned.running(&owner))),
             Phase::Ended(end) => outcome(end),
             Phase::Lost(started, spawned) => self.bury(&started, spawned.as_ref()).and_then(outcome),
             Phase::Outlived(started, spawned) => {
@@ -185,6 +181,11 @@ impl Attempt {
         removed.map_err(|error| self.unavailable(&error))
     }
 
+    /// Removes what is left of it: its end is recorded.
+    pub(super) fn remove_ended(&self) -> Result<()> {
+        self.record.remove().map_err(|error| self.unavailable(&error))
+    }
+
     /// A name beside the record for one that is being made. Begins with a dot, which no attempt's name does.
     pub(super) fn draft(&self) -> PathBuf {
         self.root.join(fresh_name(&format!(".{PREFIX}")))
@@ -200,7 +201,8 @@ impl Attempt {
     }
 }
 
-fn outcome(end: End) -> Result<Observation> {
+/// What an end says.
+pub(super) fn outcome(end: End) -> Result<Observation> {
     match end {
         End::Exited(exit) => Ok(Observation::Exited(exit)),
         End::Faulted { fault, message } => Err(Error::Start { fault, message }),

@@ -6,7 +6,8 @@
 //!
 //! Each attempt that runs has a [`Shim`] to itself, a small process that starts it, writes its log and records its
 //! end (`shims.rs` says which), and a file `<dir>/<installation>/dogwatch-<job>-<attempt>` with its record (`record.rs`). What
-//! is true is read from that and `/proc` alone, so that a new supervisor knows exactly what the old one did.
+//! is true stands in that and `/proc` alone, so that a new supervisor knows exactly what the old one did; what we or our
+//! shims have just written there is not read again.
 //!
 //! Invariants beyond those of the trait:
 //! - our end, orderly or not, neither stops an attempt nor loses its exit code (under systemd this needs
@@ -38,10 +39,10 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use tokio::time::Instant;
 
-use self::attempt::{Attempt, PREFIX, Phase};
+use self::attempt::{Attempt, PREFIX, Phase, outcome};
 use self::control::{Sent, StopOrder};
 use self::record::{Claim, Orders, Owner};
-use self::shims::{Shims, Stage};
+use self::shims::{Known, Shims, Stage};
 use crate::id::{AttemptKey, InstallationId};
 use crate::job::spec::StopSignal;
 use crate::limits::{PROCESS_KILL_MAX, PROCESS_START_MAX};
@@ -131,6 +132,8 @@ impl ProcessRuntime {
     async fn ends_by(&self, key: AttemptKey, until: Instant) -> Result<bool> {
         loop {
             if !matches!(self.phase(key).await?, Phase::Starting(_) | Phase::Running(..)) {
+                // Its shim says so in a moment, and until then the last that it said is that it runs.
+                self.wait(key, until.saturating_duration_since(Instant::now())).await;
                 return Ok(true);
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -157,29 +160,28 @@ impl Runtime for ProcessRuntime {
             boot: self.inner.boot.to_string(),
         };
         let orders = self.inner.orders(plan, attempt.mark())?;
-        blocking(move || match attempt.phase()? {
-            Phase::Absent => {
-                let claimed = attempt.record.claim(&attempt.draft(), &owner, &orders);
-                match claimed.map_err(|error| attempt.unavailable(&error))? {
-                    Claim::Won => Ok(()),
-                    // By whom? Ours is ours, however it came to be.
-                    Claim::Taken => match attempt.phase()? {
-                        Phase::Foreign => Err(foreign(&attempt)),
-                        _ => Ok(()),
-                    },
-                }
+        let claimed = blocking(move || {
+            let claimed = attempt.record.claim(&attempt.draft(), &owner, &orders);
+            match claimed.map_err(|error| attempt.unavailable(&error))? {
+                Claim::Won => Ok(Claim::Won),
+                // By whom? Ours is ours, however it came to be.
+                Claim::Taken => match attempt.phase()? {
+                    Phase::Foreign => Err(foreign(&attempt)),
+                    _ => Ok(Claim::Taken),
+                },
             }
-            Phase::Foreign => Err(foreign(&attempt)),
-            _ => Ok(()),
-        })
-        .await
+        });
+        if claimed.await? == Claim::Won {
+            self.inner.shims.created(plan.key);
+        }
+        Ok(())
     }
 
     async fn start(&self, key: AttemptKey) -> Result<()> {
         let attempt = self.attempt(key);
-        if matches!(self.phase(key).await?, Phase::Created)
-            && self.inner.shims.launch(&attempt).await? == Stage::Started
-        {
+        let is_created = matches!(self.inner.shims.known(key), Some(Known::Created))
+            || matches!(self.phase(key).await?, Phase::Created);
+        if is_created && matches!(self.inner.shims.launch(&attempt).await?, Stage::Started(_)) {
             return Ok(());
         }
         match self.settled(key).await? {
@@ -196,6 +198,12 @@ impl Runtime for ProcessRuntime {
     }
 
     async fn observe(&self, key: AttemptKey) -> Result<Observation> {
+        match self.inner.shims.known(key) {
+            Some(Known::Created) => return Ok(Observation::Created),
+            Some(Known::Running(running)) => return Ok(Observation::Running(running)),
+            Some(Known::Ended(end)) => return outcome(end),
+            None => {}
+        }
         let until = Instant::now() + PROCESS_START_MAX;
         loop {
             let attempt = self.attempt(key);
@@ -274,7 +282,13 @@ impl Runtime for ProcessRuntime {
 
     async fn remove(&self, key: AttemptKey) -> Result<()> {
         let attempt = self.attempt(key);
-        blocking(move || attempt.remove()).await
+        let has_ended = matches!(self.inner.shims.known(key), Some(Known::Ended(_)));
+        self.inner.shims.forget(key);
+        blocking(move || if has_ended { attempt.remove_ended() } else { attempt.remove() }).await
+    }
+
+    fn removes_at_once(&self) -> bool {
+        true
     }
 
     /// Leaves out what cannot be read just now, with a warning: one sick attempt must not hide all others. What is

@@ -2,11 +2,14 @@
 //!
 //! A process is named by its id *and* its start time *and* the boot, because ids are used again.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+/// More than the line of a process takes: its name and some fifty numbers.
+const STAT_BYTES_MAX: usize = 2048;
 
 /// One process, for ever: an id that is used again has another start time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,13 +62,20 @@ pub(super) fn boot_id() -> io::Result<String> {
 
 /// What is known of a process; `None` when there is none of that id.
 pub(super) fn stat(pid: i32) -> io::Result<Option<Stat>> {
-    match fs::read(format!("/proc/{pid}/stat")) {
+    match read_line(&format!("/proc/{pid}/stat")) {
         Ok(line) => parse_stat(&line)
             .map(Some)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat is odd"))),
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Reads what the kernel gives in one piece, which a reader that does not know its length asks for in six.
+fn read_line(path: &str) -> io::Result<Vec<u8>> {
+    let mut line = Vec::with_capacity(STAT_BYTES_MAX);
+    rustix::io::read(File::open(path)?, rustix::buffer::spare_capacity(&mut line))?;
+    Ok(line)
 }
 
 /// Every process there is; those that end meanwhile are left out.

@@ -35,7 +35,7 @@ use super::proc::Identity;
 use crate::clock::Timestamp;
 use crate::id::{AttemptKey, Ids as _, InstallationId, RandomIds};
 use crate::limits::PROCESS_RECORD_BYTES_MAX;
-use crate::runtime::{Exit, StartFault};
+use crate::runtime::{Exit, Running, StartFault};
 
 /// Whose the attempt is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +65,9 @@ pub(super) struct Orders {
     pub(super) limits: Option<cgroup::Orders>,
 }
 
+/// What most records fit in, so that they are read at once.
+const RECORD_BYTES_USUAL: usize = 4096;
+
 /// The one start of the attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Started {
@@ -77,6 +80,13 @@ pub(super) struct Started {
 pub(super) struct Spawned {
     pub(super) process: Identity,
     pub(super) at: Timestamp,
+}
+
+impl Spawned {
+    /// What is told of it.
+    pub(super) fn running(&self, owner: &Owner) -> Running {
+        Running { runtime_id: self.process.pid.to_string(), started_at: self.at, address: owner.address() }
+    }
 }
 
 /// How it ended.
@@ -158,7 +168,7 @@ impl Record {
     }
 
     fn read_from(file: &mut File) -> io::Result<Self> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(RECORD_BYTES_USUAL);
         match file.take(PROCESS_RECORD_BYTES_MAX).read_to_end(&mut bytes) {
             // It has our name, and is nobody's that we know.
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(Self::default()),
@@ -218,7 +228,7 @@ impl RecordFile {
         &self,
         draft: &Path,
         started: &Started,
-    ) -> io::Result<Option<(Hold, Box<Orders>)>> {
+    ) -> io::Result<Option<(Hold, Owner, Box<Orders>)>> {
         let Some(Hold(mut file)) = self.hold()? else { return Ok(None) };
         let Record { owner: Some(owner), orders: Some(orders), started: None, end: None, .. } =
             Record::read_from(&mut file)?
@@ -235,7 +245,7 @@ impl RecordFile {
             Ok(claimed)
         });
         match claimed {
-            Ok(claimed) => Ok(Some((Hold(claimed), orders))),
+            Ok(claimed) => Ok(Some((Hold(claimed), owner, orders))),
             Err(error) => {
                 drop(fs::remove_file(draft));
                 Err(error)

@@ -7,6 +7,8 @@
 //! Invariants:
 //! - a shim gets its next attempt when it has said that the last one is over: its end is recorded and nothing of it
 //!   is left;
+//! - what is known without a look was written into the record before it was told, and is forgotten before anybody
+//!   else changes that;
 //! - one that was dismissed gets none, so that what is done to it is done to the attempt in question;
 //! - with our end their standard input is closed: those that rest go at once, the others when they are done.
 
@@ -21,18 +23,19 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{oneshot, watch};
 
 use super::attempt::Attempt;
-use super::shim::{MARKER, Reply, Shim};
+use super::record::End;
+use super::shim::{MARKER, Reply, SMALL_PAGES, Shim};
 use crate::id::AttemptKey;
-use crate::limits::{PROCESS_START_MAX, SHIM_REST_MAX, SHIMS_RESTING_MAX};
-use crate::runtime::{Error, Result};
+use crate::limits::{PROCESS_START_MAX, PROCESSES_KNOWN_MAX, SHIM_REST_MAX, SHIMS_RESTING_MAX};
+use crate::runtime::{Error, Result, Running};
 
 /// How far an attempt has come with its shim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Stage {
     /// It was told.
     Asked,
-    /// The process runs.
-    Started,
+    /// The process runs, and as what if that is recorded.
+    Started(Option<Running>),
     /// The end is recorded, or there was nothing to be started.
     Over,
 }
@@ -50,6 +53,27 @@ struct Book {
     serving: HashMap<AttemptKey, Service>,
     /// Those that have nothing to do, the last one to finish at the end.
     resting: Vec<oneshot::Sender<Order>>,
+    /// Attempts that nobody serves, and what we or their shims wrote last into their records.
+    known: HashMap<AttemptKey, Known>,
+}
+
+/// What a record says, without a look at it.
+#[derive(Debug, Clone)]
+pub(super) enum Known {
+    /// We made it.
+    Created,
+    /// A shim of ours serves it, and has recorded this.
+    Running(Running),
+    /// A shim of ours has recorded this.
+    Ended(End),
+}
+
+impl Book {
+    fn remember(&mut self, key: AttemptKey, known: Known) {
+        if self.known.len() < PROCESSES_KNOWN_MAX || self.known.contains_key(&key) {
+            self.known.insert(key, known);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -86,7 +110,7 @@ impl Shims {
         let mut stage = self.ask(attempt.key, attempt.record.path())?;
         let told = stage.wait_for(|stage| *stage != Stage::Asked);
         match tokio::time::timeout(PROCESS_START_MAX, told).await {
-            Ok(Ok(stage)) => Ok(*stage),
+            Ok(Ok(stage)) => Ok(stage.clone()),
             // Nobody listens to it any more.
             Ok(Err(_)) => Ok(Stage::Over),
             Err(_) => Err(attempt.unavailable(&"its start takes too long")),
@@ -97,6 +121,28 @@ impl Shims {
     pub(super) fn serving(&self, key: AttemptKey) -> Option<watch::Receiver<Stage>> {
         let book = self.book.lock();
         book.serving.get(&key).filter(|service| service.is_heard()).map(|service| service.stage.clone())
+    }
+
+    /// What is known of an attempt without a look at its record.
+    pub(super) fn known(&self, key: AttemptKey) -> Option<Known> {
+        let book = self.book.lock();
+        let Some(service) = book.serving.get(&key) else { return book.known.get(&key).cloned() };
+        match &*service.stage.borrow() {
+            Stage::Started(Some(running)) if service.is_heard() && !service.dismissed => {
+                Some(Known::Running(running.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// We made the record of this attempt.
+    pub(super) fn created(&self, key: AttemptKey) {
+        self.book.lock().remember(key, Known::Created);
+    }
+
+    /// The record of this attempt is to be changed by somebody else than its shim.
+    pub(super) fn forget(&self, key: AttemptKey) {
+        self.book.lock().known.remove(&key);
     }
 
     /// The shim that serves this attempt, if it still does, gets no other.
@@ -115,6 +161,7 @@ impl Shims {
             if let Some(service) = book.serving.get(&key).filter(|service| service.is_heard()) {
                 return Ok(service.stage.clone());
             }
+            book.known.remove(&key);
             book.serving.insert(key, Service { stage: stage.clone(), dismissed: false });
             while let Some(resting) = book.resting.pop() {
                 match resting.send(order) {
@@ -140,16 +187,12 @@ impl Shims {
     }
 
     fn start(&self) -> std::io::Result<Child> {
-        Command::new(self.shim.program())
-            .arg0("dogwatch")
-            .arg(MARKER)
-            .arg(&self.root)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
+        let mut command = Command::new(self.shim.program());
+        command.arg0("dogwatch").arg(MARKER).arg(&self.root).env_clear();
+        if !rustix::thread::transparent_huge_pages_are_disabled().unwrap_or(true) {
+            command.env(SMALL_PAGES.0, SMALL_PAGES.1);
+        }
+        command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
     }
 }
 
@@ -182,11 +225,15 @@ impl Keeper {
     }
 
     /// Takes the attempt out of the book; where the next one comes from when there can be one.
-    fn finish(&self, key: AttemptKey, over: bool) -> Option<oneshot::Receiver<Order>> {
+    fn finish(&self, key: AttemptKey, over: Option<Option<End>>) -> Option<oneshot::Receiver<Order>> {
         let mut book = self.book.lock();
         let dismissed = book.serving.remove(&key).is_none_or(|service| service.dismissed);
-        if !over || dismissed {
+        let end = over?;
+        if dismissed {
             return None;
+        }
+        if let Some(end) = end {
+            book.remember(key, Known::Ended(end));
         }
         book.resting.retain(|resting| !resting.is_closed());
         if book.resting.len() >= SHIMS_RESTING_MAX {
@@ -198,16 +245,20 @@ impl Keeper {
     }
 }
 
-/// Has the shim serve one attempt; false when it has ended, or is not fit for another.
-async fn serve(orders: &mut ChildStdin, replies: &mut Lines<BufReader<ChildStdout>>, order: &Order) -> bool {
+/// Has the shim serve one attempt, and gives the end that it recorded, if any; `None` when the shim has ended, or is not
+/// fit for another.
+async fn serve(
+    orders: &mut ChildStdin,
+    replies: &mut Lines<BufReader<ChildStdout>>,
+    order: &Order,
+) -> Option<Option<End>> {
     if orders.write_all(format!("{}\n", order.name).as_bytes()).await.is_err() {
-        return false;
+        return None;
     }
     loop {
-        match replies.next_line().await.ok().flatten().as_deref().and_then(Reply::decode) {
-            Some(Reply::Started) => drop(order.stage.send_replace(Stage::Started)),
-            Some(Reply::Over) => return true,
-            None => return false,
+        match replies.next_line().await.ok().flatten().as_deref().and_then(Reply::decode)? {
+            Reply::Started(running) => drop(order.stage.send_replace(Stage::Started(running))),
+            Reply::Over(end) => return Some(end),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use dogwatch_actors::clock::{Clock, ManualClock, Timestamp};
 use dogwatch_actors::durable::keys;
+#[cfg(feature = "fault-points")]
+use dogwatch_actors::durable::shell::Error;
 use dogwatch_actors::store::memory::{Fault, MemoryStore};
 use futures_util::future::join_all;
 
@@ -64,6 +66,45 @@ fn a_deadline_that_is_taken_back_does_not_fire() {
         tokio::time::advance(Duration::from_secs(60)).await;
         process.settle().await;
         assert_eq!(process.read(1).map(|counter| counter.ticks), Some(0));
+    });
+}
+
+#[test]
+fn a_deadline_that_comes_among_others_which_were_read_ahead_is_on_time_as_they_are() {
+    in_virtual_time(async || {
+        let settings = Settings::new();
+        let process = Process::start(Arc::new(MemoryStore::new()), settings.clone()).await;
+        due(&process, 1, after(100)).await;
+        due(&process, 2, after(900)).await;
+        due(&process, 3, after(950)).await;
+        process.until(1, |counter| counter.ticks == 1).await;
+        // All three have been read. One comes between, one moves up, and one is taken back.
+        due(&process, 4, after(500)).await;
+        process.apply(2, Event::DueSet(Some(after(400)))).await;
+        process.apply(3, Event::DueSet(None)).await;
+        for (id, millis) in [(2, 400), (4, 500)] {
+            process.until(id, |counter| counter.ticks == 1).await;
+            let late = settings.clock.now().since(after(millis));
+            assert!(late <= Duration::from_millis(2), "{id}: {late:?}");
+        }
+        tokio::time::advance(Duration::from_secs(60)).await;
+        process.settle().await;
+        let ticks = [1, 2, 3, 4].map(|id| process.read(id).map(|counter| counter.ticks));
+        assert_eq!(ticks, [Some(1), Some(1), Some(0), Some(1)]);
+    });
+}
+
+#[cfg(feature = "fault-points")]
+#[test]
+fn a_deadline_fires_whose_actor_died_before_it_could_tell_of_it() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        process.apply(1, Event::Added(0)).await;
+        dogwatch_actors::fault::arm("timer:armed=panic").unwrap();
+        let answer = process.deliver(1, Event::DueSet(Some(after(5_001)))).await;
+        assert!(matches!(answer, Err(Error::Lost)), "{answer:?}");
+        process.until(1, |counter| counter.ticks == 1).await;
+        dogwatch_actors::fault::disarm();
     });
 }
 

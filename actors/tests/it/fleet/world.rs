@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use dogwatch_actors::clock::{Timestamp, TokioClock};
 use dogwatch_actors::fleet::{
-    Budget, Drive, Fleet, FleetHandle, Ledger, LogSink, LogSinks, Options, Report, Reports, Request, Standing,
+    Ahead, Budget, Drive, Fleet, FleetHandle, Ledger, LogSink, LogSinks, Options, Report, Reports, Request,
+    Standing,
 };
 use dogwatch_actors::id::{AttemptKey, InstallationId, JobId};
 use dogwatch_actors::job::spec::{Network, Resources, SecurityProfile, StopSignal};
@@ -92,7 +93,7 @@ impl LogSink for File {
 pub(crate) struct World {
     pub(crate) engine: Arc<Engine>,
     pub(crate) fleet: FleetHandle,
-    budget: Budget,
+    pub(crate) budget: Budget,
     ears: Arc<Ears>,
     books: Arc<Books>,
     files: Arc<Files>,
@@ -183,8 +184,12 @@ impl World {
     }
 
     pub(crate) fn request(&self, key: AttemptKey, since: i64) {
+        self.request_ahead(key, since, Ahead::No);
+    }
+
+    pub(crate) fn request_ahead(&self, key: AttemptKey, since: i64, ahead: Ahead) {
         let (runtime, since) = ("fake".to_owned(), Timestamp::from_millis(since));
-        self.fleet.request(Request { key, runtime, resources: Resources::default(), since });
+        self.fleet.request(Request { key, runtime, resources: Resources::default(), since, ahead });
     }
 
     pub(crate) fn stop(&self, key: AttemptKey, grace_seconds: u64) {

@@ -106,7 +106,9 @@ fn plausible(job: &Job, now: Timestamp) -> Vec<Event> {
     let over = |code| Event::AttemptExited { attempt, exit: exit(code) };
     let mut events = vec![Event::Ticked];
     match &job.phase {
-        Phase::Queued { .. } => events.push(Event::SlotGranted { attempt: attempt + 1 }),
+        Phase::Queued { .. } => {
+            events.extend([false, true].map(|ahead| Event::SlotGranted { attempt: attempt + 1, ahead }));
+        }
         Phase::Starting => {
             let prepared = Event::AttemptPrepared { attempt };
             events.extend([prepared.clone(), prepared, started(attempt, now), started(attempt, now)]);
@@ -367,7 +369,7 @@ impl Simulation {
                 }
                 Effect::RequestSlot { .. } | Effect::Stop { .. } => resumed.contains(effect),
                 Effect::Withdraw { attempt } => {
-                    answer(&Event::SlotGranted { attempt: *attempt }).contains(effect)
+                    answer(&Event::SlotGranted { attempt: *attempt, ahead: false }).contains(effect)
                 }
                 Effect::Discard { attempt } => {
                     answer(&Event::AttemptExited { attempt: *attempt, exit: exit(0) }).contains(effect)

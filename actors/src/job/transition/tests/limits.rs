@@ -5,10 +5,11 @@ use serde_json::Value;
 use super::sample::{Life, at, exit, spec, start_fails};
 use crate::durable::Machine as _;
 use crate::job::cause::Cause;
-use crate::job::effect::Effect;
+use crate::job::effect::{Come, Effect};
 use crate::job::event::Event;
 use crate::job::spec::{Backoff, Completion, RestartPolicy, RetryAction, RetryRule, Spec};
 use crate::job::state::{Job, Phase};
+use crate::job::view::JobState;
 use crate::limits::{ATTEMPTS_KEPT_MAX, INFRASTRUCTURE_BUDGET};
 use crate::runtime::{Exit, Unseen};
 use crate::units::Span;
@@ -225,6 +226,35 @@ fn the_wait_for_a_slot_is_bounded() {
     assert_eq!((life.now, life.outcome()), (at(20), Some(("failed", Cause::Timeout))));
     assert_eq!(life.effects, [Effect::Withdraw { attempt: 1 }]);
     assert!(life.message().starts_with("queue_timeout of 20s"), "{}", life.message());
+    assert!(!life.job.may_go_ahead(), "prepared ahead, it would wait where nothing bounds it");
+}
+
+#[test]
+fn what_is_prepared_ahead_is_queued_to_its_user_until_it_runs() {
+    let mut life = Life::of(spec());
+    assert!(life.job.may_go_ahead());
+    life.apply(Event::SlotGranted { attempt: 1, ahead: true });
+    assert_eq!((life.job.state(), life.job.attempt), (JobState::Queued, 1));
+    assert_eq!(life.effects, [Effect::Drive { attempt: 1, come: Come::Intended }]);
+    life.apply(Event::AttemptPrepared { attempt: 1 });
+    assert_eq!(
+        (life.job.state(), life.effects.as_slice()),
+        (JobState::Queued, &[Effect::Start { attempt: 1 }][..])
+    );
+    life.started();
+    assert_eq!(life.job.state(), JobState::Running);
+    assert!(!life.job.attempts[0].ahead, "of no interest any more");
+    life.exits(1).tick().granted();
+    assert_eq!(life.job.state(), JobState::Starting, "the next one was granted its slot");
+}
+
+#[test]
+fn what_is_prepared_ahead_can_be_cancelled() {
+    let mut life = Life::of(spec());
+    life.apply(Event::SlotGranted { attempt: 1, ahead: true }).apply(Event::CancelRequested);
+    assert!(life.stops());
+    life.apply(Event::AttemptNeverStarted { attempt: 1 });
+    assert_eq!(life.outcome(), Some(("cancelled", Cause::Canceled)));
 }
 
 #[test]

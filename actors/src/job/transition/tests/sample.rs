@@ -96,7 +96,7 @@ impl Life {
 
     pub(super) fn granted(&mut self) -> &mut Self {
         let attempt = self.job.attempt + 1;
-        self.apply(Event::SlotGranted { attempt })
+        self.apply(Event::SlotGranted { attempt, ahead: false })
     }
 
     pub(super) fn started(&mut self) -> &mut Self {
@@ -189,7 +189,7 @@ pub(super) fn every_event(attempt: u32, now: Timestamp) -> Vec<(&'static str, Ev
     vec![
         ("submitted", Event::Submitted(Box::new(submitted))),
         ("ticked", Event::Ticked),
-        ("slot_granted", Event::SlotGranted { attempt }),
+        ("slot_granted", Event::SlotGranted { attempt, ahead: false }),
         ("attempt_prepared", Event::AttemptPrepared { attempt }),
         ("attempt_started", started(attempt, now)),
         ("attempt_exited", Event::AttemptExited { attempt, exit: exit(1) }),

@@ -115,8 +115,9 @@ fn rows(life: &Life) -> Vec<(&'static str, Event, Life)> {
     for (name, event) in every_event(life.job.attempt, life.now) {
         rows.push((name, event.clone(), life.clone()));
         match event {
-            Event::SlotGranted { attempt } => {
-                rows.push(("slot_granted:next", Event::SlotGranted { attempt: attempt + 1 }, life.clone()));
+            Event::SlotGranted { attempt, ahead } => {
+                let next = Event::SlotGranted { attempt: attempt + 1, ahead };
+                rows.push(("slot_granted:next", next, life.clone()));
             }
             Event::Ticked => {
                 let now = crate::durable::Machine::deadline(&life.job)

@@ -24,16 +24,22 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Resource, Rlimit};
+use serde::{Deserialize, Serialize};
 
 use super::attempt::PREFIX;
 use super::control;
 use super::proc::{Identity, boot_id};
-use super::record::{Durable, End, Hold, Orders, RecordFile, Spawned, Started, fresh_name};
-use crate::clock::{Clock, SystemClock};
+use super::record::{Durable, End, Hold, Orders, Owner, RecordFile, Spawned, Started, fresh_name};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::limits::PROCESS_FILES_SOFT_MAX;
+use crate::runtime::Running;
 
 /// The first argument of a shim. Behind it: the folder of the attempts' records.
 pub(super) const MARKER: &str = "--dogwatch-attempt-shim";
+
+/// What is in the environment of a shim so that the allocator which it shares with the server gives it no huge pages: to
+/// clear the first of them would take longer than to start most attempts, and a shim needs a part of one.
+pub(super) const SMALL_PAGES: (&str, &str) = ("MIMALLOC_ALLOW_THP", "0");
 
 /// How long to wait before the end is recorded again, when the disk did not take it.
 const RECORD_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -78,31 +84,29 @@ impl Shim {
     }
 }
 
-/// What a shim tells whoever started it, a line each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a shim tells whoever started it, a line of JSON each, when it has recorded the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Reply {
-    /// The process of the attempt runs.
-    Started,
-    /// The attempt's end is recorded, or its start was somebody else's or not possible. The next one may come.
-    Over,
+    /// The process of the attempt runs; as what, if that could be recorded.
+    Started(Option<Running>),
+    /// The attempt's end is recorded, or its start was somebody else's or not possible, and then there is none. The next
+    /// one may come.
+    Over(Option<End>),
 }
 
 impl Reply {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Over => "over",
-        }
-    }
-
     /// Reads a reply.
     pub(super) fn decode(line: &str) -> Option<Self> {
-        [Self::Started, Self::Over].into_iter().find(|reply| reply.name() == line)
+        serde_json::from_str(line).ok()
     }
 
     /// Whoever started us may be gone; the attempt goes on.
-    fn tell(self) {
-        writeln!(io::stdout(), "{}", self.name()).ok();
+    fn tell(&self) {
+        if let Ok(mut line) = serde_json::to_vec(self) {
+            line.push(b'\n');
+            io::stdout().write_all(&line).ok();
+        }
     }
 }
 
@@ -122,6 +126,10 @@ fn run(root: &Path) -> io::Result<()> {
     // only when this process leads a group already, which is as good.
     rustix::process::setsid().ok();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    if std::env::var_os(SMALL_PAGES.0).is_some() {
+        // The allocator has switched them off for all that descends from us, too; the attempts may have them.
+        note(rustix::thread::disable_transparent_huge_pages(false).map_err(io::Error::from));
+    }
     let boot = boot_id()?;
     let pid = rustix::process::getpid().as_raw_pid();
     let me = Identity::of(pid, &boot)?.ok_or(io::ErrorKind::NotFound)?;
@@ -147,29 +155,40 @@ impl Serving<'_> {
         for name in io::stdin().lines() {
             let record = RecordFile::new(self.root.join(name?));
             complain_to(record.complaints());
-            match self.serve(&record) {
-                Ok(Fit::Yes) => {}
-                Ok(Fit::No) => break,
+            let end = match self.serve(&record) {
+                Ok((Fit::Yes, end)) => end,
+                Ok((Fit::No, _)) => break,
                 // Nothing was started.
-                Err(error) => say(&error),
-            }
-            Reply::Over.tell();
+                Err(error) => {
+                    say(&error);
+                    None
+                }
+            };
+            Reply::Over(end).tell();
         }
         Ok(())
     }
 
-    /// Serves one attempt. An error means that it was not started.
-    fn serve(&mut self, record: &RecordFile) -> io::Result<Fit> {
+    /// Serves one attempt, and gives the end that it recorded. An error means that it was not started.
+    fn serve(&mut self, record: &RecordFile) -> io::Result<(Fit, Option<End>)> {
         let draft = self.root.join(fresh_name(&format!(".{PREFIX}")));
         let started = Started { shim: self.me.clone(), at: SystemClock.now() };
-        let Some((mut hold, orders)) = record.claim_start(&draft, &started)? else { return Ok(Fit::Yes) };
+        let Some((mut hold, owner, orders)) = record.claim_start(&draft, &started)? else {
+            return Ok((Fit::Yes, None));
+        };
         // From here on the attempt is ours alone, and whatever happens to it must be recorded.
-        let (end, fit) = self.attempt(record, &mut hold, &orders);
+        let (end, fit) = self.attempt(record, &mut hold, &owner, &orders);
         record_end(record, &mut hold, &end);
-        Ok(fit)
+        Ok((fit, Some(end)))
     }
 
-    fn attempt(&mut self, record: &RecordFile, hold: &mut Hold, orders: &Orders) -> (End, Fit) {
+    fn attempt(
+        &mut self,
+        record: &RecordFile,
+        hold: &mut Hold,
+        owner: &Owner,
+        orders: &Orders,
+    ) -> (End, Fit) {
         let limits = orders.limits.as_ref();
         let mut fit = Fit::Yes;
         if let Some(limits) = limits {
@@ -183,12 +202,7 @@ impl Serving<'_> {
             Err((fault, message)) => End::Faulted { fault, message },
             Ok(child) => {
                 let at = SystemClock.now();
-                match Identity::of(child.id().cast_signed(), &self.me.boot) {
-                    Ok(Some(process)) => note(hold.record_spawned(&Spawned { process, at })),
-                    Ok(None) => {}
-                    Err(error) => note(Err(error)),
-                }
-                Reply::Started.tell();
+                Reply::Started(self.spawned(child.id(), at, hold, owner)).tell();
                 let name = record.path().file_name().unwrap_or_default().to_string_lossy();
                 let watch = watch::Watch::new(child, &mut self.control, &name, &orders.log_path, at);
                 let (mut exit, left) = watch.run();
@@ -203,6 +217,21 @@ impl Serving<'_> {
             limits.remove();
         }
         (end, fit)
+    }
+}
+
+impl Serving<'_> {
+    /// Records the process; what is to be told of it, once that is done.
+    fn spawned(&self, pid: u32, at: Timestamp, hold: &mut Hold, owner: &Owner) -> Option<Running> {
+        let recorded = Identity::of(pid.cast_signed(), &self.me.boot).and_then(|process| {
+            let Some(process) = process else { return Ok(None) };
+            let spawned = Spawned { process, at };
+            hold.record_spawned(&spawned).map(|()| Some(spawned.running(owner)))
+        });
+        recorded.unwrap_or_else(|error| {
+            say(&error);
+            None
+        })
     }
 }
 

@@ -1,7 +1,6 @@
 //! From the pipes of a process to the lines of its log.
 
 use std::cell::OnceCell;
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -36,7 +35,7 @@ pub(super) struct Pump<R> {
     partial: Vec<u8>,
 }
 
-impl<R: Read + AsFd> Pump<R> {
+impl<R: AsFd> Pump<R> {
     pub(super) fn new(pipe: Option<R>, stream: LogStream) -> Self {
         Self { pipe, stream, partial: Vec::new() }
     }
@@ -54,17 +53,13 @@ impl<R: Read + AsFd> Pump<R> {
     /// the output and never stops the process.
     pub(super) fn pump(&mut self, log: &mut Log) {
         let Some(pipe) = &mut self.pipe else { return };
-        let before = self.partial.len();
-        self.partial.resize(before + LOG_BLOCK_BYTES, 0);
-        let read = match pipe.read(&mut self.partial[before..]) {
+        self.partial.reserve(LOG_BLOCK_BYTES);
+        // Into memory that nothing has touched yet: most pipes are only closed.
+        let read = match rustix::io::read(pipe.as_fd(), rustix::buffer::spare_capacity(&mut self.partial)) {
             Ok(read) => read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
-                self.partial.truncate(before);
-                return;
-            }
+            Err(rustix::io::Errno::INTR) => return,
             Err(_) => 0,
         };
-        self.partial.truncate(before + read);
         if read == 0 {
             self.pipe = None;
         }
