@@ -60,7 +60,7 @@ async fn fan(ctx: OrchestrationContext, count: u64) -> CodeResult<u64> {
 }
 
 async fn waits(ctx: OrchestrationContext, number: u64) -> CodeResult<()> {
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         ctx.timer(Duration::from_secs(30 * 86_400)).await;
         return Ok(());
     }

@@ -368,4 +368,7 @@ pub struct Rewind {
     pub reopened: Vec<TaskId>,
     /// The arrivals that turns before `from_turn` saw.
     pub upto: u64,
+    /// The greatest number that a task ever had: none is used again, so that what is left of a task that did not
+    /// happen is not taken for another one.
+    pub tasks: TaskId,
 }

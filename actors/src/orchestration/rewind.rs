@@ -15,6 +15,10 @@ use crate::job::view::JobState;
 pub(super) struct Story {
     pub(super) arrivals: Vec<Arrival>,
     pub(super) turns: Vec<Turn>,
+    /// From which turn on tasks are numbered behind which.
+    pub(super) numbering: BTreeMap<u32, TaskId>,
+    /// The greatest number that a task ever had.
+    tasks: TaskId,
 }
 
 impl Story {
@@ -24,7 +28,11 @@ impl Story {
             if let Some(Note::Rewound(rewind)) = &entry.note {
                 story.turns.retain(|turn| turn.number < rewind.from_turn);
                 story.arrivals.truncate(usize::try_from(rewind.upto).unwrap_or(usize::MAX));
+                story.numbering.split_off(&rewind.from_turn);
+                story.numbering.insert(rewind.from_turn, rewind.tasks);
             }
+            let actions = entry.turn.iter().flat_map(|turn| &turn.actions);
+            story.tasks = actions.filter_map(Action::begins).fold(story.tasks, TaskId::max);
             story.arrivals.extend(entry.arrivals);
             story.turns.extend(entry.turn);
         }
@@ -79,7 +87,11 @@ fn is_failure(result: &TaskResult) -> bool {
 /// From where to go on, what is open there, and what arrives again.
 pub(super) fn plan(story: &Story, reason: Option<String>) -> (Rewind, OpenTasks, Vec<Arrival>) {
     let tells_failure = |index: &usize| {
-        story.sights(*index).any(|sight| matches!(&sight, Arrival::TaskEnded(result) if is_failure(result)))
+        let refused = |action: &Action| matches!(action, Action::Refuse { .. });
+        story.turns[*index].actions.iter().any(refused)
+            || story
+                .sights(*index)
+                .any(|sight| matches!(&sight, Arrival::TaskEnded(result) if is_failure(result)))
     };
     let ends = |turn: &Turn| matches!(turn.actions.last(), Some(Action::Complete(_)));
     let count = story.turns.len();
@@ -111,7 +123,8 @@ pub(super) fn plan(story: &Story, reason: Option<String>) -> (Rewind, OpenTasks,
         arrivals.push(sight);
     }
     let from_turn = u32::try_from(from).unwrap_or(u32::MAX).saturating_add(1);
-    let rewind = Rewind { reason, from_turn, reopened: reopened.into_iter().collect(), upto };
+    let reopened = reopened.into_iter().collect();
+    let rewind = Rewind { reason, from_turn, reopened, upto, tasks: story.tasks };
     (rewind, sorted(open), arrivals)
 }
 

@@ -79,6 +79,9 @@ pub struct Orchestration {
     /// Why its code cannot go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Blocked>,
+    /// How often this execution was rewound.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rewinds: u32,
     /// Panics of its code since its last turn.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub panics: u32,

@@ -60,6 +60,7 @@ pub(super) fn create(id: InstanceId, event: &Event, now: Timestamp) -> Option<Ap
         custom_status: None,
         awaited: vec![],
         blocked: None,
+        rewinds: 0,
         panics: 0,
     };
     match event {
@@ -228,7 +229,7 @@ impl Draft {
     fn begin(&mut self) {
         let next = &mut self.next;
         next.began = next.revision + 1;
-        (next.arrived, next.seen, next.turns) = (0, 0, 0);
+        (next.arrived, next.seen, next.turns, next.rewinds) = (0, 0, 0, 0);
         self.drop_tasks();
     }
 

@@ -232,6 +232,12 @@ impl Core {
         names.map(|(name, _)| name.clone()).take(crate::limits::AWAITED_NAMES_MAX).collect()
     }
 
+    /// The next task gets the number behind this one, if it is not further yet.
+    pub(in super::super) fn number_from(&self, tasks: TaskId) {
+        let mut state = self.state.lock();
+        state.tasks = state.tasks.max(tasks);
+    }
+
     pub(in super::super) fn begin_turn(&self, now: Timestamp, replaying: bool) {
         let mut state = self.state.lock();
         (state.now, state.replaying) = (now, replaying);

@@ -4,11 +4,14 @@
 //! to the machine, one turn after another. Results of activities reach the code and the history in the same commit:
 //! until then they are nobody's, and an activity whose result was lost with the process runs again.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::runtime::Runtime;
 
 use super::super::event::{Event, TurnEnd, TurnRequest};
@@ -31,6 +34,7 @@ use crate::job::validate::Policy;
 use crate::limits::ACTIVITIES_RUNNING_MAX;
 use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
+use crate::supervise::panic_text;
 
 /// The pause before what could not be stored is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -99,8 +103,26 @@ enum Trouble {
     Store(store::Error),
     /// The machine did not answer.
     Silence,
+    /// The driver panicked, and not the code that it drives.
+    Panic(String),
     /// Everything ends.
     Over,
+}
+
+impl Trouble {
+    fn of(panic: &(dyn Any + Send)) -> Self {
+        Self::Panic(panic_text(panic))
+    }
+
+    fn tell(&self, id: InstanceId) {
+        match self {
+            Self::Store(error) => tracing::error!(instance = %id, %error, "the store refuses; trying again"),
+            Self::Panic(cause) => {
+                tracing::error!(instance = %id, cause, "the executor panicked; trying again: please report this");
+            }
+            Self::Silence | Self::Over => {}
+        }
+    }
 }
 
 impl From<store::Error> for Trouble {
@@ -162,16 +184,15 @@ impl InProcess {
                 hot = None;
             }
             let Work { look, fresh, results, .. } = work;
-            match self.step(id, &mut hot, look, fresh, &results).await {
+            let step = AssertUnwindSafe(self.step(id, &mut hot, look, fresh, &results)).catch_unwind();
+            match step.await.unwrap_or_else(|panic| Err(Trouble::of(&*panic))) {
                 Ok(()) => {
                     let keys = results.iter().map(|(execution, result)| (id, *execution, result.task));
                     self.0.activities.settle(keys);
                 }
                 Err(Trouble::Over) => return,
                 Err(trouble) => {
-                    if let Trouble::Store(error) = trouble {
-                        tracing::error!(instance = %id, %error, "a turn cannot be recorded; trying again");
-                    }
+                    trouble.tell(id);
                     hot = None;
                     tokio::time::sleep(RETRY_AFTER).await;
                     self.0.seats.put_back(id, results);
@@ -253,7 +274,7 @@ impl InProcess {
         let arrivals = fresh.into_iter().map(|(_, arrival)| arrival);
         match hot {
             Some(hot) if is_all => Ok(Ok((hot, arrivals.collect()))),
-            None if is_all && state.turns == 0 && arrivals.len() > 0 => {
+            None if is_all && state.turns == 0 && state.rewinds == 0 && arrivals.len() > 0 => {
                 let arrivals: Vec<Arrival> = arrivals.collect();
                 Ok(self.begin(state, &arrivals).map(|hot| (hot, arrivals)))
             }
@@ -288,6 +309,7 @@ impl InProcess {
     fn rebuild(&self, state: &Orchestration) -> Result<Result<(Box<Hot>, Vec<Arrival>), Stuck>, Trouble> {
         let story = Story::of(self.history(state)?);
         let replayed = self.begin(state, &story.arrivals).and_then(|mut hot| {
+            hot.numbering.clone_from(&story.numbering);
             for turn in &story.turns {
                 let arrivals = story.between(hot.seen, turn.upto).to_vec();
                 hot.replay_turn(turn, arrivals)?;
@@ -400,12 +422,10 @@ impl InProcess {
         let this = self.clone();
         self.spawn(async move {
             loop {
-                match work(this.clone()).await {
+                let done = AssertUnwindSafe(work(this.clone())).catch_unwind().await;
+                match done.unwrap_or_else(|panic| Err(Trouble::of(&*panic))) {
                     Ok(()) | Err(Trouble::Over) => return,
-                    Err(Trouble::Silence) => {}
-                    Err(Trouble::Store(error)) => {
-                        tracing::error!(instance = %id, %error, "a history cannot be read; trying again");
-                    }
+                    Err(trouble) => trouble.tell(id),
                 }
                 tokio::time::sleep(RETRY_AFTER).await;
             }

@@ -4,6 +4,7 @@
 //! exactly the order in which it saw it; where it then asks for something else than it did, it is not the code that
 //! made this history.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,7 @@ use serde_json::Value;
 use super::super::context::{Ask, Core, OrchestrationContext};
 use super::super::failure::{Result as CodeResult, kinds};
 use super::super::history::{Action, Arrival, Outcome, Started, TaskResult, Turn};
-use super::super::id::InstanceId;
+use super::super::id::{InstanceId, TaskId};
 use super::super::registry::{OrchestrationCode, is_small};
 use crate::clock::Timestamp;
 use crate::limits::TURN_ACTIONS_MAX;
@@ -65,6 +66,8 @@ pub(super) struct Hot {
     pub(super) seen: u64,
     /// Turns that it has had.
     pub(super) turns: u32,
+    /// From which turn on its tasks are numbered behind which.
+    pub(super) numbering: BTreeMap<u32, TaskId>,
     /// What the code returned in this turn.
     outcome: Option<CodeResult<Value>>,
     is_over: bool,
@@ -111,6 +114,7 @@ impl Hot {
             version: version.to_owned(),
             seen: 0,
             turns: 0,
+            numbering: BTreeMap::new(),
             outcome: None,
             is_over: false,
         }
@@ -168,6 +172,9 @@ impl Hot {
         results: &[TaskResult],
         source: &Source<'_>,
     ) -> Result<Vec<Action>, Stuck> {
+        if let Some(tasks) = self.numbering.get(&(self.turns + 1)) {
+            self.core.number_from(*tasks);
+        }
         let mut actions = Vec::new();
         for arrival in arrivals {
             self.seen += 1;

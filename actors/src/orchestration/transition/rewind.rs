@@ -36,6 +36,7 @@ impl Draft {
         next.phase = Phase::Running;
         (next.turns, next.seen, next.arrived) = (rewind.from_turn - 1, rewind.upto, rewind.upto);
         (next.blocked, next.panics) = (None, 0);
+        next.rewinds += 1;
         next.activities.extend(open.activities.iter().copied());
         next.timers.extend(open.timers.iter().copied());
         next.children.extend(open.children.iter().map(|(task, _)| *task));

@@ -21,12 +21,14 @@ mod record;
 mod script;
 mod time;
 mod trace;
+mod workflows;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use self::faults::Panics;
 use self::world::{Outcome, World};
 use crate::random::setting;
 
