@@ -20,6 +20,7 @@ mod cli_fake;
 mod cli_run;
 mod config;
 mod crash_harness;
+mod crash_orchestrations;
 mod defects;
 mod disk_faults;
 mod docker_attempts;
