@@ -8,6 +8,7 @@ mod api_callbacks;
 mod api_jobs;
 mod api_mount;
 mod api_openapi;
+mod api_orchestrations;
 mod api_server;
 mod api_support;
 mod api_webhooks;

@@ -42,6 +42,8 @@ pub struct Orchestration {
     pub finished_at: Option<Timestamp>,
     /// The current execution, from 1: continuing as new and starting again begin another.
     pub execution: u32,
+    /// The execution with which it was last started: those behind it continue it as new.
+    pub started: u32,
     /// The history entry with which the execution began.
     pub began: u64,
     /// Where it stands.
@@ -209,7 +211,7 @@ impl Orchestration {
         Some(match &self.phase {
             Phase::Awaited { .. } => return None,
             Phase::Scheduled { .. } => Status::Pending,
-            Phase::Running if self.turns == 0 && self.execution == 1 => Status::Pending,
+            Phase::Running if self.turns == 0 && self.execution == self.started => Status::Pending,
             Phase::Running | Phase::Terminating { .. } | Phase::Rewinding { .. } => Status::Running,
             Phase::Suspended { .. } => Status::Suspended,
             Phase::Completed => Status::Completed,

@@ -46,6 +46,7 @@ pub(super) fn create(id: InstanceId, event: &Event, now: Timestamp) -> Option<Ap
         updated_at: now,
         finished_at: None,
         execution: 0,
+        started: 0,
         began: 1,
         phase: Phase::Awaited { until: now, events: vec![] },
         arrived: 0,
@@ -210,6 +211,7 @@ impl Draft {
         next.created_at = self.now;
         next.finished_at = None;
         next.execution += 1;
+        next.started = next.execution;
         next.phase = Phase::Running;
         (next.custom_status, next.blocked, next.panics) = (None, None, 0);
         next.awaited.clear();
