@@ -5,9 +5,10 @@
 //! power loss and for the order of things: the simulation of `dogwatch-actors` is.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer};
@@ -21,7 +22,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::api_support::KEY;
-use crate::cli_binary::Guarded;
+use crate::cli_binary::{Guarded, reader};
 use crate::random::{Random, setting};
 
 /// Where the program finds its directory. Without it, it does nothing.
@@ -111,6 +112,8 @@ struct Life {
     process: Guarded,
     base: String,
     http: reqwest::Client,
+    /// What it prints must be read, or it ends over it.
+    _lines: Receiver<String>,
 }
 
 impl Life {
@@ -118,18 +121,18 @@ impl Life {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "crash_orchestrations::program", "--nocapture"]).env(ENV_DIR, dir);
         let mut process = Guarded(command.stdout(Stdio::piped()).spawn().unwrap());
-        let lines = BufReader::new(process.0.stdout.take().unwrap()).lines();
-        let said = lines
-            .map_while(Result::ok)
-            .find_map(|line| line.split_once(LISTENING).map(|(_, address)| address.to_owned()));
+        let lines = reader(process.0.stdout.take().unwrap());
+        let said =
+            lines.iter().find_map(|line| line.split_once(LISTENING).map(|(_, address)| address.to_owned()));
         let base = format!("http://{}/v1/orchestrations", said.expect("the application starts"));
         dogwatch::client::install_tls();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { process, base, http }
+        Self { process, base, http, _lines: lines }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Option<(u16, Value)> {
-        let answer = request.bearer_auth(KEY).send().await.ok()?;
+        let answer =
+            request.bearer_auth(KEY).send().await.inspect_err(|error| eprintln!("{error:?}")).ok()?;
         let status = answer.status().as_u16();
         let bytes = answer.bytes().await.ok()?;
         Some((status, serde_json::from_slice(&bytes).unwrap_or_default()))

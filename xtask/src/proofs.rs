@@ -6,7 +6,7 @@ use crate::checks::prepare;
 use crate::command::{Outcome, cargo, run};
 
 /// The tests that prove a promise; `docs/robustness.md` says which proves which.
-const PROOFS: &str = "test(/^(backup|crash_harness|defects|disk_faults|docker_attempts|docker_burst|docker_engine|docker_faults|docker_restart|flips|old_formats|overload|points|restarts|troubles|webhook_delivery)::/) \
+const PROOFS: &str = "test(/^(backup|crash_harness|crash_orchestrations|defects|disk_faults|docker_attempts|docker_burst|docker_engine|docker_faults|docker_restart|flips|old_formats|overload|points|restarts|troubles|webhook_delivery)::/) \
      | test(/^(process_jobs|docker_jobs)::(twenty|what_ends|a_kill)/) \
      | test(/^simulation::/) | test(/transition::tests::crash|^job_panics|^store::(killed|damage|power_loss)|^durable::crashes/)";
 
@@ -38,6 +38,8 @@ const ROUNDS: &[Rounds] = &[
     // Worlds from a seed, and timers under a clock that is set.
     rounds("DOGWATCH_PROVE_SEEDS", 1_500, 100_000),
     rounds("DOGWATCH_PROVE_CLOCKS", 20, 500),
+    // Worlds of orchestrations from a seed.
+    rounds("DOGWATCH_PROVE_WORKFLOWS", 150, 20_000),
     // Damage to the files of a store, losses of power, failing calls of a disk.
     rounds("DOGWATCH_PROVE_FLIPS", 150, 10_000),
     rounds("DOGWATCH_PROVE_POWER_LOSS", 12, 1_000_000),

@@ -161,7 +161,10 @@ impl Orchestrations {
             return Err(Error::Invalid(vec![fault]));
         }
         is_small(&raise.data).map_err(|failure| Error::payload("/data", &failure))?;
-        let digest = raise.id.as_ref().map(|own| digest(&["raised", own]));
+        // An instance in the place of another one hears the same ids anew; the first one hears on what waited for it.
+        let known = self.handle.inner().orchestrations.published().read(id)?;
+        let started = known.map_or(1, |state| state.started.max(1)).to_string();
+        let digest = raise.id.as_ref().map(|own| digest(&["raised", &started, own]));
         let now = self.handle.inner().clock.now();
         let keep_until = raise.keep.map(|keep| now.after(keep.min(EVENT_KEPT_MAX)));
         let event = Event::EventRaised { name: raise.name, data: raise.data, keep_until };

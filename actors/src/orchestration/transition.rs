@@ -426,3 +426,6 @@ fn child_ended(parent: super::state::Parent, outcome: Outcome) -> Message {
     let (execution, task) = (parent.execution, parent.task);
     Message::to::<Orchestration>(parent.instance, &Event::ChildEnded { execution, task, outcome })
 }
+
+#[cfg(test)]
+mod tests;

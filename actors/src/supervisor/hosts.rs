@@ -67,9 +67,11 @@ impl Builder {
         poster.open(&webhooks);
 
         let (seen, mail) = (shop.published::<Orchestration>(), Arc::new(OrchestrationMail::default()));
+        // Without any code there is nothing to be run.
+        let threads = if self.registry.is_empty() { 0 } else { self.threads };
         let parts = self.executor_parts(policy, &shop.store, &seen, &mail);
         let executor: Arc<dyn Executor> =
-            Arc::new(InProcess::new(parts, self.threads).map_err(StartError::Threads)?);
+            Arc::new(InProcess::new(parts, threads).map_err(StartError::Threads)?);
         let performer = OrchestrationPerformer(Arc::clone(&executor));
         let orchestrations = Host::start(shop.shared(seen, Arc::new(performer)), own).await;
         mail.open(&orchestrations);

@@ -1,4 +1,4 @@
-//! duroxide on a file of SQLite: orchestrations of one activity, in one process.
+//! duroxide on a file of SQLite: chains of five activities, in one process.
 
 use std::process::Command;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(super) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let mut build = Command::new("cargo");
     build.args(["build", "--release", "--locked", "--target-dir"]).arg(&target);
     run(build.current_dir(sources().join("duroxide")), &target.join("build.log"), INSTALL_PATIENCE).await?;
-    let count = plan.pick(500, 2_000, 10_000).to_string();
+    let count = plan.pick(200, 1_000, 5_000).to_string();
     let (mut enqueued, mut done) = (Vec::new(), Vec::new());
     for _ in 0..plan.runs {
         let place = plan.place("duroxide")?;
@@ -30,6 +30,6 @@ pub(super) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     }
     Ok(vec![
         Figure::new(super::NAME, "duroxide: enqueues of 64 tasks", Unit::PerSecond, enqueued),
-        Figure::new(super::NAME, "duroxide: orchestrations of one activity", Unit::PerSecond, done),
+        Figure::new(super::NAME, "duroxide: chains of five activities", Unit::PerSecond, done),
     ])
 }

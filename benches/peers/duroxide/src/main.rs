@@ -1,4 +1,4 @@
-//! Enqueues orchestrations of one activity from 64 tasks, then lets them run; prints the two rates as JSON.
+//! Enqueues orchestrations, each a chain of five activities, from 64 tasks, then lets them run; prints the two rates as JSON.
 //!
 //! `dogwatch-bench-duroxide DATABASE COUNT`
 
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     if number >= count {
                         return Ok::<(), String>(());
                     }
-                    let started = client.start_orchestration(format!("i-{number}"), "One", input.clone());
+                    let started = client.start_orchestration(format!("i-{number}"), "Chain", input.clone());
                     started.await.map_err(|error| format!("{error:?}"))?;
                 }
             })
@@ -52,8 +52,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .register("Step", |_: ActivityContext, input: String| async move { Ok(input.len().to_string()) })
         .build();
     let orchestrations = OrchestrationRegistry::builder()
-        .register("One", |ctx: OrchestrationContext, input: String| async move {
-            ctx.schedule_activity("Step", input).await
+        .register("Chain", |ctx: OrchestrationContext, input: String| async move {
+            let mut last = input;
+            for _ in 0..5 {
+                last = ctx.schedule_activity("Step", last).await?;
+            }
+            Ok(last)
         })
         .build();
     let ran = Instant::now();
