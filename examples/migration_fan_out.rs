@@ -76,7 +76,7 @@ async fn migrate(shim: Shim, directory: &Path) -> std::result::Result<(), Box<dy
         Err(error) => return Err(error.into()),
     }
     let ended = client.wait("migration".parse()?, Duration::from_secs(60)).await?;
-    println!("report {}", ended.output.unwrap_or(json!(ended.failure)));
+    println!("report {}", ended.output.unwrap_or_else(|| json!(ended.failure)));
     supervisor.shutdown().await;
     Ok(())
 }

@@ -117,7 +117,7 @@ async fn instances_are_commanded() {
     ] {
         let answer = send(&app, post(&format!("/orchestrations/w/{verb}"), body)).await;
         let json = answer.json();
-        let told = json["status"].as_str().or(json["code"].as_str());
+        let told = json["status"].as_str().or_else(|| json["code"].as_str());
         assert_eq!((answer.status, told), (status, Some(said)), "{verb}: {json}");
     }
     let conflict = send(&app, request(Method::DELETE, "/orchestrations/w", None)).await;

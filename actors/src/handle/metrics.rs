@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Handle;
+use crate::fleet::FleetView;
 
 /// A number that only rises.
 #[derive(Debug, Default)]
@@ -25,6 +26,7 @@ impl Counter {
 pub struct Counters {
     pub(super) submitted: Counter,
     pub(super) callbacks: Counter,
+    pub(super) orchestrations: Counter,
 }
 
 struct Text(String);
@@ -38,6 +40,31 @@ impl Text {
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         writeln!(self.0, "# HELP dogwatch_{name} {help}\n# TYPE dogwatch_{name} {kind}")
             .expect("a string takes every write");
+    }
+
+    fn fleet(&mut self, fleet: &FleetView) {
+        self.metric("attempt_slots", "gauge", "Attempts that may hold a slot.", fleet.slots);
+        self.metric("attempt_slots_held", "gauge", "Attempts that hold a slot.", fleet.slots_held);
+        self.head("attempts", "gauge", "Attempts by what the fleet knows of them.");
+        let states = [
+            ("waiting", fleet.waiting),
+            ("granted", fleet.granted),
+            ("starting", fleet.starting),
+            ("running", fleet.running),
+            ("unknown", fleet.unknown),
+            ("ended", fleet.ended),
+            ("removing", fleet.removing),
+        ];
+        for (state, count) in states {
+            writeln!(self.0, "dogwatch_attempts{{state=\"{state}\"}} {count}")
+                .expect("a string takes every write");
+        }
+        self.head("runtime_up", "gauge", "Whether the runtime answered when it was last asked.");
+        for (name, runtime) in &fleet.runtimes {
+            let up = u8::from(runtime.reachable);
+            writeln!(self.0, "dogwatch_runtime_up{{runtime=\"{name}\"}} {up}")
+                .expect("a string takes every write");
+        }
     }
 }
 
@@ -77,28 +104,19 @@ impl Handle {
             "Jobs whose actor is in memory.",
             inner.jobs.published().in_memory(),
         );
-        text.metric("attempt_slots", "gauge", "Attempts that may hold a slot.", fleet.slots);
-        text.metric("attempt_slots_held", "gauge", "Attempts that hold a slot.", fleet.slots_held);
-        text.head("attempts", "gauge", "Attempts by what the fleet knows of them.");
-        let states = [
-            ("waiting", fleet.waiting),
-            ("granted", fleet.granted),
-            ("starting", fleet.starting),
-            ("running", fleet.running),
-            ("unknown", fleet.unknown),
-            ("ended", fleet.ended),
-            ("removing", fleet.removing),
-        ];
-        for (state, count) in states {
-            writeln!(text.0, "dogwatch_attempts{{state=\"{state}\"}} {count}")
-                .expect("a string takes every write");
-        }
-        text.head("runtime_up", "gauge", "Whether the runtime answered when it was last asked.");
-        for (name, runtime) in &fleet.runtimes {
-            let up = u8::from(runtime.reachable);
-            writeln!(text.0, "dogwatch_runtime_up{{runtime=\"{name}\"}} {up}")
-                .expect("a string takes every write");
-        }
+        text.metric(
+            "orchestrations_started_total",
+            "counter",
+            "Orchestration instances started by clients since the start.",
+            inner.counters.orchestrations.get(),
+        );
+        text.metric(
+            "orchestrations_in_memory",
+            "gauge",
+            "Orchestration instances whose actor is in memory.",
+            inner.orchestrations.published().in_memory(),
+        );
+        text.fleet(&fleet);
         if let Some(bytes) = inner.store.size_on_disk() {
             text.metric("store_bytes", "gauge", "Bytes of the store on disk.", bytes);
         }

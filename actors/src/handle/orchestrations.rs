@@ -68,7 +68,9 @@ impl Orchestrations {
             Some(_) => host.deliver(id, event, Terms::default()).await,
             None => host.create(id, event, Terms::default()).await,
         };
-        view(id, answer)
+        let started = view(id, answer)?;
+        self.handle.inner().counters.orchestrations.count();
+        Ok(started)
     }
 
     fn random_id(&self) -> InstanceId {

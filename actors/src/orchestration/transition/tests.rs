@@ -159,7 +159,8 @@ fn a_turn_is_taken_once_and_with_a_true_view_only() {
     let mut accepted = fresh();
     accepted.does(&Event::TurnEnded(Box::new(good.clone()))).unwrap();
     assert_eq!(accepted.state.activities.iter().collect::<Vec<_>>(), [2, 3]);
-    let stale: [(&str, fn(&mut TurnEnd)); 5] = [
+    type Spoils = fn(&mut TurnEnd);
+    let stale: [(&str, Spoils); 5] = [
         ("an old number", |end| end.turn.number = 1),
         ("a number ahead", |end| end.turn.number = 3),
         ("a view of what is not there", |end| end.turn.upto = 9),
@@ -231,7 +232,8 @@ fn it_is_terminated_when_nothing_of_it_runs_any_more() {
 #[test]
 fn a_parent_hears_of_every_end_and_of_a_start_that_is_refused() {
     let parent = Parent { instance: "p".parse().unwrap(), execution: 3, task: 7 };
-    let ends: [(&str, fn(&mut Instance)); 3] = [
+    type Ends = fn(&mut Instance);
+    let ends: [(&str, Ends); 3] = [
         ("completed", |instance| instance.turn(vec![], vec![complete()])),
         ("terminated", |instance| {
             instance.does(&Event::TerminateRequested { reason: None, recursive: true }).unwrap();
