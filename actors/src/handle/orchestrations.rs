@@ -283,11 +283,8 @@ impl Orchestrations {
     pub fn history(&self, id: InstanceId, after: u64, limit: usize) -> Result<Vec<HistoryEvent>> {
         let state = self.state(id)?;
         let mut found = Vec::new();
-        for entry in self.entries(&state)? {
+        for entry in self.entries(&state, self.seek(&state, after)?) {
             let entry = entry?;
-            if entry.first + entry.len() <= after + 1 {
-                continue;
-            }
             found.extend(events(&entry).into_iter().filter(|event| event.seq > after));
             if found.len() >= limit.min(HISTORY_PAGE_MAX) {
                 found.truncate(limit.min(HISTORY_PAGE_MAX));
@@ -297,13 +294,25 @@ impl Orchestrations {
         Ok(found)
     }
 
-    /// The entries of the current execution.
-    fn entries(&self, state: &Orchestration) -> Result<impl Iterator<Item = Result<Entry>>> {
+    /// The number of the first entry with an event behind `after`: numbers of events rise with those of entries.
+    fn seek(&self, state: &Orchestration, after: u64) -> Result<u64> {
+        let (mut low, mut high) = (state.began, state.revision + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let is_behind =
+                self.entry(state, middle)?.is_some_and(|entry| entry.first + entry.len() > after + 1);
+            if is_behind { high = middle } else { low = middle + 1 }
+        }
+        Ok(low)
+    }
+
+    /// The entries of the current execution from this number on.
+    fn entries(&self, state: &Orchestration, from: u64) -> impl Iterator<Item = Result<Entry>> {
         let entry = |number| keys::history_entry::<Orchestration>(state.id, number);
-        let mut range = KeyRange { from: entry(state.began), to: Some(entry(state.revision + 1)) };
+        let mut range = KeyRange { from: entry(from), to: Some(entry(state.revision + 1)) };
         let store = std::sync::Arc::clone(&self.handle.inner().store);
         let mut page: std::vec::IntoIter<(crate::store::Key, Vec<u8>)> = Vec::new().into_iter();
-        Ok(std::iter::from_fn(move || {
+        std::iter::from_fn(move || {
             loop {
                 if let Some((key, row)) = page.next() {
                     let read = codec::decode(&key, &row).and_then(|record| record.parse(&key));
@@ -316,13 +325,13 @@ impl Orchestrations {
                 range = range.clone().after(&rows.last()?.0);
                 page = rows.into_iter();
             }
-        }))
+        })
     }
 
     /// Why an instance is not finished.
     pub fn explain(&self, id: InstanceId) -> Result<Explanation> {
         let state = self.state(id)?;
-        let entries = self.entries(&state)?.collect::<Result<Vec<Entry>>>()?;
+        let entries = self.entries(&state, state.began).collect::<Result<Vec<Entry>>>()?;
         let status = state.status().ok_or(Error::NotFound(id))?;
         Ok(explain::explain(&state, status, &entries))
     }
