@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::failure::Failure;
 use super::history::{ActivityCall, Arrival, Outcome, Rewind, TaskResult, Turn};
 use super::id::{InstanceId, TaskId};
 use super::state::{Parent, Status};
@@ -243,11 +242,4 @@ pub enum Rejected {
     /// Too many events wait for it.
     #[error("{} events wait for this instance already; start it", crate::limits::EVENTS_AWAITING_START_MAX)]
     TooManyEvents,
-}
-
-/// How a failure looks in a result.
-impl From<Failure> for Outcome {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
 }

@@ -127,6 +127,12 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 /// What a job that belongs to an orchestration came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobOutcome {

@@ -238,6 +238,10 @@ impl Core {
         state.tasks = state.tasks.max(tasks);
     }
 
+    pub(in super::super) fn now(&self) -> Timestamp {
+        self.state.lock().now
+    }
+
     pub(in super::super) fn begin_turn(&self, now: Timestamp, replaying: bool) {
         let mut state = self.state.lock();
         (state.now, state.replaying) = (now, replaying);

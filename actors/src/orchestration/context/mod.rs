@@ -55,7 +55,7 @@ impl OrchestrationContext {
 
     /// What time it is for the code: when its turn began, the same whenever it is replayed.
     pub fn now(&self) -> Timestamp {
-        self.core.state.lock().now
+        self.core.now()
     }
 
     /// A UUID that is the same whenever the code is replayed.

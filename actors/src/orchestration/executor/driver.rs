@@ -230,7 +230,8 @@ impl InProcess {
             *hot = Some(code);
             return Ok(());
         }
-        let now = self.0.workshop.clock.now();
+        // For the code time goes forward only, whatever the clock is set to.
+        let now = self.0.workshop.clock.now().max(code.now());
         let decision = match code.take_turn(now, arrivals, &results, &self.0.workshop) {
             Ok(decision) => decision,
             Err(stuck) => return self.tell_stuck(id, &state, results, stuck).await,

@@ -125,6 +125,11 @@ impl Hot {
         self.core.execution
     }
 
+    /// What time it was in its last turn.
+    pub(super) fn now(&self) -> Timestamp {
+        self.core.now()
+    }
+
     /// A turn that never was before.
     pub(super) fn take_turn(
         &mut self,
