@@ -19,6 +19,7 @@ mod network;
 mod random;
 mod record;
 mod script;
+mod steps;
 mod time;
 mod trace;
 mod workflows;
