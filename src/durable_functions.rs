@@ -20,12 +20,13 @@ use std::pin::Pin;
 use actix_web::http::Method;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use dogwatch_actors::handle::orchestrations::Orchestrations;
+use dogwatch_actors::handle::orchestrations::{self, Orchestrations};
 
 use self::answer::Refusal;
 use self::parameters::Parameters;
 use crate::api::Auth;
-use crate::api::state::Api;
+use crate::api::problem::Problem;
+use crate::api::state::{Api, detached};
 
 /// Where the extension has its routes.
 pub const BASE: &str = "/runtime/webhooks/durabletask";
@@ -67,6 +68,13 @@ async fn answer(auth: &Auth, api: &Api, req: HttpRequest, body: Payload) -> Resu
         body,
     };
     route(call)?.await
+}
+
+/// Carried out whether or not the client stays; what came of it, or that this is not known.
+async fn insist<T: 'static>(
+    work: impl Future<Output = orchestrations::Result<T>> + 'static,
+) -> Result<orchestrations::Result<T>, Refusal> {
+    Ok(detached(async move { Ok::<_, Problem>(work.await) }).await?)
 }
 
 /// The decoded segments behind [`BASE`].

@@ -1,5 +1,6 @@
 //! Reading query parameters: every unknown, repeated or malformed one is refused, with a suggestion.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -10,7 +11,7 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::problem::{Code, Problem};
-use crate::limits::QUERY_BYTES_MAX;
+use crate::limits::{QUERY_BYTES_MAX, QUERY_LABELS_MAX};
 
 /// The parameters of one request.
 #[derive(Debug)]
@@ -60,6 +61,23 @@ impl Query {
     /// A parameter that reads as a `T`.
     pub(crate) fn one<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
         self.text(name)?.map(|text| text.parse().map_err(|error| invalid(name, &error))).transpose()
+    }
+
+    /// The values of a parameter that is written as `key:value` and may be repeated.
+    pub(crate) fn pairs(&self, name: &str) -> Result<BTreeMap<String, String>, Problem> {
+        let mut pairs = BTreeMap::new();
+        for text in self.all(name) {
+            let pair = text.split_once(':').filter(|(key, _)| !key.is_empty());
+            let (key, value) = pair.ok_or_else(|| invalid(name, &"write it as `key:value`"))?;
+            let before = pairs.insert(key.to_owned(), value.to_owned());
+            if before.is_some_and(|before| before != value) {
+                return Err(invalid(name, &"one key is asked for with two values, which nothing has"));
+            }
+        }
+        if pairs.len() > QUERY_LABELS_MAX {
+            return Err(invalid(name, &format_args!("at most {QUERY_LABELS_MAX} of them can be asked for")));
+        }
+        Ok(pairs)
     }
 
     /// A number within `bounds`, or `default`.

@@ -1,7 +1,5 @@
 //! Asking for instances and telling them things.
 
-use std::future::Future;
-
 use actix_web::http::StatusCode;
 use actix_web::http::header::{LOCATION, RETRY_AFTER};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
@@ -12,13 +10,11 @@ use dogwatch_actors::orchestration::{InstanceId, Status};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Call;
 use super::answer::Refusal;
 use super::history::{items, time};
 use super::parameters::Parameters;
 use super::start::input;
-use crate::api::problem::Problem;
-use crate::api::state::detached;
+use super::{Call, insist};
 
 /// Seconds after which a client is to ask again.
 const ASK_AGAIN_AFTER: u64 = 5;
@@ -185,7 +181,7 @@ fn statuses(parameters: &Parameters) -> Result<Option<Vec<Status>>, Refusal> {
 /// `DELETE /instances/{instanceId}`
 pub(super) async fn purge(call: Call) -> Result<HttpResponse, Refusal> {
     let (id, client) = (id(&call)?, call.client);
-    let deleted = insist(async move { client.purge(id).await }).await?;
+    let deleted = insist(async move { client.purge(id).await }).await??;
     Ok(HttpResponse::Ok().json(json!({ "instancesDeleted": deleted })))
 }
 
@@ -208,7 +204,7 @@ pub(super) async fn purge_many(call: Call) -> Result<HttpResponse, Refusal> {
     let mut deleted = 0;
     loop {
         let (client, filter) = (client.clone(), filter.clone());
-        let purged = insist(async move { client.purge_many(&filter).await }).await?;
+        let purged = insist(async move { client.purge_many(&filter).await }).await??;
         deleted += purged.deleted;
         if purged.is_complete {
             break;
@@ -220,11 +216,6 @@ pub(super) async fn purge_many(call: Call) -> Result<HttpResponse, Refusal> {
     Ok(HttpResponse::Ok().json(json!({ "instancesDeleted": deleted })))
 }
 
-/// Carried out whether or not the client stays.
-async fn insist<T: 'static>(work: impl Future<Output = Result<T, Error>> + 'static) -> Result<T, Refusal> {
-    Ok(detached(async move { Ok::<_, Problem>(work.await) }).await??)
-}
-
 /// `POST /instances/{instanceId}/raiseEvent/{eventName}`
 pub(super) async fn raise(call: Call) -> Result<HttpResponse, Refusal> {
     let id = id(&call)?;
@@ -234,7 +225,7 @@ pub(super) async fn raise(call: Call) -> Result<HttpResponse, Refusal> {
     let Call { client, path, req, body, .. } = call;
     let name = path.get(3).cloned().unwrap_or_default();
     let data = input(&req, body).await?;
-    insist(async move { client.raise(id, Raise::new(name, data)).await }).await?;
+    insist(async move { client.raise(id, Raise::new(name, data)).await }).await??;
     Ok(HttpResponse::Accepted().finish())
 }
 
@@ -245,14 +236,14 @@ fn reason(parameters: &Parameters) -> Option<String> {
 /// `POST /instances/{instanceId}/terminate`
 pub(super) async fn terminate(call: Call) -> Result<HttpResponse, Refusal> {
     let (id, reason, client) = (id(&call)?, reason(&call.parameters), call.client);
-    insist(async move { client.terminate(id, reason, true).await }).await?;
+    insist(async move { client.terminate(id, reason, true).await }).await??;
     Ok(HttpResponse::Accepted().finish())
 }
 
 /// `POST /instances/{instanceId}/suspend`
 pub(super) async fn suspend(call: Call) -> Result<HttpResponse, Refusal> {
     let (id, reason, client) = (id(&call)?, reason(&call.parameters), call.client);
-    insist(async move { client.suspend(id, reason).await }).await?;
+    insist(async move { client.suspend(id, reason).await }).await??;
     Ok(HttpResponse::Accepted().finish())
 }
 
@@ -266,14 +257,14 @@ pub(super) async fn resume(call: Call) -> Result<HttpResponse, Refusal> {
             resumed => resumed,
         }
     });
-    resumed.await?;
+    resumed.await??;
     Ok(HttpResponse::Accepted().finish())
 }
 
 /// `POST /instances/{instanceId}/rewind`
 pub(super) async fn rewind(call: Call) -> Result<HttpResponse, Refusal> {
     let (id, reason, client) = (id(&call)?, reason(&call.parameters), call.client);
-    let rewound = detached(async move { Ok::<_, Problem>(client.rewind(id, reason).await) }).await?;
+    let rewound = insist(async move { client.rewind(id, reason).await }).await?;
     match rewound {
         Ok(_) => Ok(HttpResponse::Accepted().finish()),
         Err(Error::Conflict { status, .. }) if !status.is_terminal() => {

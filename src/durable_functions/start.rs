@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use actix_web::http::header::{LOCATION, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse};
-use dogwatch_actors::handle::orchestrations::{Orchestrations, StartOrder};
+use dogwatch_actors::handle::orchestrations::{Error, Orchestrations, StartOrder};
 use dogwatch_actors::limits::ORCHESTRATION_PAYLOAD_BYTES_MAX;
 use dogwatch_actors::orchestration::{InstanceId, Status};
 use serde_json::Value;
 
-use super::Call;
 use super::answer::Refusal;
 use super::instances::status_response;
 use super::links;
 use super::parameters::Parameters;
+use super::{Call, insist};
 use crate::api::body;
-use crate::api::state::detached;
 use crate::limits::DURABLE_FUNCTIONS_WAIT_MAX;
 
 /// Seconds after which a client is to ask for an instance that was just started.
@@ -33,8 +32,7 @@ pub(super) async fn start(call: Call) -> Result<HttpResponse, Refusal> {
     let replaces = vec![Status::Completed, Status::Failed, Status::Terminated];
     let order = StartOrder { id, version, replaces, ..StartOrder::new(name, input) };
     let starting = client.clone();
-    let instance =
-        detached(async move { Ok::<_, crate::api::problem::Problem>(starting.start(order).await) }).await??;
+    let instance = insist(async move { starting.start(order).await }).await??;
     started(&client, &req, &parameters, instance.id, patience).await
 }
 
@@ -47,10 +45,9 @@ pub(super) async fn restart(call: Call) -> Result<HttpResponse, Refusal> {
     let id: InstanceId =
         path.get(1).map(String::as_str).unwrap_or_default().parse().map_err(Refusal::incorrect)?;
     let restarting = client.clone();
-    let restarted =
-        async move { Ok::<_, crate::api::problem::Problem>(restarting.restart(id, with_new_id).await) };
-    let instance = match detached(restarted).await? {
-        Err(error @ dogwatch_actors::handle::orchestrations::Error::NotFound(_)) => {
+    let restarted = insist(async move { restarting.restart(id, with_new_id).await });
+    let instance = match restarted.await? {
+        Err(error @ Error::NotFound(_)) => {
             return Err(Refusal::incorrect(error));
         }
         instance => instance?,

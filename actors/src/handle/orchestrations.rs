@@ -23,13 +23,14 @@ use crate::limits::{
     TAGS_MAX, WAIT_MAX,
 };
 use crate::orchestration::event::{Event, Start};
+use crate::orchestration::executor::stored;
 use crate::orchestration::explain::{self, Explanation};
 use crate::orchestration::history::{Action, Arrival, Entry, Outcome};
 use crate::orchestration::registry::is_small;
 use crate::orchestration::state::Orchestration;
 use crate::orchestration::view::{HistoryEvent, InstanceView, events};
 use crate::orchestration::{InstanceId, Status};
-use crate::store::{KeyRange, Order, codec};
+use crate::store::codec;
 
 /// What one may ask about orchestrations. Every clone is of the same supervisor.
 #[derive(Debug, Clone)]
@@ -308,24 +309,7 @@ impl Orchestrations {
 
     /// The entries of the current execution from this number on.
     fn entries(&self, state: &Orchestration, from: u64) -> impl Iterator<Item = Result<Entry>> {
-        let entry = |number| keys::history_entry::<Orchestration>(state.id, number);
-        let mut range = KeyRange { from: entry(from), to: Some(entry(state.revision + 1)) };
-        let store = std::sync::Arc::clone(&self.handle.inner().store);
-        let mut page: std::vec::IntoIter<(crate::store::Key, Vec<u8>)> = Vec::new().into_iter();
-        std::iter::from_fn(move || {
-            loop {
-                if let Some((key, row)) = page.next() {
-                    let read = codec::decode(&key, &row).and_then(|record| record.parse(&key));
-                    return Some(read.map_err(Error::from));
-                }
-                let rows = match store.scan(range.clone(), Order::Ascending, ENTRIES_PAGE) {
-                    Ok(rows) => rows,
-                    Err(error) => return Some(Err(error.into())),
-                };
-                range = range.clone().after(&rows.last()?.0);
-                page = rows.into_iter();
-            }
-        })
+        stored::entries(&self.handle.inner().store, state, from).map(|entry| entry.map_err(Error::from))
     }
 
     /// Why an instance is not finished.
@@ -336,9 +320,6 @@ impl Orchestrations {
         Ok(explain::explain(&state, status, &entries))
     }
 }
-
-/// History rows read at once.
-const ENTRIES_PAGE: usize = 256;
 
 fn view(id: InstanceId, answer: crate::durable::shell::Answer<Orchestration>) -> Result<InstanceView> {
     let receipt = answer.map_err(|error| Error::of(id, error))?;

@@ -16,10 +16,10 @@ use super::failure::{Failure, Result, kinds};
 use super::version::{DEFAULT_VERSION, Version, VersionPolicy, to_begin, to_go_on};
 use crate::limits::ORCHESTRATION_PAYLOAD_BYTES_MAX;
 
-pub(super) type OrchestrationCode =
-    Arc<dyn Fn(OrchestrationContext, Value) -> BoxFuture<'static, Result<Value>> + Send + Sync>;
-pub(super) type ActivityCode =
-    Arc<dyn Fn(ActivityContext, Value) -> BoxFuture<'static, Result<Value>> + Send + Sync>;
+/// Code that is given a context and JSON, and gives JSON.
+type Code<C> = Arc<dyn Fn(C, Value) -> BoxFuture<'static, Result<Value>> + Send + Sync>;
+pub(super) type OrchestrationCode = Code<OrchestrationContext>;
+pub(super) type ActivityCode = Code<ActivityContext>;
 
 /// Orchestrations and activities. Every start of the application registers what it has; instances find their code by
 /// name and version.
@@ -76,10 +76,7 @@ impl Registry {
         F: Fn(OrchestrationContext, I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = std::result::Result<O, E>> + Send + 'static,
     {
-        let code: OrchestrationCode = Arc::new(move |ctx, input| {
-            let future = read("the input of the orchestration", input).map(|input| code(ctx, input));
-            Box::pin(async move { write(future?.await.map_err(Into::into)?) })
-        });
+        let code: OrchestrationCode = over_json("the input of the orchestration", code);
         self.orchestrations.entry(name.to_owned()).or_default().codes.insert(Version::new(version), code);
         self
     }
@@ -101,10 +98,7 @@ impl Registry {
         F: Fn(ActivityContext, I) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = std::result::Result<O, E>> + Send + 'static,
     {
-        let code: ActivityCode = Arc::new(move |ctx, input| {
-            let future = read("the input of the activity", input).map(|input| code(ctx, input));
-            Box::pin(async move { write(future?.await.map_err(Into::into)?) })
-        });
+        let code: ActivityCode = over_json("the input of the activity", code);
         self.activities.insert(name.to_owned(), code);
         self
     }
@@ -135,6 +129,21 @@ impl Registry {
         let (version, code) = to_go_on(&versions.codes, began, versions.policy)?;
         Some((version.text(), code))
     }
+}
+
+/// A typed function as one over JSON.
+fn over_json<C, I, O, E, F, Fut>(what: &'static str, code: F) -> Code<C>
+where
+    I: DeserializeOwned,
+    O: Serialize,
+    E: Into<Failure>,
+    F: Fn(C, I) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = std::result::Result<O, E>> + Send + 'static,
+{
+    Arc::new(move |ctx, input| {
+        let future = read(what, input).map(|input| code(ctx, input));
+        Box::pin(async move { write(future?.await.map_err(Into::into)?) })
+    })
 }
 
 fn write(output: impl Serialize) -> Result<Value> {

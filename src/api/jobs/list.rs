@@ -1,12 +1,9 @@
 //! `GET /v1/jobs`: a page of jobs, newest first.
 
-use std::collections::BTreeMap;
-
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dogwatch_actors::clock::Timestamp;
 use dogwatch_actors::handle::Filter;
 use dogwatch_actors::id::JobId;
 use dogwatch_actors::job::view::{JobState, JobView};
@@ -18,7 +15,6 @@ use crate::api::links;
 use crate::api::problem::Problem;
 use crate::api::query::{Query, invalid, word};
 use crate::api::state::Api;
-use crate::limits::QUERY_LABELS_MAX;
 
 /// The first byte of a cursor: the layout of the rest.
 const CURSOR_VERSION: u8 = 1;
@@ -70,34 +66,13 @@ fn filter(query: &Query) -> Result<Filter, Problem> {
     }
     Ok(Filter {
         states,
-        labels: labels(query)?,
+        labels: query.pairs("label")?,
         name: query.text("name")?.map(str::to_owned),
-        created_after: time(query, "created_after")?,
-        created_before: time(query, "created_before")?,
+        created_after: query.one("created_after")?,
+        created_before: query.one("created_before")?,
         limit: query.number("limit", 1..=LIST_PAGE_MAX, LIST_PAGE_DEFAULT)?,
         before: query.text("cursor")?.map(from_cursor).transpose()?,
     })
-}
-
-fn time(query: &Query, name: &'static str) -> Result<Option<Timestamp>, Problem> {
-    let parse = |text: &str| text.parse().map_err(|error| invalid(name, &error));
-    query.text(name)?.map(parse).transpose()
-}
-
-fn labels(query: &Query) -> Result<BTreeMap<String, String>, Problem> {
-    let mut labels = BTreeMap::new();
-    for text in query.all("label") {
-        let pair = text.split_once(':').filter(|(key, _)| !key.is_empty());
-        let (key, value) = pair.ok_or_else(|| invalid("label", &"write it as `key:value`"))?;
-        let before = labels.insert(key.to_owned(), value.to_owned());
-        if before.is_some_and(|before| before != value) {
-            return Err(invalid("label", &"one key is asked for with two values, which no job has"));
-        }
-    }
-    if labels.len() > QUERY_LABELS_MAX {
-        return Err(invalid("label", &format_args!("at most {QUERY_LABELS_MAX} labels can be asked for")));
-    }
-    Ok(labels)
 }
 
 /// Opaque to clients, so that what a page is continued by may change.

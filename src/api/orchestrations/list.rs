@@ -1,7 +1,5 @@
 //! `GET /v1/orchestrations`: a page of instances, newest first.
 
-use std::collections::BTreeMap;
-
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 use dogwatch_actors::handle::orchestrations::{InstanceFilter, InstancePage, Reads};
@@ -10,9 +8,8 @@ use dogwatch_actors::orchestration::Status;
 
 use super::with_links;
 use crate::api::problem::Problem;
-use crate::api::query::{Query, invalid, word};
+use crate::api::query::{Query, word};
 use crate::api::state::Api;
-use crate::limits::QUERY_LABELS_MAX;
 
 /// What says which instances.
 pub(super) const CONDITIONS: [&str; 6] =
@@ -60,19 +57,10 @@ pub(super) fn conditions(query: &Query) -> Result<InstanceFilter, Problem> {
     for text in query.all("status").flat_map(|list| list.split(',')) {
         statuses.push(word::<Status>("status", text)?);
     }
-    let mut tags = BTreeMap::new();
-    for text in query.all("tag") {
-        let pair = text.split_once(':').filter(|(key, _)| !key.is_empty());
-        let (key, value) = pair.ok_or_else(|| invalid("tag", &"write it as `key:value`"))?;
-        tags.insert(key.to_owned(), value.to_owned());
-    }
-    if tags.len() > QUERY_LABELS_MAX {
-        return Err(invalid("tag", &format_args!("at most {QUERY_LABELS_MAX} tags can be asked for")));
-    }
     Ok(InstanceFilter {
         statuses,
         name: query.text("name")?.map(str::to_owned),
-        tags,
+        tags: query.pairs("tag")?,
         id_prefix: query.text("id_prefix")?.map(str::to_owned),
         created_after: query.one("created_after")?,
         created_before: query.one("created_before")?,

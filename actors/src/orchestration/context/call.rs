@@ -97,6 +97,13 @@ impl Call {
         self.stage = Stage::Running(task);
     }
 
+    /// Asks for it, unless that was done.
+    fn start(&mut self) {
+        if matches!(self.stage, Stage::Idle) {
+            self.begin();
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value>> {
         loop {
             match self.stage {
@@ -172,9 +179,7 @@ macro_rules! call {
 
             /// Asks for it now, and not only when it is awaited.
             pub fn start(mut self) -> Self {
-                if matches!(self.call.stage, Stage::Idle) {
-                    self.call.begin();
-                }
+                self.call.start();
                 self
             }
         }
@@ -256,9 +261,7 @@ impl JobRun {
 
     /// Asks for it now, and not only when it is awaited.
     pub fn start(mut self) -> Self {
-        if matches!(self.0.stage, Stage::Idle) {
-            self.0.begin();
-        }
+        self.0.start();
         self
     }
 }
@@ -283,9 +286,7 @@ impl Timer {
 
     /// Arms it now, and not only when it is awaited.
     pub fn start(mut self) -> Self {
-        if matches!(self.0.stage, Stage::Idle) {
-            self.0.begin();
-        }
+        self.0.start();
         self
     }
 }

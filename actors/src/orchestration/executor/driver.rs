@@ -26,21 +26,18 @@ use super::activities::{self, Activities};
 use super::hot::{Hot, Stuck};
 use super::jobs::Workshop;
 use super::seats::{Seats, Work};
-use super::{Executor, OrchestrationMail, Unknown};
+use super::{Executor, OrchestrationMail, Unknown, stored};
 use crate::clock::Clock;
-use crate::durable::{keys, published::Published, shell};
+use crate::durable::{published::Published, shell};
 use crate::id::Ids;
 use crate::job::validate::Policy;
 use crate::limits::ACTIVITIES_RUNNING_MAX;
 use crate::secret::Keyring;
-use crate::store::{self, KeyRange, Order, Store, codec};
+use crate::store::{self, Store};
 use crate::supervise::panic_text;
 
 /// The pause before what could not be stored is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// History rows read at once.
-const PAGE: usize = 256;
 
 /// What the executor works with.
 pub struct Parts {
@@ -288,7 +285,7 @@ impl InProcess {
         let registry = &self.0.workshop.registry;
         let Some(Arrival::Started(started)) = arrivals.first() else {
             return Err(Stuck::Blocked(
-                "its history does not begin with a start; run `dogwatch store`".to_owned(),
+                "its history does not begin with a start; run `dogwatch doctor --store`".to_owned(),
             ));
         };
         let name = &started.name;
@@ -323,17 +320,7 @@ impl InProcess {
 
     /// The history of the current execution, up to this state.
     fn history(&self, state: &Orchestration) -> store::Result<Vec<Entry>> {
-        let entry = |number| keys::history_entry::<Orchestration>(state.id, number);
-        let mut range = KeyRange { from: entry(state.began), to: Some(entry(state.revision + 1)) };
-        let mut entries = Vec::new();
-        loop {
-            let rows = self.0.store.scan(range.clone(), Order::Ascending, PAGE)?;
-            let Some((last, _)) = rows.last() else { return Ok(entries) };
-            range = range.after(last);
-            for (key, row) in rows {
-                entries.push(codec::decode(&key, &row)?.parse(&key)?);
-            }
-        }
+        stored::entries(&self.0.store, state, state.began).collect()
     }
 
     /// Results that the code must not see now.

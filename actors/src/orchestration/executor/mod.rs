@@ -8,6 +8,7 @@ mod driver;
 mod hot;
 mod jobs;
 mod seats;
+pub(crate) mod stored;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
