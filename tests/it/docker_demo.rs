@@ -1,6 +1,12 @@
 //! The demonstration on a real engine.
 
 use std::process::Command;
+use std::time::Duration;
+
+use dogwatch_actors::handle::orchestrations::StartOrder;
+use dogwatch_actors::orchestration::{self, OrchestrationContext, Registry, Status};
+use dogwatch_actors::prelude::*;
+use futures_util::StreamExt as _;
 
 use crate::cli_binary::{program, text};
 use crate::cli_run::data_dir;
@@ -27,4 +33,47 @@ fn the_reference_scenario_runs_in_containers_and_leaves_none() {
     listing.args(["ps", "--all", "--format", "{{.Label \"dev.dogwatch.job\"}} {{.Command}}"]);
     let listed = text(&listing.output().unwrap().stdout).to_owned();
     assert!(!listed.contains("extracting for"), "left: {listed}");
+}
+
+/// A container of its own, and a child with one of its own.
+async fn nested(ctx: OrchestrationContext, depth: u32) -> orchestration::Result<()> {
+    let job = ctx.job(Spec::container("busybox:latest", ["sleep", "600"])).start();
+    if depth > 0 {
+        ctx.child::<()>("nested", depth - 1).await?;
+    }
+    job.await.map(drop)
+}
+
+#[actix_web::test]
+async fn a_terminated_orchestration_leaves_no_container_nor_its_childrens() {
+    let dir = data_dir();
+    let home = Home::open(dir.path().join("data")).await.unwrap();
+    let containers = home.containers().unwrap();
+    let registry = Registry::new().orchestration("nested", nested);
+    let builder = home.builder().await.unwrap().runtime(containers).orchestrations(registry);
+    let supervisor = builder.start().await.unwrap();
+    let (jobs, client) = (supervisor.handle(), supervisor.handle().orchestrations());
+    let (id, patience) = ("root".parse().unwrap(), Duration::from_secs(60));
+    let in_state = |state| {
+        let filter = Filter { states: vec![state], limit: 10, ..Filter::default() };
+        jobs.list(&filter).unwrap().jobs
+    };
+    let mut events = jobs.events(None);
+    client.start(StartOrder::new("nested", 2).id(id)).await.unwrap();
+    while in_state(JobState::Running).len() < 3 {
+        tokio::time::timeout(patience, events.next()).await.expect("three containers run").unwrap().unwrap();
+    }
+    let running: Vec<String> = in_state(JobState::Running)
+        .iter()
+        .map(|job| job.attempts[0].runtime_id.clone().expect("it runs as something"))
+        .collect();
+    client.terminate(id, None, true).await.unwrap();
+    assert_eq!(client.wait(id, patience).await.unwrap().status, Status::Terminated);
+    assert_eq!(in_state(JobState::Cancelled).len(), 3);
+    // At this very moment, and not some time later.
+    let listed = Command::new("docker").args(["ps", "--quiet", "--no-trunc"]).output().unwrap();
+    for container in running {
+        assert!(!text(&listed.stdout).contains(&container), "{container} still runs");
+    }
+    supervisor.shutdown().await;
 }
