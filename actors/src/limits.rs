@@ -444,6 +444,9 @@ pub const EVENT_SETTLE_MAX: Duration = Duration::from_secs(1);
 /// Length of an orchestration's instance id in bytes: what the Durable Task Scheduler takes.
 pub const INSTANCE_ID_BYTES_MAX: usize = 100;
 
+/// Length of a task hub's name in bytes: what the Durable Task Scheduler takes.
+pub const TASK_HUB_BYTES_MAX: usize = 64;
+
 /// Bytes of one input, output or event of an orchestration as JSON: what the Durable Task Scheduler takes. Larger data
 /// belong where they are at home, and a reference to them here.
 pub const ORCHESTRATION_PAYLOAD_BYTES_MAX: usize = 1024 * 1024;

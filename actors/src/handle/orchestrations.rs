@@ -6,13 +6,14 @@ mod error;
 mod listing;
 mod types;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde_json::Value;
-
 pub use self::error::{Error, Result};
-pub use self::types::{InstanceFilter, InstancePage, Purged, Raise, Reads, StartOrder};
+pub use self::types::{
+    FinishedFilter, Instance, InstanceFilter, InstancePage, Instances, Purged, Raise, Reads, StartOrder,
+};
 use super::{Handle, digest};
 use crate::durable::batch::Terms;
 use crate::durable::{Machine, keys};
@@ -26,10 +27,11 @@ use crate::orchestration::event::{Event, Start};
 use crate::orchestration::executor::stored;
 use crate::orchestration::explain::{self, Explanation};
 use crate::orchestration::history::{Action, Arrival, Entry, Outcome};
+use crate::orchestration::id::DEFAULT_HUB;
 use crate::orchestration::registry::is_small;
-use crate::orchestration::state::Orchestration;
+use crate::orchestration::state::{Orchestration, Phase};
 use crate::orchestration::view::{HistoryEvent, InstanceView, events};
-use crate::orchestration::{InstanceId, Status};
+use crate::orchestration::{InstanceId, Payload, Status};
 use crate::store::codec;
 
 /// What one may ask about orchestrations. Every clone is of the same supervisor.
@@ -54,7 +56,7 @@ impl Orchestrations {
             return Err(Error::Invalid(faults));
         }
         self.handle.inner().executor.knows(&order.name, order.version.as_deref())?;
-        let id = order.id.unwrap_or_else(|| self.random_id());
+        let id = order.id.unwrap_or_else(|| self.random_id(DEFAULT_HUB));
         let event = Event::StartRequested(Box::new(Start {
             name: order.name,
             version: order.version,
@@ -62,6 +64,7 @@ impl Orchestrations {
             tags: order.tags,
             start_at: order.start_at,
             parent: None,
+            trace: order.trace,
             replaces: order.replaces,
         }));
         let host = &self.handle.inner().orchestrations;
@@ -74,42 +77,49 @@ impl Orchestrations {
         Ok(started)
     }
 
-    fn random_id(&self) -> InstanceId {
+    /// An id that nobody has, in a task hub.
+    fn random_id(&self, hub: &str) -> InstanceId {
         let mut bytes = [0; 16];
         let ids: &dyn Ids = self.handle.inner().ids.as_ref();
         ids.random(&mut bytes);
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        text.parse().unwrap_or_else(|_| unreachable!("hexadecimal digits are an instance id"))
+        InstanceId::in_hub(hub, &text)
+            .unwrap_or_else(|_| unreachable!("hexadecimal digits are an instance id"))
     }
 
-    fn state(&self, id: InstanceId) -> Result<std::sync::Arc<Orchestration>> {
+    fn state(&self, id: InstanceId) -> Result<Arc<Orchestration>> {
         let state = self.handle.inner().orchestrations.published().read(id)?;
         state.filter(|state| state.status().is_some()).ok_or(Error::NotFound(id))
     }
 
     /// One instance, with as much of it as is asked for.
     pub fn get(&self, id: InstanceId, reads: Reads) -> Result<InstanceView> {
-        let state = self.state(id)?;
-        self.complete(&state, reads)
+        let instance = self.read(id, reads)?;
+        instance.view().ok_or(Error::NotFound(id))
     }
 
-    /// What is shown of a state, with its input and output from its history.
-    fn complete(&self, state: &Orchestration, reads: Reads) -> Result<InstanceView> {
-        let mut view = state.view().ok_or(Error::NotFound(state.id))?;
+    /// The same, as it is recorded.
+    pub fn read(&self, id: InstanceId, reads: Reads) -> Result<Instance> {
+        self.complete(self.state(id)?, reads)
+    }
+
+    /// A state with its input and output from its history.
+    fn complete(&self, state: Arc<Orchestration>, reads: Reads) -> Result<Instance> {
+        let (mut input, mut output) = (None, None);
         if reads.input
-            && let Some(entry) = self.entry(state, state.began)?
+            && let Some(entry) = self.entry(&state, state.began)?
             && let Some(Arrival::Started(started)) = entry.arrivals.into_iter().next()
         {
-            view.input = Some(started.input);
+            input = Some(started.input);
         }
-        if reads.output && view.status == Status::Completed {
-            view.output = self.output(state)?;
+        if reads.output && state.phase == Phase::Completed {
+            output = self.output(&state)?;
         }
-        Ok(view)
+        Ok(Instance { state, input, output })
     }
 
     /// The result of the turn that was the last.
-    fn output(&self, state: &Orchestration) -> Result<Option<Value>> {
+    fn output(&self, state: &Orchestration) -> Result<Option<Payload>> {
         // Nothing is recorded of an instance that is over.
         let last = self.entry(state, state.revision)?;
         let action = last.and_then(|entry| entry.turn).and_then(|mut turn| turn.actions.pop());
@@ -142,17 +152,28 @@ impl Orchestrations {
         patience: Duration,
         is_wanted: impl Fn(&InstanceView) -> bool,
     ) -> Result<InstanceView> {
+        let is_wanted = |state: &Orchestration| state.view().is_some_and(|view| is_wanted(&view));
+        let instance = self.wait_until(id, patience, is_wanted).await?;
+        instance.view().ok_or(Error::NotFound(id))
+    }
+
+    /// The instance, as it is recorded, when its state is as wanted, or as it is after `patience` (at most
+    /// [`WAIT_MAX`]); with its output.
+    pub async fn wait_until(
+        &self,
+        id: InstanceId,
+        patience: Duration,
+        is_wanted: impl Fn(&Orchestration) -> bool,
+    ) -> Result<Instance> {
         let inner = self.handle.inner();
         let deadline = tokio::time::Instant::now() + patience.min(WAIT_MAX);
         let mut changes = inner.orchestrations.published().watch(id);
         loop {
-            let view = self.state(id)?.view().ok_or(Error::NotFound(id))?;
-            if is_wanted(&view)
+            if is_wanted(&*self.state(id)?)
                 || inner.closing.load(Ordering::SeqCst)
                 || tokio::time::timeout_at(deadline, changes.changed()).await.is_err()
             {
-                let state = self.state(id)?;
-                return self.complete(&state, Reads { input: false, output: true });
+                return self.complete(self.state(id)?, Reads { input: false, output: true });
             }
         }
     }
@@ -209,7 +230,7 @@ impl Orchestrations {
 
     /// Lets a failed instance go on from before its last failure; children that failed, too.
     pub async fn rewind(&self, id: InstanceId, reason: Option<String>) -> Result<InstanceView> {
-        self.command(id, Event::RewindRequested { reason }).await
+        self.command(id, Event::RewindRequested { reason, start: None }).await
     }
 
     /// Tries what is blocked or parked again.
@@ -219,17 +240,18 @@ impl Orchestrations {
 
     /// Starts an instance that is over again, with the same input: under an id of its own, or in place of the old one.
     pub async fn restart(&self, id: InstanceId, with_new_id: bool) -> Result<InstanceView> {
-        let old = self.get(id, Reads { input: true, output: false })?;
-        if !old.status.is_terminal() {
+        let Instance { state: old, input, .. } = self.read(id, Reads { input: true, output: false })?;
+        let status = old.status().ok_or(Error::NotFound(id))?;
+        if !status.is_terminal() {
             let message = "it is not over; terminate it first";
-            return Err(Error::Conflict { id, status: old.status, message });
+            return Err(Error::Conflict { id, status, message });
         }
         self.start(StartOrder {
-            id: (!with_new_id).then_some(id),
+            id: Some(if with_new_id { self.random_id(id.hub()) } else { id }),
             version: None,
-            tags: old.tags,
+            tags: old.tags.clone(),
             replaces: vec![Status::Completed, Status::Failed, Status::Terminated],
-            ..StartOrder::new(old.name, old.input.unwrap_or_default())
+            ..StartOrder::new(old.name.clone(), input.unwrap_or_default())
         })
         .await
     }

@@ -48,7 +48,7 @@ pub(super) fn end(job: &Job) -> Option<Message> {
     let event = OrchestrationEvent::JobEnded {
         execution: parent.execution,
         task: parent.task,
-        outcome: history::Outcome::Completed(serde_json::to_value(told).unwrap_or_default()),
+        outcome: history::Outcome::Completed(serde_json::to_value(told).unwrap_or_default().into()),
     };
     Some(Message::to::<Orchestration>(parent.instance, &event))
 }
@@ -56,8 +56,11 @@ pub(super) fn end(job: &Job) -> Option<Message> {
 /// An event that an attempt called back or that was raised, to the orchestration that waits for the job.
 pub(super) fn raised(job: &Job, name: &str, data: &Value) -> Option<Message> {
     let parent = job.given.parent?;
-    let event =
-        OrchestrationEvent::EventRaised { name: name.to_owned(), data: data.clone(), keep_until: None };
+    let event = OrchestrationEvent::EventRaised {
+        name: name.to_owned(),
+        data: data.clone().into(),
+        keep_until: None,
+    };
     Some(Message::to::<Orchestration>(parent.instance, &event))
 }
 

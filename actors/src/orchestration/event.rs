@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::history::{ActivityCall, Arrival, Outcome, Rewind, TaskResult, Turn};
-use super::id::{InstanceId, TaskId};
-use super::state::{Parent, Status};
+use super::history::{ActivityCall, Arrival, ChildCall, Outcome, Rewind, TaskResult, Trace, Turn};
+use super::id::TaskId;
+use super::payload::Payload;
+use super::state::{Parent, Span, Status};
 use crate::clock::Timestamp;
 
 /// What can happen to an instance.
@@ -21,8 +21,8 @@ pub enum Event {
         /// Its name.
         name: String,
         /// Its payload.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
-        data: Value,
+        #[serde(default, skip_serializing_if = "Payload::is_none")]
+        data: Payload,
         /// Until when it waits for the instance.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keep_until: Option<Timestamp>,
@@ -100,6 +100,9 @@ pub enum Event {
     RewindRequested {
         /// Why.
         reason: Option<String>,
+        /// How its parent started it, should it have been purged since: then it is started again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        start: Option<Box<Start>>,
     },
     /// It is known from where it goes on.
     RewindPlanned {
@@ -134,7 +137,7 @@ pub struct Start {
     pub version: Option<String>,
     /// Its input.
     #[serde(default)]
-    pub input: Value,
+    pub input: Payload,
     /// What to write on it.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
@@ -142,6 +145,9 @@ pub struct Start {
     pub start_at: Option<Timestamp>,
     /// Who waits for its end.
     pub parent: Option<Parent>,
+    /// The trace that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
     /// An existing instance in one of these states is replaced.
     #[serde(default)]
     pub replaces: Vec<Status>,
@@ -156,13 +162,16 @@ pub struct TurnEnd {
     pub turn: Turn,
     /// What the code says of itself, where it said something new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub custom_status: Option<Value>,
+    pub custom_status: Option<Payload>,
     /// The names of the events that it waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub awaited: Vec<String>,
     /// The version of the code that took it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The span under which the worker traces the instance, where it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
 }
 
 /// The tasks that are open at some place of a history.
@@ -172,8 +181,8 @@ pub struct OpenTasks {
     pub activities: Vec<TaskId>,
     /// Timers.
     pub timers: Vec<(TaskId, Timestamp)>,
-    /// Children, with their ids.
-    pub children: Vec<(TaskId, InstanceId)>,
+    /// Children, as they were asked for.
+    pub children: Vec<ChildCall>,
     /// Jobs.
     pub jobs: Vec<(TaskId, crate::id::JobId)>,
 }

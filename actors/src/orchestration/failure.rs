@@ -1,9 +1,11 @@
 //! Why a task or an orchestration failed: what code returns, what history keeps, what clients are shown.
 
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::limits::FAILURE_TEXT_BYTES_MAX;
@@ -47,6 +49,13 @@ pub struct Failure {
     pub kind: String,
     /// What happened, for people.
     pub message: String,
+    /// Where it happened, for people: a stack trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+    /// What else is known of it, for programs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub properties: BTreeMap<String, Value>,
     /// Trying again is of no use: no retry policy does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub non_retriable: bool,
@@ -59,7 +68,14 @@ pub struct Failure {
 impl Failure {
     /// A failure of this kind.
     pub fn new(kind: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: kind.into(), message: cut(message.into()), non_retriable: false, cause: None }
+        Self {
+            kind: kind.into(),
+            message: cut(message.into()),
+            stack: None,
+            properties: BTreeMap::new(),
+            non_retriable: false,
+            cause: None,
+        }
     }
 
     /// The same, which no retry policy tries again.

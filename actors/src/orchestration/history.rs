@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::failure::Failure;
 use super::id::{InstanceId, TaskId};
+use super::payload::Payload;
 use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::job::spec::Spec;
@@ -90,8 +90,8 @@ pub enum Arrival {
         /// Its name.
         name: String,
         /// Its payload.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
-        data: Value,
+        #[serde(default, skip_serializing_if = "Payload::is_none")]
+        data: Payload,
     },
 }
 
@@ -104,8 +104,21 @@ pub struct Started {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Its input.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub input: Value,
+    #[serde(default, skip_serializing_if = "Payload::is_none")]
+    pub input: Payload,
+    /// The trace that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
+}
+
+/// Where something belongs in a distributed trace (W3C Trace Context).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trace {
+    /// The value of `traceparent`.
+    pub parent: String,
+    /// The value of `tracestate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
 }
 
 /// What came of a task.
@@ -122,7 +135,7 @@ pub struct TaskResult {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It succeeded with this output.
-    Completed(Value),
+    Completed(Payload),
     /// It failed.
     Failed(Failure),
 }
@@ -147,7 +160,7 @@ pub struct JobOutcome {
     /// The exit code of the last attempt, where there is one.
     pub exit_code: Option<i32>,
     /// What the job called back as its output.
-    pub output: Option<Value>,
+    pub output: Option<serde_json::Value>,
     /// How many attempts were made.
     pub attempts: u32,
 }
@@ -189,8 +202,8 @@ pub enum Action {
         /// The event.
         name: String,
         /// Its payload.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
-        data: Value,
+        #[serde(default, skip_serializing_if = "Payload::is_none")]
+        data: Payload,
     },
     /// What the code asked for cannot be done at all: it was told so at once.
     Refuse {
@@ -204,17 +217,28 @@ pub enum Action {
         /// Which.
         task: TaskId,
     },
+    /// End another instance; nothing is waited for.
+    Terminate {
+        /// Its number.
+        task: TaskId,
+        /// Which.
+        instance: InstanceId,
+        /// Why.
+        reason: Option<String>,
+        /// And its children.
+        recursive: bool,
+    },
     /// Begin again with a new input and an empty history.
     ContinueAsNew {
         /// The new input.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
-        input: Value,
+        #[serde(default, skip_serializing_if = "Payload::is_none")]
+        input: Payload,
         /// The version of the new execution, where it is to be another one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<String>,
         /// Events that were raised and not taken, which the new execution gets first.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        carried: Vec<(String, Value)>,
+        carried: Vec<(String, Payload)>,
     },
     /// The orchestration is over.
     Complete(Outcome),
@@ -227,9 +251,10 @@ impl Action {
             Self::ScheduleActivity(call) => Some(call.task),
             Self::StartChild(call) => Some(call.task),
             Self::SubmitJob(call) => Some(call.task),
-            Self::CreateTimer { task, .. } | Self::SendEvent { task, .. } | Self::Refuse { task, .. } => {
-                Some(*task)
-            }
+            Self::CreateTimer { task, .. }
+            | Self::SendEvent { task, .. }
+            | Self::Terminate { task, .. }
+            | Self::Refuse { task, .. } => Some(*task),
             Self::Cancel { .. } | Self::ContinueAsNew { .. } | Self::Complete(_) => None,
         }
     }
@@ -248,6 +273,9 @@ impl std::fmt::Display for Action {
             Self::SendEvent { task, instance, name, .. } => {
                 write!(f, "event `{name}` to {instance} as task {task}")
             }
+            Self::Terminate { task, instance, .. } => {
+                write!(f, "the termination of {instance} as task {task}")
+            }
             Self::Refuse { task, failure } => write!(f, "task {task}, refused ({failure})"),
             Self::Cancel { task } => write!(f, "the cancellation of task {task}"),
             Self::ContinueAsNew { .. } => f.write_str("continuing as new"),
@@ -264,9 +292,12 @@ pub struct ActivityCall {
     pub task: TaskId,
     /// Its name.
     pub name: String,
+    /// The version that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Its input.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub input: Value,
+    #[serde(default, skip_serializing_if = "Payload::is_none")]
+    pub input: Payload,
     /// How long it may take each time it is started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
@@ -276,6 +307,9 @@ pub struct ActivityCall {
     /// Tags, for whoever routes it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// The trace that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
 }
 
 /// A child that was asked for.
@@ -291,8 +325,14 @@ pub struct ChildCall {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Its input.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub input: Value,
+    #[serde(default, skip_serializing_if = "Payload::is_none")]
+    pub input: Payload,
+    /// Its tags; without any it has its parent's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// The trace that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
 }
 
 /// A job that was asked for.

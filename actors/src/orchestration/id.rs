@@ -8,33 +8,78 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::durable::MachineId;
-use crate::limits::INSTANCE_ID_BYTES_MAX;
+use crate::limits::{INSTANCE_ID_BYTES_MAX, TASK_HUB_BYTES_MAX};
 
 /// A task within an execution: an activity, a timer, a child, a job, an event that was sent. Numbered from 1 in the
 /// order in which the code asked for them, which is the same whenever it is replayed.
 pub type TaskId = u64;
 
+/// The task hub of those that name none.
+pub const DEFAULT_HUB: &str = "default";
+
+/// The longest text of an id.
+const TEXT_BYTES_MAX: usize = TASK_HUB_BYTES_MAX + 1 + INSTANCE_ID_BYTES_MAX;
+
 /// The id of an orchestration instance: 1 to 100 visible ASCII characters without `/`, `\`, `#` and `?`, and without
-/// a leading `@`, as Durable Functions has it.
+/// a leading `@`, as Durable Functions has it. One in a task hub that is not the default one has the hub's name and a
+/// `/` in front: hubs are namespaces of their own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId {
-    bytes: [u8; INSTANCE_ID_BYTES_MAX],
+    bytes: [u8; TEXT_BYTES_MAX],
     length: u8,
+}
+
+/// Whether a text may be the name of a task hub: 1 to 64 letters, digits, `-` and `_`.
+pub fn is_hub(text: &str) -> bool {
+    (1..=TASK_HUB_BYTES_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// The text is no instance id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not an instance id; use 1 to {max} visible ASCII characters without / \\ # ? and without a leading @",
+    "`{0}` is not an instance id; use 1 to {max} visible ASCII characters without / \\ # ? and without a leading @, \
+     and before them, where it is not the default one, the task hub and a /",
     max = INSTANCE_ID_BYTES_MAX
 )]
 pub struct ParseInstanceIdError(String);
+
+impl ParseInstanceIdError {
+    fn of(text: &str) -> Self {
+        Self(text.chars().take(128).collect())
+    }
+}
 
 impl InstanceId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         // Only ASCII was let in.
         std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+    }
+
+    /// The task hub that it belongs to.
+    pub fn hub(&self) -> &str {
+        self.as_str().split_once('/').map_or(DEFAULT_HUB, |(hub, _)| hub)
+    }
+
+    /// The id within its task hub.
+    pub fn local(&self) -> &str {
+        self.as_str().split_once('/').map_or(self.as_str(), |(_, local)| local)
+    }
+
+    /// The id of an instance in a task hub.
+    pub fn in_hub(hub: &str, local: &str) -> Result<Self, ParseInstanceIdError> {
+        if local.contains('/') {
+            return Err(ParseInstanceIdError::of(local));
+        }
+        format!("{hub}/{local}").parse()
+    }
+
+    fn of_text(text: &str) -> Self {
+        let (mut bytes, text) = ([0; TEXT_BYTES_MAX], text.as_bytes());
+        let length = text.len().min(TEXT_BYTES_MAX);
+        bytes[..length].copy_from_slice(&text[..length]);
+        Self { bytes, length: u8::try_from(length).unwrap_or(u8::MAX) }
     }
 
     /// The id of a child whose parent gave it none: the parent's and the task's number, as the Durable Task family
@@ -44,9 +89,12 @@ impl InstanceId {
         let text = format!("{parent}:{generation}{task:04x}");
         text.parse().unwrap_or_else(|_| {
             let digest = xxhash_rust::xxh3::xxh3_128(text.as_bytes());
-            let (length, mut bytes) = (32, [0; INSTANCE_ID_BYTES_MAX]);
-            bytes[..length].copy_from_slice(format!("{digest:032x}").as_bytes());
-            Self { bytes, length: 32 }
+            let local = format!("{digest:032x}");
+            if parent.hub() == DEFAULT_HUB {
+                Self::of_text(&local)
+            } else {
+                Self::of_text(&format!("{}/{local}", parent.hub()))
+            }
         })
     }
 }
@@ -55,16 +103,16 @@ impl FromStr for InstanceId {
     type Err = ParseInstanceIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let good = (1..=INSTANCE_ID_BYTES_MAX).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_graphic() && !br"/\#?".contains(&byte))
-            && !text.starts_with('@');
-        if !good {
-            return Err(ParseInstanceIdError(text.chars().take(128).collect()));
+        let (hub, local) = text.split_once('/').unwrap_or((DEFAULT_HUB, text));
+        let good = is_hub(hub)
+            && (1..=INSTANCE_ID_BYTES_MAX).contains(&local.len())
+            && local.bytes().all(|byte| byte.is_ascii_graphic() && !br"/\#?".contains(&byte))
+            && !local.starts_with('@');
+        match good {
+            true if hub == DEFAULT_HUB => Ok(Self::of_text(local)),
+            true => Ok(Self::of_text(text)),
+            false => Err(ParseInstanceIdError::of(text)),
         }
-        let mut bytes = [0; INSTANCE_ID_BYTES_MAX];
-        bytes[..text.len()].copy_from_slice(text.as_bytes());
-        let length = u8::try_from(text.len()).map_err(|_| ParseInstanceIdError(String::new()))?;
-        Ok(Self { bytes, length })
     }
 }
 
@@ -97,7 +145,7 @@ impl utoipa::PartialSchema for InstanceId {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         utoipa::openapi::ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::Type::String)
-            .max_length(Some(INSTANCE_ID_BYTES_MAX))
+            .max_length(Some(TEXT_BYTES_MAX))
             .into()
     }
 }
@@ -148,9 +196,37 @@ mod tests {
             assert_eq!(InstanceId::from_key(&id.to_key()), Some(id));
         }
         let long = "x".repeat(INSTANCE_ID_BYTES_MAX + 1);
-        for bad in ["", "a b", "a/b", "a\\b", "a#", "a?", "@entity@1", "ä", "a\n", "a\0", long.as_str()] {
+        for bad in [
+            "",
+            "a b",
+            "a/b/c",
+            "/b",
+            "a/",
+            "a b/c",
+            "hub/@c",
+            "a\\b",
+            "a#",
+            "a?",
+            "@entity@1",
+            "ä",
+            "a\n",
+            "a\0",
+            long.as_str(),
+        ] {
             assert!(bad.parse::<InstanceId>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn hubs_are_namespaces() {
+        let (plain, default): (InstanceId, InstanceId) = ("a".parse().unwrap(), "default/a".parse().unwrap());
+        assert_eq!((plain, plain.hub(), plain.local()), (default, "default", "a"));
+        let other = InstanceId::in_hub("blue", "a").unwrap();
+        assert_eq!((other.as_str(), other.hub(), other.local()), ("blue/a", "blue", "a"));
+        assert_ne!(other, plain);
+        assert!(InstanceId::in_hub("blue", "a/b").is_err());
+        let child = InstanceId::of_child(other, 1, 1);
+        assert_eq!((child.hub(), child.local()), ("blue", "a:0001"));
     }
 
     #[test]

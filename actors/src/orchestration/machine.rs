@@ -2,7 +2,7 @@
 
 use super::event::{Effect, Event, Rejected};
 use super::history::{Entry, Note};
-use super::id::InstanceId;
+use super::id::{DEFAULT_HUB, InstanceId};
 use super::state::{Orchestration, Phase, Status};
 use super::transition;
 use crate::clock::Timestamp;
@@ -98,9 +98,13 @@ impl Machine for Orchestration {
     fn index(&self) -> Vec<Vec<u8>> {
         let Some(group) = self.status().map(index_group) else { return vec![] };
         let at = index_time(self.created_at);
-        let mut texts = vec![text("status", group, &at), text("name", &self.name, &at)];
-        texts.extend(self.tags.iter().map(|(key, value)| text("tag", &format!("{key}={value}"), &at)));
-        texts.extend(self.parent.map(|parent| text("parent", parent.instance.as_str(), &at)));
+        let hub = self.id.hub();
+        let text = |kind, value: &str| listed_at(index_prefix(hub, kind, value), &at);
+        let mut texts = vec![text("status", group), text("name", &self.name)];
+        texts.extend(self.tags.iter().map(|(key, value)| text("tag", &format!("{key}={value}"))));
+        texts.extend(self.parent.map(|parent| text("parent", parent.instance.as_str())));
+        let over = self.finished_at.filter(|_| self.status().is_some_and(Status::is_terminal));
+        texts.extend(over.map(|at| listed_at(index_prefix(hub, "finished", ""), &index_time(at))));
         texts
     }
 
@@ -123,9 +127,13 @@ pub fn index_group(status: Status) -> &'static str {
     }
 }
 
-/// The text of an index up to the time of creation, by which each of them is sorted.
-pub fn index_prefix(kind: &str, value: &str) -> Vec<u8> {
-    format!("{kind}/{value}").into_bytes()
+/// The text of an index of a task hub up to the time, by which each of them is sorted: that of its end for those that
+/// are `finished`, that of its creation for all others.
+pub fn index_prefix(hub: &str, kind: &str, value: &str) -> Vec<u8> {
+    if hub == DEFAULT_HUB {
+        return format!("{kind}/{value}").into_bytes();
+    }
+    format!("{kind}@{hub}/{value}").into_bytes()
 }
 
 /// How a time of creation is written in an index: as many characters as sort as the times do.
@@ -133,6 +141,8 @@ pub fn index_time(at: Timestamp) -> String {
     format!("{:016x}", u64::try_from(at.as_millis()).unwrap_or(0))
 }
 
-fn text(kind: &str, value: &str, at: &str) -> Vec<u8> {
-    format!("{kind}/{value}/{at}").into_bytes()
+fn listed_at(mut prefix: Vec<u8>, at: &str) -> Vec<u8> {
+    prefix.push(b'/');
+    prefix.extend_from_slice(at.as_bytes());
+    prefix
 }

@@ -46,6 +46,7 @@ pub mod failure;
 pub mod history;
 pub mod id;
 pub mod machine;
+pub mod payload;
 pub mod registry;
 mod rewind;
 pub mod state;
@@ -59,6 +60,7 @@ pub use self::context::{Either, OrchestrationContext, RetryPolicy, join_all, sel
 pub use self::failure::{Failure, Result};
 pub use self::history::JobOutcome;
 pub use self::id::InstanceId;
+pub use self::payload::Payload;
 pub use self::registry::Registry;
 pub use self::state::Status;
 pub use self::version::VersionPolicy;

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::activity::ActivityContext;
 use super::context::{OrchestrationContext, read};
 use super::failure::{Failure, Result, kinds};
+use super::payload::Payload;
 use super::version::{DEFAULT_VERSION, Version, VersionPolicy, to_begin, to_go_on};
 use crate::limits::ORCHESTRATION_PAYLOAD_BYTES_MAX;
 
 /// Code that is given a context and JSON, and gives JSON.
-type Code<C> = Arc<dyn Fn(C, Value) -> BoxFuture<'static, Result<Value>> + Send + Sync>;
+type Code<C> = Arc<dyn Fn(C, Payload) -> BoxFuture<'static, Result<Payload>> + Send + Sync>;
 pub(super) type OrchestrationCode = Code<OrchestrationContext>;
 pub(super) type ActivityCode = Code<ActivityContext>;
 
@@ -146,16 +146,19 @@ where
     })
 }
 
-fn write(output: impl Serialize) -> Result<Value> {
-    let output = serde_json::to_value(output)?;
+fn write(output: impl Serialize) -> Result<Payload> {
+    let output = Payload::from(serde_json::to_value(output)?);
     is_small(&output)?;
     Ok(output)
 }
 
 /// Whether a payload may be kept in a history.
-pub(crate) fn is_small(payload: &Value) -> Result<()> {
-    let mut counter = Counter(0);
-    if serde_json::to_writer(&mut counter, payload).is_ok() {
+pub(crate) fn is_small(payload: &Payload) -> Result<()> {
+    let is_small = match payload {
+        Payload::Text(text) => text.len() <= ORCHESTRATION_PAYLOAD_BYTES_MAX,
+        Payload::Json(value) => serde_json::to_writer(Counter(0), value).is_ok(),
+    };
+    if is_small {
         return Ok(());
     }
     let message = format!(

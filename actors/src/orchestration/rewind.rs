@@ -19,6 +19,8 @@ pub(super) struct Story {
     pub(super) numbering: BTreeMap<u32, TaskId>,
     /// The greatest number that a task ever had.
     tasks: TaskId,
+    /// The tasks that are jobs.
+    jobs: BTreeSet<TaskId>,
 }
 
 impl Story {
@@ -32,6 +34,10 @@ impl Story {
                 story.numbering.insert(rewind.from_turn, rewind.tasks);
             }
             let actions = entry.turn.iter().flat_map(|turn| &turn.actions);
+            story.jobs.extend(actions.clone().filter_map(|action| match action {
+                Action::SubmitJob(call) => Some(call.task),
+                _ => None,
+            }));
             story.tasks = actions.filter_map(Action::begins).fold(story.tasks, TaskId::max);
             story.arrivals.extend(entry.arrivals);
             story.turns.extend(entry.turn);
@@ -76,30 +82,48 @@ fn open_after(story: &Story, turns: usize) -> BTreeMap<TaskId, Action> {
     open
 }
 
-fn is_failure(result: &TaskResult) -> bool {
+/// A job that failed is told as a result.
+fn is_failure(story: &Story, result: &TaskResult) -> bool {
     match &result.outcome {
         Outcome::Failed(_) => true,
-        Outcome::Completed(output) => serde_json::from_value::<JobOutcome>(output.clone())
-            .is_ok_and(|outcome| outcome.state != JobState::Succeeded),
+        Outcome::Completed(output) if story.jobs.contains(&result.task) => {
+            serde_json::from_value::<JobOutcome>(output.value())
+                .is_ok_and(|outcome| outcome.state != JobState::Succeeded)
+        }
+        Outcome::Completed(_) => false,
     }
+}
+
+/// The first turn that did not happen: the last one that was told of a failure, and those before it that were told of
+/// one and asked for nothing since, because what failed beside it is to be tried again as well. A failure that the
+/// code answered by asking for something, a pause before another attempt or a compensation, stays.
+fn first_void(story: &Story) -> usize {
+    let tells_failure = |index: usize| {
+        let refused = |action: &Action| matches!(action, Action::Refuse { .. });
+        let failed =
+            |sight: Arrival| matches!(&sight, Arrival::TaskEnded(result) if is_failure(story, result));
+        story.turns[index].actions.iter().any(refused) || story.sights(index).any(failed)
+    };
+    let ends = |turn: &Turn| matches!(turn.actions.last(), Some(Action::Complete(_)));
+    let count = story.turns.len();
+    let Some(mut first) = (0..count).rev().find(|index| tells_failure(*index)) else {
+        // Without a failure that it was told of the code failed by itself: its last turn is taken again.
+        return if story.turns.last().is_some_and(ends) { count - 1 } else { count };
+    };
+    for index in (0..first).rev() {
+        if story.turns[index].actions.iter().any(|action| action.begins().is_some()) {
+            break;
+        }
+        if tells_failure(index) {
+            first = index;
+        }
+    }
+    first
 }
 
 /// From where to go on, what is open there, and what arrives again.
 pub(super) fn plan(story: &Story, reason: Option<String>) -> (Rewind, OpenTasks, Vec<Arrival>) {
-    let tells_failure = |index: &usize| {
-        let refused = |action: &Action| matches!(action, Action::Refuse { .. });
-        story.turns[*index].actions.iter().any(refused)
-            || story
-                .sights(*index)
-                .any(|sight| matches!(&sight, Arrival::TaskEnded(result) if is_failure(result)))
-    };
-    let ends = |turn: &Turn| matches!(turn.actions.last(), Some(Action::Complete(_)));
-    let count = story.turns.len();
-    // Without a failure that it was told of the code failed by itself: its last turn is taken again.
-    let from = (0..count)
-        .rev()
-        .find(tells_failure)
-        .unwrap_or_else(|| if story.turns.last().is_some_and(ends) { count - 1 } else { count });
+    let (count, from) = (story.turns.len(), first_void(story));
     let mut open = open_after(story, from);
     let upto = from.checked_sub(1).map_or(0, |before| story.turns[before].upto);
     let unseen = story.turns.last().map_or(0, |turn| turn.upto);
@@ -109,7 +133,7 @@ pub(super) fn plan(story: &Story, reason: Option<String>) -> (Rewind, OpenTasks,
     for sight in again.chain(rest) {
         match &sight {
             Arrival::TaskEnded(result) if !open.contains_key(&result.task) => continue,
-            Arrival::TaskEnded(result) if is_failure(result) => {
+            Arrival::TaskEnded(result) if is_failure(story, result) => {
                 reopened.insert(result.task);
                 continue;
             }
@@ -134,7 +158,7 @@ fn sorted(open: BTreeMap<TaskId, Action>) -> OpenTasks {
         match action {
             Action::ScheduleActivity(_) => tasks.activities.push(task),
             Action::CreateTimer { fire_at, .. } => tasks.timers.push((task, fire_at)),
-            Action::StartChild(call) => tasks.children.push((task, call.instance)),
+            Action::StartChild(call) => tasks.children.push(*call),
             Action::SubmitJob(call) => tasks.jobs.push((task, call.job)),
             _ => {}
         }

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::failure::Failure;
 use super::id::{InstanceId, TaskId};
+use super::payload::Payload;
 use super::tasks::TaskSet;
 use crate::clock::Timestamp;
 use crate::id::JobId;
@@ -72,9 +72,12 @@ pub struct Orchestration {
     /// Jobs that are not over.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub jobs: BTreeMap<TaskId, JobId>,
+    /// The span under which its worker traces it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
     /// What its code says of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub custom_status: Option<Value>,
+    pub custom_status: Option<Payload>,
     /// The names of the events that its code waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub awaited: Vec<String>,
@@ -91,6 +94,15 @@ pub struct Orchestration {
 
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// The span of an instance in a distributed trace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Its id.
+    pub id: Option<String>,
+    /// When it began.
+    pub began_at: Option<Timestamp>,
 }
 
 /// The task of another instance that waits for this one's end.
@@ -122,7 +134,7 @@ pub enum Phase {
         /// Until when.
         until: Timestamp,
         /// What was raised.
-        events: Vec<(String, Value)>,
+        events: Vec<(String, Payload)>,
     },
     /// It waits for its time to start.
     Scheduled {

@@ -58,6 +58,7 @@ pub(super) fn create(id: InstanceId, event: &Event, now: Timestamp) -> Option<Ap
         children: TaskSet::default(),
         named_children: std::collections::BTreeMap::new(),
         jobs: std::collections::BTreeMap::new(),
+        span: None,
         custom_status: None,
         awaited: vec![],
         blocked: None,
@@ -67,6 +68,9 @@ pub(super) fn create(id: InstanceId, event: &Event, now: Timestamp) -> Option<Ap
     match event {
         Event::StartRequested(_) | Event::EventRaised { keep_until: Some(_), .. } => {
             Some(apply(&nothing, event, now))
+        }
+        Event::RewindRequested { start: Some(start), .. } => {
+            Some(apply(&nothing, &Event::StartRequested(start.clone()), now))
         }
         _ => None,
     }
@@ -96,7 +100,7 @@ pub(super) fn apply(state: &Orchestration, event: &Event, now: Timestamp) -> App
         Event::SuspendRequested { reason } => draft.suspend(reason.clone()),
         Event::ResumeRequested { reason } => draft.go_on(reason.clone()),
         Event::TerminateRequested { reason, recursive } => draft.terminate(reason.clone(), *recursive),
-        Event::RewindRequested { reason } => draft.rewind(reason.clone()),
+        Event::RewindRequested { reason, .. } => draft.rewind(reason.clone()),
         Event::RewindPlanned { revision, rewind, open, arrivals } => {
             draft.rewound(*revision, rewind, open, arrivals)
         }
@@ -213,7 +217,7 @@ impl Draft {
         next.execution += 1;
         next.started = next.execution;
         next.phase = Phase::Running;
-        (next.custom_status, next.blocked, next.panics) = (None, None, 0);
+        (next.custom_status, next.span, next.blocked, next.panics) = (None, None, None, 0);
         next.awaited.clear();
         self.begin();
         if let Some(start_at) = start.start_at.filter(|at| *at > self.now) {
@@ -221,7 +225,8 @@ impl Draft {
             self.note = Some(Note::Scheduled { start_at });
         }
         let (name, version, input) = (start.name.clone(), start.version.clone(), start.input.clone());
-        let mut arrivals = vec![Arrival::Started(Box::new(super::history::Started { name, version, input }))];
+        let started = super::history::Started { name, version, input, trace: start.trace.clone() };
+        let mut arrivals = vec![Arrival::Started(Box::new(started))];
         arrivals.extend(early.into_iter().map(|(name, data)| Arrival::EventRaised { name, data }));
         self.arrive(arrivals);
         self.step()

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::failure::Failure;
 use super::history::{Action, Arrival, Entry, Note, Outcome, TaskResult};
 use super::id::InstanceId;
+use super::payload::Payload;
 use super::state::{Orchestration, Phase, Status};
 use crate::clock::Timestamp;
 
@@ -81,7 +82,7 @@ impl Orchestration {
             output: None,
             failure,
             reason,
-            custom_status: self.custom_status.clone(),
+            custom_status: self.custom_status.as_ref().map(Payload::value),
             tags: self.tags.clone(),
             parent: self.parent.map(|parent| parent.instance),
             execution: self.execution,
@@ -155,17 +156,21 @@ fn of_arrival(arrival: &Arrival) -> (&'static str, Option<u64>, Value) {
         Arrival::Started(started) => (
             "execution_started",
             None,
-            json!({ "name": started.name, "version": started.version, "input": started.input }),
+            json!({ "name": started.name, "version": started.version, "input": started.input.value() }),
         ),
         Arrival::TaskEnded(result) => of_result(result),
         Arrival::TimerFired { task } => ("timer_fired", Some(*task), json!({})),
-        Arrival::EventRaised { name, data } => ("event_raised", None, json!({ "name": name, "data": data })),
+        Arrival::EventRaised { name, data } => {
+            ("event_raised", None, json!({ "name": name, "data": data.value() }))
+        }
     }
 }
 
 fn of_result(result: &TaskResult) -> (&'static str, Option<u64>, Value) {
     match &result.outcome {
-        Outcome::Completed(output) => ("task_completed", Some(result.task), json!({ "output": output })),
+        Outcome::Completed(output) => {
+            ("task_completed", Some(result.task), json!({ "output": output.value() }))
+        }
         Outcome::Failed(failure) => ("task_failed", Some(result.task), json!({ "failure": failure })),
     }
 }
@@ -174,7 +179,7 @@ fn of_action(action: &Action) -> (&'static str, Option<u64>, Value) {
     let task = action.begins();
     match action {
         Action::ScheduleActivity(call) => {
-            let mut data = json!({ "name": call.name, "input": call.input });
+            let mut data = json!({ "name": call.name, "input": call.input.value() });
             if let Some(timeout) = call.timeout {
                 data["timeout"] = json!(timeout);
             }
@@ -184,17 +189,22 @@ fn of_action(action: &Action) -> (&'static str, Option<u64>, Value) {
         Action::StartChild(call) => (
             "child_started",
             task,
-            json!({ "instance": call.instance, "name": call.name, "version": call.version, "input": call.input }),
+            json!({ "instance": call.instance, "name": call.name, "version": call.version, "input": call.input.value() }),
         ),
         Action::SubmitJob(call) => ("job_submitted", task, json!({ "job": call.job, "spec": call.spec })),
         Action::SendEvent { instance, name, data, .. } => {
-            ("event_sent", task, json!({ "instance": instance, "name": name, "data": data }))
+            ("event_sent", task, json!({ "instance": instance, "name": name, "data": data.value() }))
         }
+        Action::Terminate { instance, reason, recursive, .. } => (
+            "termination_sent",
+            task,
+            json!({ "instance": instance, "reason": reason, "recursive": recursive }),
+        ),
         Action::Refuse { failure, .. } => ("task_refused", task, json!({ "failure": failure })),
         Action::Cancel { task } => ("task_cancelled", Some(*task), json!({})),
-        Action::ContinueAsNew { input, .. } => ("continued_as_new", None, json!({ "input": input })),
+        Action::ContinueAsNew { input, .. } => ("continued_as_new", None, json!({ "input": input.value() })),
         Action::Complete(Outcome::Completed(output)) => {
-            ("execution_completed", None, json!({ "output": output }))
+            ("execution_completed", None, json!({ "output": output.value() }))
         }
         Action::Complete(Outcome::Failed(failure)) => {
             ("execution_failed", None, json!({ "failure": failure }))

@@ -42,7 +42,7 @@ pub(crate) async fn raise(api: Data<Api>, req: HttpRequest, body: Payload) -> Re
     let key = idempotency_key(req.headers())?;
     let data = body::read(&req, body, ORCHESTRATION_PAYLOAD_BYTES_MAX).await?.unwrap_or(Value::Null);
     let client = api.handle.orchestrations();
-    let raise = Raise { name, data, id: key, keep };
+    let raise = Raise { name, data: data.into(), id: key, keep };
     detached(async move { client.raise(id, raise).await }).await?;
     Ok(HttpResponse::Accepted().finish())
 }

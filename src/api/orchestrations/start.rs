@@ -69,7 +69,8 @@ pub(crate) async fn start(api: Data<Api>, req: HttpRequest, body: Payload) -> Re
     let start: StartInstance = shape::read(&json, |_, _| None).map_err(Problem::invalid_fields)?;
     let order = StartOrder {
         name: start.name,
-        input: start.input,
+        input: start.input.into(),
+        trace: None,
         id: start.id,
         version: start.version,
         tags: start.tags,

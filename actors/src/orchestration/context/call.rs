@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::super::failure::{Failure, Result};
 use super::super::history::{ActivityCall, ChildCall, JobOutcome, Outcome};
 use super::super::id::{InstanceId, TaskId};
+use super::super::payload::Payload;
 use super::core::{Ask, Core};
 use super::read;
 use super::retry::RetryPolicy;
@@ -104,7 +104,7 @@ impl Call {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Value>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Payload>> {
         loop {
             match self.stage {
                 Stage::Idle => self.begin(),

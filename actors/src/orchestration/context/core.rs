@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::task::Waker;
 
 use parking_lot::Mutex;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::super::failure::Failure;
 use super::super::history::{ActivityCall, Arrival, ChildCall, Outcome, TaskResult};
 use super::super::id::{InstanceId, TaskId};
+use super::super::payload::Payload;
 use crate::clock::Timestamp;
 use crate::job::spec::Spec;
 
@@ -21,7 +21,7 @@ pub(in super::super) enum Ask {
     Timer { task: TaskId, fire_at: Timestamp },
     Child { call: Box<ChildCall>, named: bool },
     Job { task: TaskId, spec: Box<Spec> },
-    Event { task: TaskId, instance: InstanceId, name: String, data: Value },
+    Event { task: TaskId, instance: InstanceId, name: String, data: Payload },
     Refused { task: TaskId, failure: Failure },
     Cancel { task: TaskId },
 }
@@ -29,9 +29,9 @@ pub(in super::super) enum Ask {
 /// How the code begins anew.
 #[derive(Debug)]
 pub(in super::super) struct Renewal {
-    pub(in super::super) input: Value,
+    pub(in super::super) input: Payload,
     pub(in super::super) version: Option<String>,
-    pub(in super::super) carried: Vec<(String, Value)>,
+    pub(in super::super) carried: Vec<(String, Payload)>,
 }
 
 /// What is shared by the code of one execution and its executor.
@@ -53,12 +53,12 @@ pub(super) struct State {
     asked: Vec<Ask>,
     slots: HashMap<TaskId, Slot>,
     /// Events that nobody took, by name, numbered in the order in which they came.
-    events: BTreeMap<String, VecDeque<(u64, Value)>>,
+    events: BTreeMap<String, VecDeque<(u64, Payload)>>,
     raised: u64,
     /// Who waits for an event, by name, in the order in which they began to.
     waiters: BTreeMap<String, VecDeque<u64>>,
     waiting: HashMap<u64, Wait>,
-    pub(super) custom_status: Option<Value>,
+    pub(super) custom_status: Option<Payload>,
     renewal: Option<Renewal>,
 }
 
@@ -70,7 +70,7 @@ struct Slot {
 
 #[derive(Default)]
 struct Wait {
-    event: Option<(u64, Value)>,
+    event: Option<(u64, Payload)>,
     waker: Option<Waker>,
 }
 
@@ -146,7 +146,7 @@ impl Core {
         wait
     }
 
-    pub(super) fn poll_wait(&self, wait: u64, waker: &Waker) -> Option<Value> {
+    pub(super) fn poll_wait(&self, wait: u64, waker: &Waker) -> Option<Payload> {
         let mut state = self.state.lock();
         let entry = state.waiting.get_mut(&wait)?;
         if entry.event.is_none() {
@@ -183,7 +183,7 @@ impl Core {
     }
 
     /// The code wants to begin anew; the failure only carries it out.
-    pub(super) fn continue_as_new(&self, input: Value, version: Option<String>) -> Failure {
+    pub(super) fn continue_as_new(&self, input: Payload, version: Option<String>) -> Failure {
         self.state.lock().renewal = Some(Renewal { input, version, carried: vec![] });
         Failure::new("continued_as_new", "return what continue_as_new gives")
     }
@@ -193,7 +193,7 @@ impl Core {
         match arrival {
             Arrival::Started(_) => {}
             Arrival::TaskEnded(TaskResult { task, outcome }) => self.resolve(task, outcome),
-            Arrival::TimerFired { task } => self.resolve(task, Outcome::Completed(Value::Null)),
+            Arrival::TimerFired { task } => self.resolve(task, Outcome::Completed(Payload::NONE)),
             Arrival::EventRaised { name, data } => {
                 let mut state = self.state.lock();
                 state.raised += 1;
@@ -247,7 +247,7 @@ impl Core {
         (state.now, state.replaying) = (now, replaying);
     }
 
-    pub(in super::super) fn take_custom_status(&self) -> Option<Value> {
+    pub(in super::super) fn take_custom_status(&self) -> Option<Payload> {
         self.state.lock().custom_status.take()
     }
 
@@ -255,7 +255,7 @@ impl Core {
     pub(in super::super) fn take_renewal(&self) -> Option<Renewal> {
         let mut state = self.state.lock();
         let mut renewal = state.renewal.take()?;
-        let mut left: Vec<(u64, String, Value)> = Vec::new();
+        let mut left: Vec<(u64, String, Payload)> = Vec::new();
         for (name, events) in std::mem::take(&mut state.events) {
             left.extend(events.into_iter().map(|(number, data)| (number, name.clone(), data)));
         }
@@ -272,7 +272,7 @@ impl Core {
 
 impl State {
     /// Gives an event to the first who waits for it, or keeps it.
-    fn give(&mut self, name: &str, number: u64, data: Value) {
+    fn give(&mut self, name: &str, number: u64, data: Payload) {
         while let Some(waiter) = self.waiters.get_mut(name).and_then(VecDeque::pop_front) {
             if let Some(wait) = self.waiting.get_mut(&waiter) {
                 wait.event = Some((number, data));

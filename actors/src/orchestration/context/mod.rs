@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use uuid::Uuid;
 
 use self::call::Template;
@@ -28,6 +27,7 @@ pub use self::retry::RetryPolicy;
 use super::failure::{Failure, Result};
 use super::history::{ActivityCall, ChildCall};
 use super::id::InstanceId;
+use super::payload::Payload;
 use crate::clock::Timestamp;
 use crate::job::spec::Spec;
 
@@ -71,14 +71,16 @@ impl OrchestrationContext {
     /// Runs an activity. Nothing is asked for before it is awaited or [started](Activity::start); dropping it cancels
     /// the activity.
     pub fn activity<O: DeserializeOwned>(&self, name: &str, input: impl Serialize) -> Activity<O> {
-        let template = serde_json::to_value(input).map(|input| {
+        let template = to_payload(input).map(|input| {
             Template::Activity(Box::new(ActivityCall {
                 task: 0,
                 name: name.to_owned(),
+                version: None,
                 input,
                 timeout: None,
                 heartbeat: None,
                 tags: Default::default(),
+                trace: None,
             }))
         });
         Activity::new(Arc::clone(&self.core), template)
@@ -102,10 +104,18 @@ impl OrchestrationContext {
 
     /// Starts another orchestration and waits for its end. Dropping it lets the child go on by itself.
     pub fn child<O: DeserializeOwned>(&self, name: &str, input: impl Serialize) -> Child<O> {
-        let template = serde_json::to_value(input).map(|input| {
+        let template = to_payload(input).map(|input| {
             let (name, instance) = (name.to_owned(), self.core.instance);
             Template::Child {
-                call: Box::new(ChildCall { task: 0, instance, name, version: None, input }),
+                call: Box::new(ChildCall {
+                    task: 0,
+                    instance,
+                    name,
+                    version: None,
+                    input,
+                    tags: Default::default(),
+                    trace: None,
+                }),
                 named: false,
             }
         });
@@ -119,15 +129,15 @@ impl OrchestrationContext {
 
     /// Raises an event to another instance. It is lost when there is no such instance.
     pub fn send_event(&self, instance: InstanceId, name: &str, data: impl Serialize) -> Result<()> {
-        let data = serde_json::to_value(data)?;
+        let data = to_payload(data)?;
         self.core.ask(|task| Ask::Event { task, instance, name: name.to_owned(), data });
         Ok(())
     }
 
     /// Shows `status` to whoever asks for the instance, until another one is set.
     pub fn set_custom_status(&self, status: impl Serialize) -> Result<()> {
-        let status = serde_json::to_value(status)?;
-        if status.to_string().len() > crate::limits::CUSTOM_STATUS_BYTES_MAX {
+        let status = to_payload(status)?;
+        if status.len() > crate::limits::CUSTOM_STATUS_BYTES_MAX {
             let message =
                 format!("a custom status has at most {} bytes", crate::limits::CUSTOM_STATUS_BYTES_MAX);
             return Err(Failure::new(super::failure::kinds::PAYLOAD, message).non_retriable());
@@ -139,13 +149,13 @@ impl OrchestrationContext {
     /// Ends this execution and begins another with `input` and an empty history; events that were not taken are
     /// carried over. Return what it gives: `return ctx.continue_as_new(input);`.
     pub fn continue_as_new<O>(&self, input: impl Serialize) -> Result<O> {
-        let input = serde_json::to_value(input)?;
+        let input = to_payload(input)?;
         Err(self.core.continue_as_new(input, None))
     }
 
     /// The same, as another version of the orchestration.
     pub fn continue_as_version<O>(&self, version: &str, input: impl Serialize) -> Result<O> {
-        let input = serde_json::to_value(input)?;
+        let input = to_payload(input)?;
         Err(self.core.continue_as_new(input, Some(version.to_owned())))
     }
 
@@ -184,9 +194,13 @@ pub use futures_util::future::join_all;
 /// Waits for all, or for the first failure, and then drops the others.
 pub use futures_util::future::try_join_all;
 
+fn to_payload(value: impl Serialize) -> serde_json::Result<Payload> {
+    serde_json::to_value(value).map(Payload::from)
+}
+
 /// Reads a payload as what the code expects.
-pub(super) fn read<T: DeserializeOwned>(what: &str, value: Value) -> Result<T> {
-    serde_json::from_value(value).map_err(|error| {
+pub(super) fn read<T: DeserializeOwned>(what: &str, payload: Payload) -> Result<T> {
+    serde_json::from_value(payload.into_value()).map_err(|error| {
         Failure::new(super::failure::kinds::PAYLOAD, format!("{what} cannot be read: {error}"))
             .non_retriable()
     })

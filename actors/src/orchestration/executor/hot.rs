@@ -12,12 +12,12 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 
 use super::super::context::{Ask, Core, OrchestrationContext};
 use super::super::failure::{Result as CodeResult, kinds};
 use super::super::history::{Action, Arrival, Outcome, Started, TaskResult, Turn};
 use super::super::id::{InstanceId, TaskId};
+use super::super::payload::Payload;
 use super::super::registry::{OrchestrationCode, is_small};
 use crate::clock::Timestamp;
 use crate::limits::TURN_ACTIONS_MAX;
@@ -39,7 +39,7 @@ pub(super) enum Stuck {
 #[derive(Debug)]
 pub(super) struct Decision {
     pub(super) actions: Vec<Action>,
-    pub(super) custom_status: Option<Value>,
+    pub(super) custom_status: Option<Payload>,
 }
 
 /// Turns what was asked for into actions, where it was never asked for before.
@@ -57,7 +57,7 @@ enum Source<'a> {
 /// The code of one execution.
 pub(super) struct Hot {
     core: Arc<Core>,
-    future: Option<BoxFuture<'static, CodeResult<Value>>>,
+    future: Option<BoxFuture<'static, CodeResult<Payload>>>,
     root: Arc<Root>,
     code: OrchestrationCode,
     /// The version of the code.
@@ -69,7 +69,7 @@ pub(super) struct Hot {
     /// From which turn on its tasks are numbered behind which.
     pub(super) numbering: BTreeMap<u32, TaskId>,
     /// What the code returned in this turn.
-    outcome: Option<CodeResult<Value>>,
+    outcome: Option<CodeResult<Payload>>,
     is_over: bool,
 }
 
@@ -262,7 +262,7 @@ impl Hot {
         Ok(())
     }
 
-    fn last_action(&self, outcome: CodeResult<Value>) -> Action {
+    fn last_action(&self, outcome: CodeResult<Payload>) -> Action {
         if let Some(renewal) = self.core.take_renewal() {
             return match is_small(&renewal.input) {
                 Ok(()) => Action::ContinueAsNew {

@@ -39,16 +39,18 @@ impl Draft {
         next.rewinds += 1;
         next.activities.extend(open.activities.iter().copied());
         next.timers.extend(open.timers.iter().copied());
-        next.children.extend(open.children.iter().map(|(task, _)| *task));
-        next.named_children.extend(open.children.iter().copied());
+        next.children.extend(open.children.iter().map(|call| call.task));
+        next.named_children.extend(open.children.iter().map(|call| (call.task, call.instance)));
         next.jobs.extend(open.jobs.iter().copied());
         for task in &rewind.reopened {
             if let Some(job) = next.jobs.get(task) {
                 self.outbox.push(Message::to::<job::state::Job>(*job, &job::event::Event::RetryRequested));
-            } else if next.children.contains(*task) {
-                let event = Event::RewindRequested { reason: rewind.reason.clone() };
-                self.outbox.push(Message::to::<Orchestration>(next.child(*task), &event));
             }
+        }
+        for call in open.children.iter().filter(|call| rewind.reopened.contains(&call.task)) {
+            let start = Some(Box::new(self.child_start(call)));
+            let event = Event::RewindRequested { reason: rewind.reason.clone(), start };
+            self.outbox.push(Message::to::<Orchestration>(call.instance, &event));
         }
         self.note = Some(Note::Rewound(rewind.clone()));
         self.effects.push(Effect::Forget);

@@ -49,6 +49,7 @@ impl Instance {
             custom_status: None,
             awaited: vec![],
             version: Some("1.0.0".to_owned()),
+            span: None,
         };
         self.does(&Event::TurnEnded(Box::new(end))).unwrap();
     }
@@ -62,10 +63,11 @@ fn start(parent: Option<Parent>) -> Start {
     Start {
         name: "order".to_owned(),
         version: None,
-        input: json!(1),
+        input: json!(1).into(),
         tags: Default::default(),
         start_at: None,
         parent,
+        trace: None,
         replaces: vec![],
     }
 }
@@ -74,7 +76,9 @@ fn activity(task: u64) -> Action {
     let call = ActivityCall {
         task,
         name: "work".to_owned(),
-        input: json!(task),
+        version: None,
+        trace: None,
+        input: json!(task).into(),
         timeout: None,
         heartbeat: None,
         tags: Default::default(),
@@ -83,11 +87,11 @@ fn activity(task: u64) -> Action {
 }
 
 fn done(task: u64) -> TaskResult {
-    TaskResult { task, outcome: Outcome::Completed(json!(task)) }
+    TaskResult { task, outcome: Outcome::Completed(json!(task).into()) }
 }
 
 fn complete() -> Action {
-    Action::Complete(Outcome::Completed(json!("done")))
+    Action::Complete(Outcome::Completed(json!("done").into()))
 }
 
 fn runs(effects: &[Effect]) -> bool {
@@ -101,9 +105,9 @@ fn commands_are_taken_where_they_make_sense() {
         Event::SuspendRequested { reason: reason() },
         Event::ResumeRequested { reason: reason() },
         Event::TerminateRequested { reason: reason(), recursive: true },
-        Event::RewindRequested { reason: reason() },
+        Event::RewindRequested { reason: reason(), start: None },
         Event::ReleaseRequested,
-        Event::EventRaised { name: "go".to_owned(), data: json!(1), keep_until: None },
+        Event::EventRaised { name: "go".to_owned(), data: json!(1).into(), keep_until: None },
         Event::StartRequested(Box::new(start(None))),
     ];
     use Status::{Completed, Failed, Running, Suspended, Terminated};
@@ -155,6 +159,7 @@ fn a_turn_is_taken_once_and_with_a_true_view_only() {
         custom_status: None,
         awaited: vec![],
         version: None,
+        span: None,
     };
     let mut accepted = fresh();
     accepted.does(&Event::TurnEnded(Box::new(good.clone()))).unwrap();
@@ -185,9 +190,11 @@ fn a_turn_is_taken_once_and_with_a_true_view_only() {
 fn what_arrives_late_is_not_lost_when_it_begins_anew() {
     let mut instance = Instance::started();
     instance.turn(vec![], vec![]);
-    instance.does(&Event::EventRaised { name: "late".to_owned(), data: json!(1), keep_until: None }).unwrap();
+    instance
+        .does(&Event::EventRaised { name: "late".to_owned(), data: json!(1).into(), keep_until: None })
+        .unwrap();
     let anew = |upto| {
-        let actions = vec![Action::ContinueAsNew { input: json!(2), version: None, carried: vec![] }];
+        let actions = vec![Action::ContinueAsNew { input: json!(2).into(), version: None, carried: vec![] }];
         let turn = Turn { number: 2, upto, now: T0, results: vec![], actions };
         Event::TurnEnded(Box::new(TurnEnd {
             execution: 1,
@@ -195,6 +202,7 @@ fn what_arrives_late_is_not_lost_when_it_begins_anew() {
             custom_status: None,
             awaited: vec![],
             version: None,
+            span: None,
         }))
     };
     instance.does(&anew(1)).unwrap();
@@ -213,7 +221,9 @@ fn it_is_terminated_when_nothing_of_it_runs_any_more() {
         instance: "kid".parse().unwrap(),
         name: "order".to_owned(),
         version: None,
-        input: json!(1),
+        input: json!(1).into(),
+        tags: Default::default(),
+        trace: None,
     };
     instance.turn(vec![], vec![activity(1), Action::StartChild(Box::new(child))]);
     instance.does(&Event::TerminateRequested { reason: None, recursive: true }).unwrap();
@@ -260,7 +270,7 @@ fn a_parent_hears_of_every_end_and_of_a_start_that_is_refused() {
 
 #[test]
 fn nothing_runs_while_it_is_suspended_or_blocked() {
-    let raised = Event::EventRaised { name: "go".to_owned(), data: json!(1), keep_until: None };
+    let raised = Event::EventRaised { name: "go".to_owned(), data: json!(1).into(), keep_until: None };
     let blocked = Event::TurnBlocked { execution: 1, turn: 2, reason: "no code".to_owned() };
     for (pause, go_on) in [
         (Event::SuspendRequested { reason: None }, Event::ResumeRequested { reason: None }),

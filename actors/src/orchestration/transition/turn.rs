@@ -1,7 +1,8 @@
 //! What a turn of the code does. Pure.
 
 use super::super::event::{Effect, Event, Start, TurnEnd};
-use super::super::history::{Action, Arrival, Started, TaskResult};
+use super::super::history::{Action, Arrival, ChildCall, Started, TaskResult};
+use super::super::payload::Payload;
 use super::super::state::{Orchestration, Parent, Phase, Status};
 use super::{Applied, Draft, look};
 use crate::durable::Message;
@@ -22,7 +23,10 @@ impl Draft {
         (next.blocked, next.panics) = (None, 0);
         next.version.clone_from(&end.version);
         if let Some(status) = &end.custom_status {
-            next.custom_status = Some(status.clone()).filter(|status| !status.is_null());
+            next.custom_status = Some(status.clone()).filter(|status| !status.is_none());
+        }
+        if end.span.is_some() {
+            next.span.clone_from(&end.span);
         }
         next.awaited.clone_from(&end.awaited);
         next.awaited.truncate(AWAITED_NAMES_MAX);
@@ -75,17 +79,7 @@ impl Draft {
                 if self.next.child(call.task) != call.instance {
                     self.next.named_children.insert(call.task, call.instance);
                 }
-                let start = Start {
-                    name: call.name.clone(),
-                    version: call.version.clone(),
-                    input: call.input.clone(),
-                    tags: self.next.tags.clone(),
-                    start_at: None,
-                    parent: Some(self.as_parent(call.task)),
-                    // One of a former attempt.
-                    replaces: vec![Status::Failed, Status::Terminated],
-                };
-                let event = Event::StartRequested(Box::new(start));
+                let event = Event::StartRequested(Box::new(self.child_start(call)));
                 self.outbox.push(Message::to::<Orchestration>(call.instance, &event));
             }
             Action::SubmitJob(call) => {
@@ -104,6 +98,10 @@ impl Draft {
                 let event = Event::EventRaised { name, data, keep_until: None };
                 self.outbox.push(Message::to::<Orchestration>(*instance, &event));
             }
+            Action::Terminate { instance, reason, recursive, .. } => {
+                let event = Event::TerminateRequested { reason: reason.clone(), recursive: *recursive };
+                self.outbox.push(Message::to::<Orchestration>(*instance, &event));
+            }
             Action::Cancel { task } => self.cancel_task(*task, calls),
             Action::Complete(outcome) => {
                 // What was asked for in the same breath is not begun.
@@ -111,6 +109,21 @@ impl Draft {
                 self.complete(outcome);
             }
             Action::ContinueAsNew { .. } | Action::Refuse { .. } => {}
+        }
+    }
+
+    /// How a child is started.
+    pub(super) fn child_start(&self, call: &ChildCall) -> Start {
+        Start {
+            name: call.name.clone(),
+            version: call.version.clone(),
+            input: call.input.clone(),
+            tags: if call.tags.is_empty() { self.next.tags.clone() } else { call.tags.clone() },
+            start_at: None,
+            parent: Some(self.as_parent(call.task)),
+            trace: call.trace.clone(),
+            // One of a former attempt.
+            replaces: vec![Status::Failed, Status::Terminated],
         }
     }
 
@@ -133,9 +146,9 @@ impl Draft {
 
     fn continue_as_new(
         mut self,
-        input: &serde_json::Value,
+        input: &Payload,
         version: Option<&String>,
-        carried: &[(String, serde_json::Value)],
+        carried: &[(String, Payload)],
     ) -> Applied {
         self.cancel_work();
         self.next.execution += 1;
@@ -145,6 +158,7 @@ impl Draft {
             name: self.next.name.clone(),
             version: version.cloned().or_else(|| self.next.version.clone()),
             input: input.clone(),
+            trace: None,
         };
         self.next.version.clone_from(&started.version);
         self.effects.push(Effect::Forget);
