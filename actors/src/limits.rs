@@ -482,6 +482,15 @@ pub const ACTIVITY_RESTARTS_MAX: u32 = 10;
 /// How long an activity that is told to stop may take before it is dropped.
 pub const ACTIVITY_STOP_GRACE: Duration = Duration::from_secs(5);
 
+/// Pieces of work of one kind that a worker which names no limit has at the same time: they wait for it in its memory.
+pub const WORKER_ITEMS_DEFAULT: u32 = 1_000;
+
+/// The first pause before a piece of work that a worker gave back is handed out again; it doubles.
+pub const WORK_GIVEN_BACK_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest such pause: somebody may have changed the workers meanwhile, and a new one ends it anyway.
+pub const WORK_GIVEN_BACK_PAUSE_MAX: Duration = Duration::from_secs(60);
+
 /// Tags of an orchestration.
 pub const TAGS_MAX: usize = 32;
 

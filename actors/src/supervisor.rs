@@ -93,6 +93,7 @@ pub struct Builder {
     intensity: Intensity,
     lock: Option<DirLock>,
     registry: Registry,
+    workers: bool,
 }
 
 impl std::fmt::Debug for Builder {
@@ -203,6 +204,14 @@ impl Builder {
         self
     }
 
+    /// Lets workers elsewhere run the orchestrations and activities that this application does not know: they connect
+    /// by [`Handle::workers`]. An instance whose code nobody has waits for a worker. Default: no.
+    #[must_use]
+    pub fn workers(mut self, workers: bool) -> Self {
+        self.workers = workers;
+        self
+    }
+
     /// Holds the lock of a data directory until the shutdown, or until the last handle is gone.
     #[must_use]
     pub fn lock(mut self, lock: DirLock) -> Self {
@@ -247,7 +256,7 @@ impl Builder {
             intensity: self.intensity,
         };
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
-        let Hosts { jobs, webhooks, orchestrations, executor, fleet, logs } = hosts;
+        let Hosts { jobs, webhooks, orchestrations, executor, workers, fleet, logs } = hosts;
         let (recovery_done, recovered) = watch::channel(false);
         let alarm = Alarm::default();
         let inner = Inner {
@@ -255,6 +264,7 @@ impl Builder {
             webhooks: webhooks.clone(),
             orchestrations: orchestrations.clone(),
             executor,
+            workers,
             store: Arc::clone(&store),
             fleet: fleet.clone(),
             clock: Arc::clone(&self.clock),
@@ -333,6 +343,7 @@ impl Supervisor {
             intensity: Intensity::default(),
             lock: None,
             registry: Registry::new(),
+            workers: false,
         }
     }
 
@@ -353,6 +364,9 @@ impl Handle {
     pub async fn shutdown(&self) {
         let inner = self.inner();
         inner.closing.store(true, Ordering::SeqCst);
+        if let Some(workers) = &inner.workers {
+            workers.close();
+        }
         let Some(background) = inner.background.lock().take() else { return };
         inner.fleet.shutdown();
         let settled = async {

@@ -6,6 +6,7 @@
 mod candidates;
 mod error;
 mod events;
+pub mod hubs;
 mod listing;
 mod logs;
 mod metrics;
@@ -45,7 +46,7 @@ use crate::job::validate::{Policy, validate};
 use crate::job::view::{HistoryEntry, JobState, JobView};
 use crate::limits::{CLIENT_KEY_CHARS_MAX, WAIT_MAX};
 use crate::logs::LogStore;
-use crate::orchestration::executor::Executor;
+use crate::orchestration::executor::{Executor, Remote};
 use crate::orchestration::explain::Explanation;
 use crate::orchestration::state::Orchestration;
 use crate::secret::Keyring;
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) webhooks: Host<Delivery>,
     pub(crate) orchestrations: Host<Orchestration>,
     pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) workers: Option<Remote>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) fleet: FleetHandle,
     pub(crate) clock: Arc<dyn Clock>,

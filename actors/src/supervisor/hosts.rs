@@ -21,7 +21,10 @@ use crate::job::planner::Planner;
 use crate::job::state::Job;
 use crate::job::validate::Policy;
 use crate::logs::LogStore;
-use crate::orchestration::executor::{self, Executor, InProcess, OrchestrationMail, OrchestrationPerformer};
+use crate::orchestration::executor::remote::RemoteParts;
+use crate::orchestration::executor::{
+    self, Executor, InProcess, Mixed, OrchestrationMail, OrchestrationPerformer, Remote,
+};
 use crate::orchestration::state::Orchestration;
 use crate::outbound::Network;
 use crate::store::Store;
@@ -34,6 +37,7 @@ pub(super) struct Hosts {
     pub(super) webhooks: Host<Delivery>,
     pub(super) orchestrations: Host<Orchestration>,
     pub(super) executor: Arc<dyn Executor>,
+    pub(super) workers: Option<Remote>,
     pub(super) fleet: FleetHandle,
     pub(super) logs: LogStore,
 }
@@ -68,14 +72,18 @@ impl Builder {
 
         let (seen, mail) = (shop.published::<Orchestration>(), Arc::new(OrchestrationMail::default()));
         // Without any code there is nothing to be run.
-        let threads = if self.registry.is_empty() { 0 } else { self.threads };
+        let threads = if self.registry.is_empty() && !self.workers { 0 } else { self.threads };
         let parts = self.executor_parts(policy, &shop.store, &seen, &mail);
-        let executor: Arc<dyn Executor> =
-            Arc::new(InProcess::new(parts, threads).map_err(StartError::Threads)?);
+        let workers = self.workers.then(|| self.remote(&shop.store, &seen, &mail));
+        let local = InProcess::new(parts, threads).map_err(StartError::Threads)?;
+        let executor: Arc<dyn Executor> = match &workers {
+            Some(remote) => Arc::new(Mixed::new(local, remote.clone())),
+            None => Arc::new(local),
+        };
         let performer = OrchestrationPerformer(Arc::clone(&executor));
         let orchestrations = Host::start(shop.shared(seen, Arc::new(performer)), own).await;
         mail.open(&orchestrations);
-        Ok(Hosts { jobs, webhooks, orchestrations, executor, fleet, logs })
+        Ok(Hosts { jobs, webhooks, orchestrations, executor, workers, fleet, logs })
     }
 
     fn fleet_options(&self, ledger: JobLedger, mail: &Arc<JobMail>, logs: &LogStore) -> fleet::Options {
@@ -106,6 +114,23 @@ impl Builder {
             published: Arc::clone(published),
             mail: Arc::clone(mail),
         }
+    }
+
+    fn remote(
+        &self,
+        store: &Arc<dyn Store>,
+        published: &Arc<Published<Orchestration>>,
+        mail: &Arc<OrchestrationMail>,
+    ) -> Remote {
+        let mut nonce = [0; 8];
+        self.ids.random(&mut nonce);
+        let parts = RemoteParts {
+            clock: Arc::clone(&self.clock),
+            store: Arc::clone(store),
+            published: Arc::clone(published),
+            mail: Arc::clone(mail),
+        };
+        Remote::new(parts, u64::from_le_bytes(nonce))
     }
 
     fn planner(&self, logs: &LogStore) -> Planner {
