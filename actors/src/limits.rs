@@ -441,15 +441,16 @@ pub const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// How long an event is held back until its job shows the same: longer than a publication ever takes.
 pub const EVENT_SETTLE_MAX: Duration = Duration::from_secs(1);
 
-/// Length of an orchestration's instance id in bytes: what the Durable Task Scheduler takes.
-pub const INSTANCE_ID_BYTES_MAX: usize = 100;
+/// Length of an orchestration's instance id in bytes: the 100 that the Durable Task Scheduler takes, and what the names
+/// of children and grandchildren add to them.
+pub const INSTANCE_ID_BYTES_MAX: usize = 190;
 
 /// Length of a task hub's name in bytes: what the Durable Task Scheduler takes.
 pub const TASK_HUB_BYTES_MAX: usize = 64;
 
-/// Bytes of one input, output or event of an orchestration as JSON: what the Durable Task Scheduler takes. Larger data
+/// Bytes of one input, output or event of an orchestration as JSON: what fits into a message of the SDKs. Larger data
 /// belong where they are at home, and a reference to them here.
-pub const ORCHESTRATION_PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+pub const ORCHESTRATION_PAYLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes of an orchestration's custom status as JSON, as Durable Functions has it: it is written with every turn.
 pub const CUSTOM_STATUS_BYTES_MAX: usize = 16 * 1024;

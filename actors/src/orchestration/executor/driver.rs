@@ -240,6 +240,7 @@ impl InProcess {
             custom_status: decision.custom_status,
             awaited: code.awaited(),
             version: Some(code.version.clone()),
+            detached: false,
             span: None,
         };
         let is_over =

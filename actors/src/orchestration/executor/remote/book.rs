@@ -16,10 +16,9 @@ use tokio::time::Instant;
 use super::super::resting::Resting;
 use super::chronicle::{Chronicle, Dated};
 use super::ready::{Kind, Need, Ready, WorkerId, WorkerOptions};
+use super::worker::{Worker, idlers};
 use crate::clock::Timestamp;
-use crate::limits::{
-    INSTANCES_HOT_MAX, WORK_GIVEN_BACK_PAUSE, WORK_GIVEN_BACK_PAUSE_MAX, WORKER_ITEMS_DEFAULT,
-};
+use crate::limits::{INSTANCES_HOT_MAX, WORK_GIVEN_BACK_PAUSE, WORK_GIVEN_BACK_PAUSE_MAX};
 use crate::orchestration::history::{ActivityCall, Arrival};
 use crate::orchestration::id::{InstanceId, TaskId};
 
@@ -95,15 +94,6 @@ pub(super) struct Task {
     pub(super) need: Need,
     pub(super) standing: Standing,
     returns: u32,
-}
-
-/// A worker.
-pub(super) struct Worker {
-    pub(super) options: WorkerOptions,
-    out: [u32; 3],
-    wakes: Arc<Notify>,
-    /// Since which call it waits for work.
-    waits: Option<u64>,
 }
 
 /// The last chronicle of an instance, and of which execution it is.
@@ -195,12 +185,10 @@ impl Book {
     /// Wakes the one of those that wait and could take it that has the least to do, and has waited longest.
     fn wake_one(&mut self, need: &Need, avoid: Option<WorkerId>) {
         let could = |(id, worker): &(&WorkerId, &mut Worker)| {
-            worker.waits.is_some() && Some(**id) != avoid && worker.takes(need) && worker.has_room(need.kind)
+            worker.is_waiting() && Some(**id) != avoid && worker.takes(need) && worker.has_room(need.kind)
         };
         let idlest = self.workers.iter_mut().filter(could);
-        if let Some((_, worker)) =
-            idlest.min_by_key(|(_, worker)| (worker.out.iter().sum::<u32>(), worker.waits))
-        {
+        if let Some((_, worker)) = idlest.min_by_key(|(_, worker)| worker.order()) {
             worker.wake();
         }
     }
@@ -210,10 +198,24 @@ impl Book {
         self.end_pauses(Instant::now());
         loop {
             let asked = self.number();
-            let Worker { options, out, waits, .. } = self.workers.get_mut(&worker)?;
-            let has_room = |kind: Kind| out[kind as usize] < room(options, kind);
-            let Some((kind, key)) = self.ready.take(worker, options, has_room) else {
-                *waits = Some(asked);
+            let idlers = idlers(&self.workers, worker)?;
+            let own = self.workers.get(&worker)?;
+            let has_room = |kind: Kind| own.has_room(kind);
+            let mut idler = None;
+            let is_left = |kind: Kind, name: &str, version: &str| {
+                let could = |(_, other): &&(WorkerId, &Worker)| {
+                    other.has_room(kind) && other.options.admits(kind, name, version)
+                };
+                let found = idlers.iter().find(could).map(|(id, _)| *id);
+                idler = idler.or(found);
+                found.is_some()
+            };
+            let taken = self.ready.take(worker, &own.options, has_room, is_left);
+            if let Some(idler) = idler.and_then(|idler| self.workers.get_mut(&idler)) {
+                idler.wake();
+            }
+            let Some((kind, key)) = taken else {
+                self.workers.get_mut(&worker)?.waits(asked);
                 return None;
             };
             if let Some(taken) = self.hand(worker, kind, key) {
@@ -232,7 +234,7 @@ impl Book {
             Key::Activity(_) => Standing::Out(token),
         };
         self.outs.remove(&orphan.unwrap_or(0));
-        self.workers.get_mut(&worker)?.out[kind as usize] += 1;
+        self.workers.get_mut(&worker)?.takes_one(kind);
         match key {
             Key::Turn(id) => {
                 let kept = self.resting.remove(&id);
@@ -340,8 +342,7 @@ impl Book {
 
     fn makes_room(&mut self, worker: WorkerId, kind: Kind) {
         if let Some(worker) = self.workers.get_mut(&worker) {
-            worker.out[kind as usize] = worker.out[kind as usize].saturating_sub(1);
-            worker.wake();
+            worker.ends_one(kind);
         }
     }
 
@@ -430,8 +431,8 @@ impl Book {
     /// A worker is there: what others gave back may be for it.
     pub(super) fn connect(&mut self, options: WorkerOptions) -> (WorkerId, Arc<Notify>) {
         let (id, wakes) = (self.number(), Arc::new(Notify::new()));
-        let (waits, woken) = (None, Arc::clone(&wakes));
-        self.workers.insert(id, Worker { options, out: [0; 3], wakes, waits });
+        let woken = Arc::clone(&wakes);
+        self.workers.insert(id, Worker::new(options, wakes));
         let pausing: Vec<_> = self.pausing.keys().copied().collect();
         if let Some((last, _)) = pausing.last() {
             self.end_pauses(*last);
@@ -481,34 +482,6 @@ impl Book {
     /// How much waits, by kind.
     pub(super) fn depths(&self) -> [usize; 3] {
         self.ready.depths()
-    }
-}
-
-fn room(options: &WorkerOptions, kind: Kind) -> u32 {
-    match options.limits[kind as usize] {
-        0 => WORKER_ITEMS_DEFAULT,
-        limit => limit,
-    }
-}
-
-impl Worker {
-    pub(super) fn takes(&self, need: &Need) -> bool {
-        self.options.hub == need.hub && self.options.admits(need.kind, &need.name, &need.version)
-    }
-
-    fn has_room(&self, kind: Kind) -> bool {
-        self.out[kind as usize] < room(&self.options, kind)
-    }
-
-    /// Lets it look again, whatever it does.
-    pub(super) fn wake_up(&self) {
-        self.wakes.notify_one();
-    }
-
-    fn wake(&mut self) {
-        if self.waits.take().is_some() {
-            self.wakes.notify_one();
-        }
     }
 }
 

@@ -9,6 +9,7 @@ mod book;
 mod chronicle;
 mod ready;
 mod turns;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -113,12 +113,13 @@ impl<K: Copy + Eq + Hash> Ready<K> {
         lanes.entry((need.name, need.version)).or_default()
     }
 
-    /// The oldest that this worker takes, of the kinds that it has room for.
+    /// The oldest that this worker takes, of the kinds that it has room for, and that is not left to another one.
     pub(super) fn take(
         &mut self,
         id: WorkerId,
         options: &WorkerOptions,
         has_room: impl Fn(Kind) -> bool,
+        mut is_left: impl FnMut(Kind, &str, &str) -> bool,
     ) -> Option<(Kind, K)> {
         let mut oldest: Option<(u64, Kind, (String, String), usize)> = None;
         for kind in Kind::ALL.into_iter().filter(|kind| has_room(*kind)) {
@@ -127,10 +128,10 @@ impl<K: Copy + Eq + Hash> Ready<K> {
                 if !options.admits(kind, &lane.0, &lane.1) {
                     continue;
                 }
-                let fits = |waiting: &&Waiting<K>| waiting.avoid != Some(id);
-                let place = waiting.iter().take(LOOKED_AT_MAX).position(|waiting| fits(&waiting));
+                let place = waiting.iter().take(LOOKED_AT_MAX).position(|waiting| waiting.avoid != Some(id));
                 if let Some(place) = place
                     && oldest.as_ref().is_none_or(|(number, ..)| waiting[place].number < *number)
+                    && !is_left(kind, &lane.0, &lane.1)
                 {
                     oldest = Some((waiting[place].number, kind, lane.clone(), place));
                 }
@@ -177,7 +178,7 @@ mod tests {
     }
 
     fn all(ready: &mut Ready<u32>, worker: &WorkerOptions) -> Vec<u32> {
-        std::iter::from_fn(|| ready.take(1, worker, |_| true)).map(|(_, key)| key).collect()
+        std::iter::from_fn(|| ready.take(1, worker, |_| true, |_, _, _| false)).map(|(_, key)| key).collect()
     }
 
     #[test]
@@ -216,14 +217,18 @@ mod tests {
         ready.push(need(Kind::Activity, "charge", ""), 1, Some(1));
         ready.push(need(Kind::Activity, "charge", ""), 2, None);
         assert_eq!(all(&mut ready, &worker), [2]);
-        assert_eq!(ready.take(2, &worker, |_| true), Some((Kind::Activity, 1)));
+        assert_eq!(ready.take(2, &worker, |_| true, |_, _, _| false), Some((Kind::Activity, 1)));
     }
 
     #[test]
     fn a_kind_without_room_and_another_hub_are_left_alone() {
         let (mut ready, mut other) = (Ready::default(), worker([None, None, None]));
         ready.push(need(Kind::Activity, "charge", ""), 1, None);
-        assert_eq!(ready.take(1, &other, |kind| kind != Kind::Activity), None);
+        assert_eq!(
+            ready.take(1, &other, |_| true, |kind, name, _| (kind, name) == (Kind::Activity, "charge")),
+            None
+        );
+        assert_eq!(ready.take(1, &other, |kind| kind != Kind::Activity, |_, _, _| false), None);
         other.hub = "blue".to_owned();
         assert_eq!(all(&mut ready, &other), []);
     }

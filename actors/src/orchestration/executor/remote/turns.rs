@@ -18,7 +18,8 @@ impl Remote {
         match taken {
             Taken::Activity { key, call, token } => {
                 let state = self.0.parts.published.read(key.0).ok().flatten();
-                let Some(state) = state.filter(|state| state.execution == key.1) else {
+                // One that was left to itself may be of an execution that is over.
+                let Some(state) = state else {
                     self.0.book.lock().activity_rests(&key);
                     return None;
                 };
@@ -132,6 +133,7 @@ impl Remote {
                     .ok()
                     .flatten()
                     .and_then(|state| state.version.clone()),
+                detached: true,
                 span: answer.span.clone(),
             };
             let after = self.insist(id, Event::TurnEnded(Box::new(end))).await?;
