@@ -17,7 +17,7 @@ const { values, positionals } = parseArgs({
     address: { type: "string", default: "127.0.0.1:7072" },
     key: { type: "string" },
     hub: { type: "string" },
-    at_once: { type: "string", default: "12" },
+    "at-once": { type: "string", default: "12" },
     list: { type: "boolean", default: false },
     verbose: { type: "boolean", default: false },
   },
@@ -57,7 +57,7 @@ async function run({ name, run }) {
 const chosen = positionals.length ? positionals.map((name) => scenarios.get(name)) : [...scenarios.values()];
 const waiting = chosen.filter((one) => !one.alone);
 await Promise.all(
-  Array.from({ length: Number(values.at_once) }, async () => {
+  Array.from({ length: Number(values["at-once"]) }, async () => {
     while (waiting.length) await run(waiting.shift());
   }),
 );
