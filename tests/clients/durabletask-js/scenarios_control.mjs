@@ -41,9 +41,10 @@ scenario("events_before_the_start", async (t) => {
   const instance = await t.start(name, ["e", "e"]);
   for (const data of [1, 2]) await t.client.raiseOrchestrationEvent(instance, "e", data);
   assert.equal(await t.status(instance), Status.PENDING);
-  await t.worker({
-    orchestrators: { [name]: async function* (ctx) { return [yield ctx.waitForExternalEvent("e"), yield ctx.waitForExternalEvent("e")]; } },
-  });
+  const two = async function* (ctx) {
+    return [yield ctx.waitForExternalEvent("e"), yield ctx.waitForExternalEvent("e")];
+  };
+  await t.worker({ orchestrators: { [name]: two } });
   assert.deepEqual(output(await t.wait(instance, Status.COMPLETED)), [1, 2]);
 });
 
@@ -106,7 +107,8 @@ scenario("suspend_and_resume", async (t) => {
 });
 
 scenario("terminate", async (t) => {
-  const [plain, withOutput, working] = [await t.start("collect", ["e"]), await t.start("collect", ["e"]), await t.start("steps", 9)];
+  const [plain, withOutput] = [await t.start("collect", ["e"]), await t.start("collect", ["e"])];
+  const working = await t.start("steps", 9);
   await t.running(plain);
   await t.running(withOutput);
   await t.until(() => calls.of(`${working} 1`), "the second step begins");
@@ -122,7 +124,8 @@ scenario("terminate", async (t) => {
 
 orchestrator("family", async function* (ctx, depth) {
   if (depth === 0) return yield ctx.waitForExternalEvent("go");
-  return yield whenAll([0, 1].map((i) => ctx.callSubOrchestrator("family", depth - 1, { instanceId: `${ctx.instanceId}.${i}` })));
+  const ids = [0, 1].map((i) => `${ctx.instanceId}.${i}`);
+  return yield whenAll(ids.map((instanceId) => ctx.callSubOrchestrator("family", depth - 1, { instanceId })));
 });
 
 scenario("terminate_recursively", async (t) => {

@@ -104,7 +104,8 @@ scenario("history_of_an_instance", async (t) => {
     return all[0];
   };
   assert.deepEqual([only("ExecutionStarted").name, only("ExecutionStarted").input], ["everything", '{"in":1}']);
-  assert.deepEqual([only("TaskScheduled").name, only("TaskScheduled").input, only("TaskCompleted").result], ["plus_one", "1", "2"]);
+  assert.deepEqual([only("TaskScheduled").name, only("TaskScheduled").input], ["plus_one", "1"]);
+  assert.equal(only("TaskCompleted").result, "2");
   assert.equal(only("TimerFired").timerId, only("TimerCreated").eventId);
   assert.equal(only("SubOrchestrationInstanceCreated").name, "wish");
   assert.equal(only("SubOrchestrationInstanceCompleted").result, '"did end"');
@@ -118,13 +119,14 @@ orchestrator("purged", async function* (ctx, depth) {
 });
 
 scenario("purge", async (t) => {
-  const [whole, root, running] = [await t.start("purged", 2), await t.start("purged", 1), await t.start("wish", "wait")];
+  const [whole, root] = [await t.start("purged", 2), await t.start("purged", 1)];
+  const running = await t.start("wish", "wait");
   await t.wait(whole, Status.COMPLETED);
   await t.wait(root, Status.COMPLETED);
   await t.running(running);
   assert.equal((await t.client.purgeOrchestration(whole, { recursive: true })).deletedInstanceCount, 3);
   assert.equal((await t.client.purgeOrchestration(root)).deletedInstanceCount, 1);
-  assert.deepEqual([await t.status(whole), await t.status(`${whole}.c.c`), await t.status(root)], Array(3).fill(undefined));
+  for (const gone of [whole, `${whole}.c.c`, root]) assert.equal(await t.status(gone), undefined);
   assert.equal(await t.status(`${root}.c`), Status.COMPLETED);
   assert.equal((await t.client.purgeOrchestration(running)).deletedInstanceCount, 0);
   assert.equal((await t.client.purgeOrchestration(t.id("nobody"))).deletedInstanceCount, 0);

@@ -41,7 +41,8 @@ scenario("retries_side_by_side", async (t) => {
 });
 
 orchestrator("retry_handled", async function* (ctx, wanted) {
-  const retry = async (attempt) => (attempt.lastAttemptNumber >= wanted ? false : attempt.lastAttemptNumber % 2 ? 50 : true);
+  // Now at once, now after 50 ms.
+  const retry = async ({ lastAttemptNumber: number }) => number < wanted && (number % 2 ? 50 : true);
   yield ctx.callActivity("flaky", { key: "h", succeedAt: 99 }, { retry });
 });
 orchestrator("retry_some", async function* (ctx) {
@@ -88,7 +89,11 @@ scenario("no_retry_of_what_cannot_be_retried", async (t) => {
   const name = t.id("strict");
   await t.worker({
     orchestrators: { [name]: async () => "never" },
-    versioning: { version: "1.0", matchStrategy: VersionMatchStrategy.Strict, failureStrategy: VersionFailureStrategy.Fail },
+    versioning: {
+      version: "1.0",
+      matchStrategy: VersionMatchStrategy.Strict,
+      failureStrategy: VersionFailureStrategy.Fail,
+    },
     filters: { orchestrations: [{ name }] },
   });
   const instance = await t.start("retry_of_other", name);
