@@ -20,7 +20,7 @@ use super::proto::history_event::EventType;
 use super::proto::orchestrator_action::OrchestratorActionType;
 use super::proto::work_item::Request;
 use super::proto::{self, OrchestrationStatus, WorkItem};
-use crate::limits::DURABLE_TASK_PING_EVERY;
+use crate::limits::{DURABLE_TASK_PAGE_BYTES_MAX, DURABLE_TASK_PING_EVERY};
 
 /// The work of a worker, as it comes.
 pub(super) type WorkItems = Pin<Box<dyn Stream<Item = Result<WorkItem, Status>> + Send>>;
@@ -32,19 +32,24 @@ pub(super) fn stream(
     peer: String,
     request: proto::GetWorkItemsRequest,
 ) -> WorkItems {
+    let streams_history = request.capabilities().any(|it| it == proto::WorkerCapability::HistoryStreaming);
     let connection = remote.connect(options(hub, peer, request));
     let ping = tokio::time::interval_at(tokio::time::Instant::now(), DURABLE_TASK_PING_EVERY);
-    Box::pin(futures_util::stream::unfold((connection, ping), |(connection, mut ping)| async move {
-        let item = next(&connection, &mut ping).await;
+    Box::pin(futures_util::stream::unfold((connection, ping), move |(connection, mut ping)| async move {
+        let item = next(&connection, &mut ping, streams_history).await;
         item.map(|item| (item, (connection, ping)))
     }))
 }
 
-async fn next(connection: &Connection, ping: &mut tokio::time::Interval) -> Option<Result<WorkItem, Status>> {
+async fn next(
+    connection: &Connection,
+    ping: &mut tokio::time::Interval,
+    streams_history: bool,
+) -> Option<Result<WorkItem, Status>> {
     tokio::select! {
         biased;
         item = connection.next() => match item {
-            Some(item) => Some(Ok(work_item(item))),
+            Some(item) => Some(Ok(work_item(item, streams_history))),
             // An end without an error would have workers connect again at once, and again.
             None => Some(Err(Status::unavailable("dogwatch is shutting down; connect again"))),
         },
@@ -88,19 +93,26 @@ fn names(filters: impl Iterator<Item = (String, Vec<String>)>) -> Names {
     names
 }
 
-fn work_item(item: Item) -> WorkItem {
+fn work_item(item: Item, streams_history: bool) -> WorkItem {
     let Item { token, state, work } = item;
     let request = match work {
         Work::Turn { past, now, fresh } => {
             let mut events = Events::of(&state);
-            let past_events = events.next(&past.lines);
+            let mut past_events = events.next(&past.lines);
+            // One that reads histories as a stream is spared a message that may be too large.
+            let length: usize = past_events.iter().map(prost::Message::encoded_len).sum();
+            let requires_history_streaming = streams_history && length > DURABLE_TASK_PAGE_BYTES_MAX;
+            if requires_history_streaming {
+                past_events.clear();
+            }
             let mut lines = vec![dogwatch_actors::orchestration::executor::remote::Line::Turn(now)];
             lines.extend(fresh);
             Request::OrchestratorRequest(proto::OrchestratorRequest {
                 instance_id: state.id.local().to_owned(),
                 execution_id: Some(execution_id(&state)),
-                past_events,
                 new_events: events.next(&lines),
+                past_events,
+                requires_history_streaming,
                 orchestration_trace_context: state.span.as_ref().map(span_context),
                 ..Default::default()
             })

@@ -316,7 +316,7 @@ fn code_here_and_elsewhere_work_together() {
 fn everything_goes_on_after_a_restart_and_what_nobody_awaits_too() {
     Bench::run(async |bench| {
         let supervisor = bench.start_for_workers(Registry::new()).await;
-        let (client, remote) = (supervisor.handle().orchestrations(), self::remote(&supervisor.handle()));
+        let (client, remote) = (supervisor.handle().orchestrations(), remote(&supervisor.handle()));
         start(&client, "order", "o", 1).await;
         client.start(StartOrder::new("order", 2).id(id("p"))).await.unwrap();
         let early = worker(&remote, None);
