@@ -34,7 +34,13 @@ pub(crate) fn ensure() -> Outcome {
     run(&mut pip)?;
     let node = node(&home)?;
     let mut npm = Command::new(home.join("bin/node"));
-    npm.arg(node.join("lib/node_modules/npm/bin/npm-cli.js")).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    npm.arg(node.join("lib/node_modules/npm/bin/npm-cli.js")).args([
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+    ]);
     run(npm.current_dir(root().join(PACKAGES)).env("PATH", path(&home)))?;
     std::fs::write(&mark, wanted)
         .map_err(|error| Fault::new(format!("cannot write {}: {error}", mark.display())))
