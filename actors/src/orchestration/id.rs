@@ -71,7 +71,8 @@ impl InstanceId {
         if local.contains('/') {
             return Err(ParseInstanceIdError::of(local));
         }
-        format!("{hub}/{local}").parse()
+        // What is wrong is wrong with what the caller wrote.
+        format!("{hub}/{local}").parse().map_err(|_| ParseInstanceIdError::of(local))
     }
 
     fn of_text(text: &str) -> Self {
