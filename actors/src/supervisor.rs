@@ -29,6 +29,8 @@ use crate::data_dir::DirLock;
 use crate::durable::Machine;
 use crate::durable::host::Dispatch;
 use crate::durable::timers::Router;
+use crate::entity::Entity;
+use crate::entity::executor::{EntityExecutor, EntityParts};
 use crate::fault::{self, Point};
 use crate::fleet::Budget;
 use crate::handle::{Counters, Handle, Inner};
@@ -93,7 +95,11 @@ pub struct Builder {
     intensity: Intensity,
     lock: Option<DirLock>,
     registry: Registry,
+    entity_executor: Option<MakeEntityExecutor>,
 }
+
+/// Makes the executor of entities of the parts that it works with.
+type MakeEntityExecutor = Arc<dyn Fn(EntityParts) -> Arc<dyn EntityExecutor> + Send + Sync>;
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -203,6 +209,17 @@ impl Builder {
         self
     }
 
+    /// What runs the code of entities, made of the parts that it works with. Default: nothing does, and what entities
+    /// are to do waits.
+    #[must_use]
+    pub fn entity_executor(
+        mut self,
+        make: impl Fn(EntityParts) -> Arc<dyn EntityExecutor> + Send + Sync + 'static,
+    ) -> Self {
+        self.entity_executor = Some(Arc::new(make));
+        self
+    }
+
     /// Holds the lock of a data directory until the shutdown, or until the last handle is gone.
     #[must_use]
     pub fn lock(mut self, lock: DirLock) -> Self {
@@ -247,13 +264,14 @@ impl Builder {
             intensity: self.intensity,
         };
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
-        let Hosts { jobs, webhooks, orchestrations, executor, fleet, logs } = hosts;
+        let Hosts { jobs, webhooks, orchestrations, entities, executor, fleet, logs } = hosts;
         let (recovery_done, recovered) = watch::channel(false);
         let alarm = Alarm::default();
         let inner = Inner {
             jobs: jobs.clone(),
             webhooks: webhooks.clone(),
             orchestrations: orchestrations.clone(),
+            entities: entities.clone(),
             executor,
             store: Arc::clone(&store),
             fleet: fleet.clone(),
@@ -273,6 +291,7 @@ impl Builder {
                 jobs.alarm(),
                 webhooks.alarm(),
                 orchestrations.alarm(),
+                entities.alarm(),
             ],
             lock: Mutex::new(self.lock),
             background: Mutex::new(None),
@@ -282,6 +301,7 @@ impl Builder {
             (Job::KIND, Arc::new(jobs) as Arc<dyn Dispatch>),
             (Delivery::KIND, Arc::new(webhooks) as Arc<dyn Dispatch>),
             (Orchestration::KIND, Arc::new(orchestrations) as Arc<dyn Dispatch>),
+            (Entity::KIND, Arc::new(entities) as Arc<dyn Dispatch>),
         ]));
         fault::reach(Point::RecoveryAssembled);
         let tasks = shop.background(home, router, recovery_done, alarm);
@@ -333,6 +353,7 @@ impl Supervisor {
             intensity: Intensity::default(),
             lock: None,
             registry: Registry::new(),
+            entity_executor: None,
         }
     }
 
@@ -356,7 +377,7 @@ impl Handle {
         let Some(background) = inner.background.lock().take() else { return };
         inner.fleet.shutdown();
         let settled = async {
-            while inner.jobs.in_flight() + inner.webhooks.in_flight() + inner.orchestrations.in_flight() > 0 {
+            while inner.in_flight() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

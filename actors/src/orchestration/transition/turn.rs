@@ -30,12 +30,13 @@ impl Draft {
         }
         next.awaited.clone_from(&end.awaited);
         next.awaited.truncate(AWAITED_NAMES_MAX);
-        if let Some(Action::ContinueAsNew { input, version, carried }) = end.turn.actions.last() {
-            return self.continue_as_new(input, version.as_ref(), carried);
-        }
         let mut calls = Vec::new();
         for action in &end.turn.actions {
             self.act(action, &mut calls);
+        }
+        if let Some(Action::ContinueAsNew { input, version, carried }) = end.turn.actions.last() {
+            // Activities of such a turn are not begun: nobody would hear of them.
+            return self.continue_as_new(input, version.as_ref(), carried);
         }
         if !calls.is_empty() {
             let execution = self.next.execution;
@@ -102,6 +103,7 @@ impl Draft {
                 let event = Event::TerminateRequested { reason: reason.clone(), recursive: *recursive };
                 self.outbox.push(Message::to::<Orchestration>(*instance, &event));
             }
+            Action::MessageEntity(call) => self.message_entity(call),
             Action::Cancel { task } => self.cancel_task(*task, calls),
             Action::Complete(outcome) => {
                 // What was asked for in the same breath is not begun.
@@ -135,6 +137,7 @@ impl Draft {
     fn cancel_task(&mut self, task: u64, calls: &mut Vec<super::super::history::ActivityCall>) {
         calls.retain(|call| call.task != task);
         self.next.timers.remove(&task);
+        self.let_go_of(task);
         if let Some(job) = self.next.jobs.remove(&task) {
             self.outbox.push(Message::to::<job::state::Job>(job, &job::event::Event::CancelRequested));
         } else if self.next.activities.contains(task) {
@@ -151,6 +154,7 @@ impl Draft {
         carried: &[(String, Payload)],
     ) -> Applied {
         self.cancel_work();
+        self.unlock_all();
         self.next.execution += 1;
         self.begin();
         self.next.awaited.clear();
