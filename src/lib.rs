@@ -7,6 +7,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod durable_functions;
+pub mod durable_task;
 pub mod limits;
 pub mod listener;
 pub mod serve;

@@ -155,3 +155,29 @@ pub const EMBEDDED_SHUTDOWN_MAX: Duration = Duration::from_millis(500);
 /// The longest that a client of the Durable Functions API waits for an instance that it starts: Azure's front end cuts
 /// requests off after that time.
 pub const DURABLE_FUNCTIONS_WAIT_MAX: Duration = Duration::from_secs(230);
+
+/// The longest that a stream of work is silent: workers take one for dead after 120 seconds without anything.
+pub const DURABLE_TASK_PING_EVERY: Duration = Duration::from_secs(30);
+
+/// Bytes of one message that somebody sends: a turn may ask for thousands of activities with an input each.
+pub const DURABLE_TASK_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of a page of instances or of a part of a history: clients take messages of 4 MiB.
+pub const DURABLE_TASK_PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// How long a request waits while too many are under way, before it is refused.
+pub const DURABLE_TASK_OVERLOAD_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Calls at the same time on one connection; a client that sends more lets them wait by itself.
+pub const DURABLE_TASK_CALLS_PER_CONNECTION_MAX: u32 = 10_000;
+
+/// How often a silent connection is asked whether somebody is still there, and how long the answer may take: the work
+/// of a worker that has gone without a word goes to others.
+pub const DURABLE_TASK_KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Instances that one request may end at once, as the Durable Task Scheduler has it.
+pub const DURABLE_TASK_TERMINATE_BATCH_MAX: usize = 500;
+
+/// How long calls may take to end after the listener was told to stop: those that wait for the end of an instance
+/// would go on for ever.
+pub const DURABLE_TASK_SHUTDOWN_MAX: Duration = Duration::from_secs(2);

@@ -441,8 +441,9 @@ pub const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// How long an event is held back until its job shows the same: longer than a publication ever takes.
 pub const EVENT_SETTLE_MAX: Duration = Duration::from_secs(1);
 
-/// Length of an orchestration's instance id in bytes: what the Durable Task Scheduler takes.
-pub const INSTANCE_ID_BYTES_MAX: usize = 100;
+/// Length of an orchestration's instance id in bytes: the 100 that the Durable Task Scheduler takes, and what the names
+/// of children and grandchildren add to them.
+pub const INSTANCE_ID_BYTES_MAX: usize = 190;
 
 /// Length of an entity's id within its task hub in bytes: behind the longest name of a hub its length still fits into
 /// one byte.
@@ -452,8 +453,8 @@ pub const ENTITY_ID_BYTES_MAX: usize = 190;
 /// also run together again when its worker dies over it.
 pub const ENTITY_BATCH_OPERATIONS_MAX: usize = 500;
 
-/// Bytes of the inputs of a batch, but for one operation which is always taken: with a state of the greatest size a
-/// batch stays below the 4 MiB that receivers of gRPC take by default.
+/// Bytes of the inputs of a batch, but for one operation which is always taken: receivers of gRPC take 4 MiB by
+/// default, and the state goes with them.
 pub const ENTITY_BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// Operations that may wait at an entity before signals from outside are refused: nobody may fill the disk with them.
@@ -469,9 +470,9 @@ pub const ENTITY_EMPTY_KEPT: Duration = ENTITY_REQUESTS_KEPT;
 /// Length of a task hub's name in bytes: what the Durable Task Scheduler takes.
 pub const TASK_HUB_BYTES_MAX: usize = 64;
 
-/// Bytes of one input, output or event of an orchestration as JSON: what the Durable Task Scheduler takes. Larger data
+/// Bytes of one input, output or event of an orchestration as JSON: what fits into a message of the SDKs. Larger data
 /// belong where they are at home, and a reference to them here.
-pub const ORCHESTRATION_PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+pub const ORCHESTRATION_PAYLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes of an orchestration's custom status as JSON, as Durable Functions has it: it is written with every turn.
 pub const CUSTOM_STATUS_BYTES_MAX: usize = 16 * 1024;
@@ -503,6 +504,15 @@ pub const ACTIVITY_RESTARTS_MAX: u32 = 10;
 
 /// How long an activity that is told to stop may take before it is dropped.
 pub const ACTIVITY_STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Pieces of work of one kind that a worker which names no limit has at the same time: they wait for it in its memory.
+pub const WORKER_ITEMS_DEFAULT: u32 = 1_000;
+
+/// The first pause before a piece of work that a worker gave back is handed out again; it doubles.
+pub const WORK_GIVEN_BACK_PAUSE: Duration = Duration::from_secs(1);
+
+/// The longest such pause: somebody may have changed the workers meanwhile, and a new one ends it anyway.
+pub const WORK_GIVEN_BACK_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Tags of an orchestration.
 pub const TAGS_MAX: usize = 32;

@@ -96,6 +96,7 @@ pub struct Builder {
     lock: Option<DirLock>,
     registry: Registry,
     entity_executor: Option<MakeEntityExecutor>,
+    workers: bool,
 }
 
 /// Makes the executor of entities of the parts that it works with.
@@ -220,6 +221,14 @@ impl Builder {
         self
     }
 
+    /// Lets workers elsewhere run the orchestrations and activities that this application does not know: they connect
+    /// by [`Handle::workers`]. An instance whose code nobody has waits for a worker. Default: no.
+    #[must_use]
+    pub fn workers(mut self, workers: bool) -> Self {
+        self.workers = workers;
+        self
+    }
+
     /// Holds the lock of a data directory until the shutdown, or until the last handle is gone.
     #[must_use]
     pub fn lock(mut self, lock: DirLock) -> Self {
@@ -264,7 +273,7 @@ impl Builder {
             intensity: self.intensity,
         };
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
-        let Hosts { jobs, webhooks, orchestrations, entities, executor, fleet, logs } = hosts;
+        let Hosts { jobs, webhooks, orchestrations, entities, executor, workers, fleet, logs } = hosts;
         let (recovery_done, recovered) = watch::channel(false);
         let alarm = Alarm::default();
         let inner = Inner {
@@ -273,6 +282,7 @@ impl Builder {
             orchestrations: orchestrations.clone(),
             entities: entities.clone(),
             executor,
+            workers,
             store: Arc::clone(&store),
             fleet: fleet.clone(),
             clock: Arc::clone(&self.clock),
@@ -354,6 +364,7 @@ impl Supervisor {
             lock: None,
             registry: Registry::new(),
             entity_executor: None,
+            workers: false,
         }
     }
 
@@ -374,6 +385,9 @@ impl Handle {
     pub async fn shutdown(&self) {
         let inner = self.inner();
         inner.closing.store(true, Ordering::SeqCst);
+        if let Some(workers) = &inner.workers {
+            workers.close();
+        }
         let Some(background) = inner.background.lock().take() else { return };
         inner.fleet.shutdown();
         let settled = async {

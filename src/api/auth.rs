@@ -62,10 +62,17 @@ impl Auth {
 
     /// Lets a request with these headers in, or says why not.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let mut all = headers.get_all(AUTHORIZATION);
+        let value = all.next().filter(|_| all.next().is_none());
+        self.check_bearer(value.and_then(|value| value.to_str().ok()))
+    }
+
+    /// Lets a request in whose one `Authorization` is this, or says why not.
+    pub(crate) fn check_bearer(&self, authorization: Option<&str>) -> Result<(), Problem> {
         if matches!(self.0, Policy::Open) {
             return Ok(());
         }
-        let Some(presented) = bearer(headers) else {
+        let Some(presented) = authorization.and_then(bearer_in) else {
             let detail = "send the API key as `Authorization: Bearer <key>`; the first start wrote one to \
                           root.key in the data directory";
             return Err(Problem::new(Code::Unauthorized, detail));
@@ -90,7 +97,11 @@ impl Auth {
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(AUTHORIZATION);
     let (Some(value), None) = (all.next(), all.next()) else { return None };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    bearer_in(value.to_str().ok()?)
+}
+
+fn bearer_in(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
     let token = token.trim_matches(' ');
     let good = scheme.eq_ignore_ascii_case("bearer") && (1..=API_KEY_BYTES_MAX).contains(&token.len());
     good.then_some(token)

@@ -180,6 +180,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// What is wrong this time and what to do.
+    pub(crate) fn detail(&self) -> &str {
+        &self.document.detail
+    }
+
     /// A problem of this kind; `detail` says what is wrong this time and what to do.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let (status, title) = code.status_and_title();

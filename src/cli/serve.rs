@@ -19,6 +19,9 @@ pub struct ServeArgs {
     /// Where callbacks from attempts arrive [default: 127.0.0.1:7071]
     #[arg(long, value_name = "ADDR:PORT")]
     pub callback_listen: Option<String>,
+    /// Where workers and clients of the Durable Task SDKs connect [default: 127.0.0.1:7072]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub grpc_listen: Option<String>,
     /// Which runtimes are offered: auto, docker or process
     #[arg(long, value_name = "RUNTIME")]
     pub runtime: Option<String>,
@@ -34,6 +37,7 @@ impl ServeArgs {
         [
             ("--listen", "server.listen", &self.listen),
             ("--callback-listen", "callback.listen", &self.callback_listen),
+            ("--grpc-listen", "grpc.listen", &self.grpc_listen),
             ("--runtime", "server.runtime", &self.runtime),
             ("--allow-remote", "server.allow_remote", &allow_remote),
         ]
@@ -51,7 +55,8 @@ pub(super) async fn run(context: Context) -> Result<Exit, Error> {
     let mut signals = StopSignals::listen().map_err(serve::Error::Signals)?;
     let mut server = Server::start(&context.loaded, context.shim.clone(), Role::Standalone).await?;
     let addresses = server.addresses();
-    tracing::info!(api = %addresses.api, callback = %addresses.callback, data_dir = %server.data_dir().display(), "listening");
+    let grpc = addresses.grpc.as_deref().unwrap_or("none");
+    tracing::info!(api = %addresses.api, callback = %addresses.callback, grpc, data_dir = %server.data_dir().display(), "listening");
     if let Some(path) = server.new_root_key() {
         output::note(&format!(
             "dogwatch: first start: the root key of the API is in {} (commands on this machine find it by themselves)",

@@ -71,7 +71,7 @@ mod tests {
         assert!(matches!(none.client(), Err(Error::NoServer { .. })));
 
         let api = "http://127.0.0.1:1".to_owned();
-        Addresses { api, callback: String::new(), pid: 1 }.write(dir.path()).unwrap();
+        Addresses { api, callback: String::new(), grpc: None, pid: 1 }.write(dir.path()).unwrap();
         std::fs::write(dir.path().join("root.key"), "dwk_file\n").unwrap();
         assert_eq!(none.client().unwrap().url(), "http://127.0.0.1:1");
         assert_eq!(none.find_key().unwrap().unwrap().expose(), "dwk_file");

@@ -43,7 +43,7 @@ impl Key {
 }
 
 /// Every key, section by section, in the order in which they are shown.
-pub(super) const KEYS: [Key; 25] = [
+pub(super) const KEYS: [Key; 31] = [
     Key::or("server.data_dir", "DOGWATCH_DATA_DIR"),
     Key::or("server.listen", "DOGWATCH_LISTEN"),
     Key::new("server.allow_remote", Kind::Bool),
@@ -53,6 +53,12 @@ pub(super) const KEYS: [Key; 25] = [
     Key::or("callback.listen", "DOGWATCH_CALLBACK_LISTEN"),
     Key::new("callback.containers", Kind::Bool),
     Key::new("callback.docker_url", Kind::Text),
+    Key::new("grpc.enabled", Kind::Bool),
+    Key::or("grpc.listen", "DOGWATCH_GRPC_LISTEN"),
+    Key::new("grpc.allow_without_key", Kind::Bool),
+    Key::new("grpc.tls_cert", Kind::Text),
+    Key::new("grpc.tls_key", Kind::Text),
+    Key::new("grpc.task_hubs", Kind::List),
     Key::new("store.engine", Kind::Text),
     Key::new("fleet.attempts_max", Kind::Whole),
     Key::new("fleet.queued_max", Kind::Whole),

@@ -24,7 +24,7 @@ pub use error::Error;
 pub use origin::Origin;
 pub use paths::default_data_dir;
 pub use sections::{
-    Callback, Config, Docker, Fleet, Log, LogFormat, Process, RuntimeChoice, Security, Server, Store,
+    Callback, Config, Docker, Fleet, Grpc, Log, LogFormat, Process, RuntimeChoice, Security, Server, Store,
     StoreEngine, Webhooks,
 };
 

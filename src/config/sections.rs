@@ -18,6 +18,8 @@ pub struct Config {
     pub server: Server,
     /// The listener for callbacks.
     pub callback: Callback,
+    /// The listener for workers and clients of the Durable Task SDKs.
+    pub grpc: Grpc,
     /// The durable store.
     pub store: Store,
     /// What attempts may use together.
@@ -94,6 +96,42 @@ pub struct Callback {
 impl Default for Callback {
     fn default() -> Self {
         Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7071)), containers: true, docker_url: None }
+    }
+}
+
+/// The listener for workers and clients of the Durable Task SDKs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grpc {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Where it listens; `None`: the built-in address, or a free port where the API has one.
+    pub listen: Option<SocketAddr>,
+    /// Whether callers need no key; on a loopback address only.
+    pub allow_without_key: bool,
+    /// The file with the certificate chain, as PEM; without one it speaks plaintext.
+    pub tls_cert: Option<PathBuf>,
+    /// The file with the key of the certificate, as PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Task hubs that are there from the start, beside `default`.
+    pub task_hubs: Vec<String>,
+}
+
+impl Grpc {
+    /// Where it listens when nothing is said.
+    pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7072);
+}
+
+impl Default for Grpc {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: None,
+            allow_without_key: false,
+            tls_cert: None,
+            tls_key: None,
+            task_hubs: vec![],
+        }
     }
 }
 

@@ -20,6 +20,9 @@ pub struct Addresses {
     pub api: String,
     /// The callback listener's base URL for attempts on this machine.
     pub callback: String,
+    /// Where workers and clients of the Durable Task SDKs connect, when they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<String>,
     /// The server's process id, for people.
     #[serde(default)]
     pub pid: u32,
@@ -34,7 +37,7 @@ impl Addresses {
 
     /// Replaces the file atomically.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(self).expect("three plain fields are JSON");
+        let mut text = serde_json::to_vec_pretty(self).expect("plain fields are JSON");
         text.push(b'\n');
         files::replace(&dir.join(FILE), &text)
     }
@@ -82,8 +85,12 @@ mod tests {
     #[test]
     fn only_ones_own_addresses_are_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let own =
-            Addresses { api: "http://127.0.0.1:1".into(), callback: "c".into(), pid: std::process::id() };
+        let own = Addresses {
+            api: "http://127.0.0.1:1".into(),
+            callback: "c".into(),
+            grpc: None,
+            pid: std::process::id(),
+        };
         let foreign = Addresses { pid: own.pid + 1, ..own.clone() };
         foreign.write(dir.path()).unwrap();
         Addresses::remove_own(dir.path());

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -25,6 +26,7 @@ use crate::api::Auth;
 use crate::api::server::{self, ServerOptions};
 use crate::callbacks;
 use crate::config::Config;
+use crate::durable_task;
 use crate::listener::{BindError, Listening};
 
 pub use dogwatch_actors::runtime::process::Shim;
@@ -41,6 +43,8 @@ pub(super) struct Parts<'a> {
     pub(super) listen: SocketAddr,
     /// Where the callback listener may listen, best first; never empty.
     pub(super) callback: Vec<SocketAddr>,
+    /// Where workers connect, where they may.
+    pub(super) grpc: Option<SocketAddr>,
     /// The proof that the process runtime may start shims.
     pub(super) shim: Shim,
 }
@@ -51,6 +55,8 @@ pub(super) struct Assembled {
     pub(super) api: SocketAddr,
     /// Where the callback listener listens for attempts on this machine.
     pub(super) callback: SocketAddr,
+    /// The listener for workers, where there is one.
+    pub(super) grpc: Option<durable_task::server::Listening>,
     supervisor: Supervisor,
     listeners: Vec<ServerHandle>,
     ended: mpsc::Receiver<String>,
@@ -64,7 +70,7 @@ impl fmt::Debug for Assembled {
 
 /// Opens the store, starts the supervisor and then the listeners.
 pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
-    let Parts { config, home, root_key, listen, callback, shim } = parts;
+    let Parts { config, home, root_key, listen, callback, grpc, shim } = parts;
     let auth = Auth::keys([&root_key]).map_err(|error| part("the API", &error))?;
     let runtimes = Runtimes::open(config, &home, shim)?;
     let gateway = runtimes.gateway(config, home.dir().path()).await;
@@ -72,6 +78,8 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
 
     let builder = home.builder_on(config.store.engine.kind()).await?;
     let mut builder = builder
+        // Also where none can connect now: instances whose code is elsewhere wait for it.
+        .workers(true)
         .budget(budget(config))
         .queued_max(config.fleet.queued_max.unwrap_or(JOBS_QUEUED_MAX))
         .weakest_security_profile(config.security.weakest_profile)
@@ -87,18 +95,28 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
     let supervisor = builder.start().await.map_err(start_error)?;
 
     let (told, ended) = mpsc::channel(2);
-    let mut assembled =
-        Assembled { api: listen, callback: callback.local, supervisor, listeners: Vec::new(), ended };
-    match assembled.listen(
-        callback.sockets,
-        ServerOptions {
-            address: listen,
-            handle: assembled.supervisor.handle(),
-            auth,
-            allow_remote: config.server.allow_remote,
-        },
-        &told,
-    ) {
+    let mut assembled = Assembled {
+        api: listen,
+        callback: callback.local,
+        grpc: None,
+        supervisor,
+        listeners: Vec::new(),
+        ended,
+    };
+    let grpc = assembled.listen_for_workers(config, grpc, auth.clone()).await;
+    let listening = grpc.and_then(|()| {
+        assembled.listen(
+            callback.sockets,
+            ServerOptions {
+                address: listen,
+                handle: assembled.supervisor.handle(),
+                auth,
+                allow_remote: config.server.allow_remote,
+            },
+            &told,
+        )
+    });
+    match listening {
         Ok(()) => Ok(assembled),
         Err(error) => {
             assembled.shutdown(Duration::ZERO).await;
@@ -124,6 +142,39 @@ impl Assembled {
         Ok(())
     }
 
+    async fn listen_for_workers(
+        &mut self,
+        config: &Config,
+        listen: Option<SocketAddr>,
+        auth: Auth,
+    ) -> Result<(), Error> {
+        let Some(listen) = listen else { return Ok(()) };
+        let handle = self.supervisor.handle();
+        for hub in &config.grpc.task_hubs {
+            handle.task_hubs().create(hub).await?;
+        }
+        let tls = match (&config.grpc.tls_cert, &config.grpc.tls_key) {
+            (None, None) => None,
+            (chain, key) => {
+                Some((read("grpc.tls_cert", chain.as_ref())?, read("grpc.tls_key", key.as_ref())?))
+            }
+        };
+        let threads = config
+            .server
+            .threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+        self.grpc = Some(durable_task::server::serve(durable_task::server::Options {
+            listen,
+            handle,
+            auth,
+            allow_remote: config.server.allow_remote,
+            allow_without_key: config.grpc.allow_without_key,
+            tls,
+            threads,
+        })?);
+        Ok(())
+    }
+
     fn serve(&mut self, name: &'static str, listening: Listening, told: &mpsc::Sender<String>) {
         self.listeners.push(listening.server.handle());
         let told = told.clone();
@@ -140,8 +191,15 @@ impl Assembled {
     /// Resolves when it cannot go on: a listener ended by itself, or something fatal happened.
     pub(super) async fn failed(&mut self) -> Error {
         let handle = self.supervisor.handle();
+        let grpc = async {
+            match &mut self.grpc {
+                Some(grpc) => grpc.ended().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             fatal = Fatal::of(&handle) => Error::Fatal(fatal),
+            message = grpc => Error::ListenerEnded(format!("the gRPC listener: {message}")),
             message = self.ended.recv() => {
                 Error::ListenerEnded(message.unwrap_or_else(|| "both stopped".to_owned()))
             }
@@ -150,7 +208,10 @@ impl Assembled {
 
     /// Stops the listeners (what is being asked is answered within `grace`), then the supervisor; attempts
     /// go on.
-    pub(super) async fn shutdown(self, grace: Duration) {
+    pub(super) async fn shutdown(mut self, grace: Duration) {
+        if let Some(grpc) = self.grpc.take() {
+            grpc.stop().await;
+        }
         let stopped =
             futures_util::future::join_all(self.listeners.iter().map(|listener| listener.stop(true)));
         if tokio::time::timeout(grace, stopped).await.is_err() {
@@ -217,6 +278,11 @@ impl CallbackSockets {
         let containers = gateway.map(|ip| SocketAddr::new(ip, local.port()));
         Ok(Self { sockets, local, containers })
     }
+}
+
+fn read(setting: &'static str, path: Option<&PathBuf>) -> Result<Vec<u8>, Error> {
+    let path = path.cloned().unwrap_or_default();
+    std::fs::read(&path).map_err(|source| Error::File { setting, path, source })
 }
 
 fn budget(config: &Config) -> Budget {

@@ -26,7 +26,8 @@ use dogwatch_actors::fault::{self, Point};
 use dogwatch_actors::id::RandomIds;
 use dogwatch_actors::store;
 
-use crate::config::Loaded;
+use crate::config::{Config, Grpc, Loaded};
+use crate::durable_task;
 use crate::limits::{EMBEDDED_SHUTDOWN_MAX, SHUTDOWN_TIMEOUT_SECONDS};
 use addresses::Addresses;
 use assemble::{Assembled, Parts, Shim};
@@ -83,6 +84,22 @@ pub enum Error {
     /// It cannot go on.
     #[error(transparent)]
     Fatal(#[from] Fatal),
+    /// Workers cannot connect.
+    #[error(transparent)]
+    Grpc(#[from] durable_task::server::Error),
+    /// A file that the configuration names cannot be read.
+    #[error("cannot read {} (setting {setting}): {source}", .path.display())]
+    File {
+        /// The setting.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A task hub of the configuration cannot be created.
+    #[error("cannot create a task hub of grpc.task_hubs: {0}")]
+    TaskHub(#[from] dogwatch_actors::handle::hubs::Error),
     /// A listener ended by itself.
     #[error("a listener ended by itself: {0}; start dogwatch again, the jobs go on meanwhile")]
     ListenerEnded(String),
@@ -153,11 +170,13 @@ impl Server {
         let new_root_key = is_new.then(|| dir.root_key_path());
         let callback = callback_candidates(loaded.config.callback.listen, role, dir.path());
         let config = &loaded.config;
-        let parts = Parts { config, home, root_key, listen, callback, shim };
+        let grpc = grpc_address(config, role);
+        let parts = Parts { config, home, root_key, listen, callback, grpc, shim };
         let assembled = assemble::assemble(parts).await?;
         let addresses = Addresses {
             api: base_url(assembled.api),
             callback: base_url(assembled.callback),
+            grpc: assembled.grpc.as_ref().map(|grpc| grpc_url(grpc.address, config)),
             pid: std::process::id(),
         };
         fault::reach(Point::RecoveryListening);
@@ -213,6 +232,23 @@ fn callback_candidates(configured: SocketAddr, role: Role, dir: &Path) -> Vec<So
     };
     let last = addresses::last_callback_port(dir).filter(|_| wanted.port() == 0);
     last.map(|port| SocketAddr::new(wanted.ip(), port)).into_iter().chain([wanted]).collect()
+}
+
+/// Where workers connect. Where the API has a free port they get one as well: several servers may run side by side.
+fn grpc_address(config: &Config, role: Role) -> Option<SocketAddr> {
+    if role == Role::Embedded || !config.grpc.enabled {
+        return None;
+    }
+    let usual = match config.server.listen.port() {
+        0 => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        _ => Grpc::DEFAULT_LISTEN,
+    };
+    Some(config.grpc.listen.unwrap_or(usual))
+}
+
+fn grpc_url(bound: SocketAddr, config: &Config) -> String {
+    let url = base_url(bound);
+    if config.grpc.tls_cert.is_some() { url.replacen("http:", "https:", 1) } else { url }
 }
 
 /// The URL under which a client on this machine reaches a listener at `bound`.

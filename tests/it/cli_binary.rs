@@ -124,7 +124,7 @@ fn each_kind_of_failure_has_its_code_and_says_what_to_do() {
 fn a_stale_address_means_that_there_is_no_server() {
     let dir = tempfile::tempdir().unwrap();
     let server = FakeApi::start(Play::new(job(JobState::Running)));
-    let addresses = Addresses { api: server.url().to_owned(), callback: String::new(), pid: 1 };
+    let addresses = Addresses { api: server.url().to_owned(), callback: String::new(), grpc: None, pid: 1 };
     addresses.write(dir.path()).unwrap();
     std::fs::write(dir.path().join("root.key"), KEY).unwrap();
     let output = program(dir.path()).arg("ps").output().unwrap();

@@ -9,6 +9,7 @@
 //! | `t/<due>/<kind>/<id>` | empty: the machine's one armed deadline |
 //! | `x/<kind>/<text>/<id>` | empty: the machine is listed under this text |
 //! | `d/<kind>/<id>/<digest>` | when an event with this digest was applied; empty in old stores |
+//! | `n/hub/<name>` | empty: there is a task hub of this name |
 //! | `e/<seq>`, `o/<seq>` | the logs of events and of messages between machines |
 //!
 //! Numbers are big-endian, so that keys sort as they do. Kinds contain no `/`.
@@ -19,6 +20,11 @@ use crate::store::Key;
 
 fn join(parts: &[&[u8]]) -> Key {
     parts.join(&b'/')
+}
+
+/// The row of a task hub.
+pub fn task_hub(name: &str) -> Key {
+    join(&[b"n", b"hub", name.as_bytes()])
 }
 
 /// All snapshots of a kind.

@@ -106,7 +106,7 @@ pub(super) enum Gate {
     /// A lock request.
     Lock(u64, Box<LockRequest>),
     /// An unlock.
-    Unlock(u64, Unlock),
+    Unlock(u64, Box<Unlock>),
 }
 
 /// What comes next; `None` when it is gone.

@@ -18,7 +18,7 @@ pub enum Event {
     /// An orchestration wants it for itself.
     LockRequested(Box<LockRequest>),
     /// An orchestration does not need it for itself any more.
-    Unlocked(Unlock),
+    Unlocked(Box<Unlock>),
     /// Its code has run a batch of operations.
     BatchEnded(Box<BatchEnd>),
     /// A lock request is what comes next.
@@ -37,7 +37,7 @@ pub enum Event {
         /// The history entry of the unlock.
         entry: u64,
         /// The unlock.
-        unlock: Unlock,
+        unlock: Box<Unlock>,
     },
     /// It is known what of the lock's owner had come before the owner had the lock.
     OwnFound {
@@ -46,17 +46,12 @@ pub enum Event {
         /// The history entries.
         entries: Vec<u64>,
     },
-    /// Whoever holds it is gone, or over.
-    OwnerGone {
-        /// For which section it is held.
-        section: String,
-        /// By whom.
-        owner: Caller,
-    },
+    /// Whoever holds it is gone, or over, and will not unlock it like this.
+    OwnerGone(Box<Unlock>),
     /// Somebody wants it to be deleted.
     PurgeRequested {
-        /// Only where it has no state.
-        only_empty: bool,
+        /// Under which condition.
+        condition: PurgeCondition,
     },
     /// Somebody wants it to go on after its actor kept panicking.
     ReleaseRequested,
@@ -67,6 +62,18 @@ pub enum Event {
         /// The last panic's text.
         reason: String,
     },
+}
+
+/// When an entity may be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PurgeCondition {
+    /// When there is nothing to it.
+    Empty,
+    /// When nothing waits but for its time, and nobody holds it; or when its actor cannot be trusted.
+    Idle,
+    /// In any case: what waits goes with it, and calls among that are never answered.
+    Always,
 }
 
 /// An execution of an orchestration.
@@ -283,7 +290,7 @@ pub enum Entry {
     /// A lock request.
     LockRequested(Box<LockRequest>),
     /// An unlock.
-    Unlocked(Unlock),
+    Unlocked(Box<Unlock>),
     /// The state.
     State(Payload),
 }
@@ -294,9 +301,6 @@ pub enum Rejected {
     /// Something waits, runs or holds it.
     #[error("the entity is in use; try again when nothing waits and nobody holds it")]
     InUse,
-    /// It has a state.
-    #[error("the entity has a state; delete it by an operation, or purge it")]
-    HasState,
     /// Nothing is to be released.
     #[error("the entity is not quarantined; there is nothing to release")]
     NotQuarantined,

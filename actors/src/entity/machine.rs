@@ -49,7 +49,7 @@ impl Machine for Entity {
     }
 
     fn releases(event: &Event) -> bool {
-        matches!(event, Event::ReleaseRequested | Event::PurgeRequested { only_empty: false })
+        matches!(event, Event::ReleaseRequested | Event::PurgeRequested { .. })
     }
 
     fn given(&self) -> Option<&()> {

@@ -4,7 +4,7 @@
 
 mod locks;
 
-use super::event::{Answer, BatchEnd, Effect, Entry, Event, Operation, Rejected, StateAfter};
+use super::event::{Answer, BatchEnd, Effect, Entry, Event, Operation, PurgeCondition, Rejected, StateAfter};
 use super::id::EntityId;
 use super::runs::Runs;
 use super::state::Entity;
@@ -60,8 +60,8 @@ pub(super) fn apply(entity: &Entity, event: &Event, now: Timestamp) -> Applied {
         Event::LockReached { number, entry, request } => Ok(draft.lock_reached(*number, *entry, request)),
         Event::UnlockReached { number, entry, unlock } => Ok(draft.unlock_reached(*number, *entry, unlock)),
         Event::OwnFound { number, entries } => Ok(draft.own_found(*number, entries)),
-        Event::OwnerGone { section, owner } => Ok(draft.owner_gone(section, *owner)),
-        Event::PurgeRequested { only_empty } => draft.purge(*only_empty),
+        Event::OwnerGone(unlock) => Ok(draft.owner_gone(unlock)),
+        Event::PurgeRequested { condition } => draft.purge(*condition),
         Event::ReleaseRequested => draft.release(),
         Event::Ticked => Ok(draft.ticked()),
         Event::Quarantined { reason } => Ok(draft.quarantine(reason)),
@@ -189,15 +189,17 @@ impl Draft {
         self.step()
     }
 
-    fn purge(self, only_empty: bool) -> Applied {
+    fn purge(self, condition: PurgeCondition) -> Applied {
         let next = &self.next;
-        // One whose actor cannot be trusted goes with all that waits: nobody else can help it.
-        if !next.is_idle() && (only_empty || next.quarantined.is_none()) {
+        let may_go = match condition {
+            PurgeCondition::Empty => next.is_empty(),
+            PurgeCondition::Idle => next.is_idle() || next.quarantined.is_some(),
+            PurgeCondition::Always => true,
+        };
+        if !may_go {
             return Err(Rejected::InUse);
         }
-        if only_empty && !next.is_empty() {
-            return Err(if next.state.is_some() { Rejected::HasState } else { Rejected::InUse });
-        }
+        // The others of its lock's set are not held any more either.
         let outbox = next.lock.iter().filter_map(locks::passed_on).collect();
         Ok(Step { change: Change::Purge, effects: vec![], outbox })
     }

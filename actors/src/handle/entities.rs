@@ -11,11 +11,12 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 pub use self::error::{Error, Result};
+use self::listing::Scan;
 pub use self::types::{Clean, Cleaned, EntityFilter, EntityPage, EntityView};
 use super::{Handle, digest};
 use crate::durable::batch::Terms;
 use crate::durable::published::Published;
-use crate::entity::event::{Caller, Event};
+use crate::entity::event::{Caller, Event, PurgeCondition, Unlock};
 use crate::entity::{Entity, EntityId, Signal, stored};
 use crate::handle::{self, FieldError};
 use crate::id::Ids;
@@ -124,7 +125,26 @@ impl Entities {
     /// Deletes an entity with its state and the signals that wait for their time. One that is in use is not deleted,
     /// unless its actor kept panicking: then what waits goes with it, and calls among that are never answered.
     pub async fn purge(&self, id: EntityId) -> Result<()> {
-        self.deliver(id, Event::PurgeRequested { only_empty: false }, Terms::default()).await
+        self.deliver(id, Event::PurgeRequested { condition: PurgeCondition::Idle }, Terms::default()).await
+    }
+
+    /// Deletes all entities of a task hub, whatever they do.
+    pub async fn clear(&self, hub: &str) -> Result<()> {
+        let mut cursor = None;
+        loop {
+            let Scan { ids, next } = self.scan(Some(hub), None, cursor.as_deref())?;
+            for id in ids {
+                let event = Event::PurgeRequested { condition: PurgeCondition::Always };
+                match self.deliver(id, event, Terms::default()).await {
+                    Ok(()) | Err(Error::NotFound(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            match next {
+                Some(last) => cursor = Some(last.to_string()),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Lets an entity go on whose actor kept panicking.
@@ -142,12 +162,13 @@ impl Entities {
             if let Some(lock) = entity.lock.as_ref().filter(|_| clean.release_orphaned_locks)
                 && self.is_gone(lock.owner)?
             {
-                let event = Event::OwnerGone { section: lock.section.clone(), owner: lock.owner };
-                self.deliver(id, event, Terms::default()).await?;
+                let unlock = Unlock { section: lock.section.clone(), owner: lock.owner, follows: true };
+                self.deliver(id, Event::OwnerGone(Box::new(unlock)), Terms::default()).await?;
                 cleaned.released += 1;
             }
             if clean.remove_empty && self.read(id)?.is_some_and(|entity| entity.is_empty()) {
-                match self.deliver(id, Event::PurgeRequested { only_empty: true }, Terms::default()).await {
+                let event = Event::PurgeRequested { condition: PurgeCondition::Empty };
+                match self.deliver(id, event, Terms::default()).await {
                     Ok(()) => cleaned.removed += 1,
                     // Somebody needs it after all, or was faster.
                     Err(Error::InUse(_) | Error::NotFound(_)) => {}

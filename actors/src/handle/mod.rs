@@ -7,6 +7,7 @@ mod candidates;
 pub mod entities;
 mod error;
 mod events;
+pub mod hubs;
 mod listing;
 mod logs;
 mod metrics;
@@ -47,7 +48,7 @@ use crate::job::validate::{Policy, validate};
 use crate::job::view::{HistoryEntry, JobState, JobView};
 use crate::limits::{CLIENT_KEY_CHARS_MAX, WAIT_MAX};
 use crate::logs::LogStore;
-use crate::orchestration::executor::Executor;
+use crate::orchestration::executor::{Executor, Remote};
 use crate::orchestration::explain::Explanation;
 use crate::orchestration::state::Orchestration;
 use crate::secret::Keyring;
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) orchestrations: Host<Orchestration>,
     pub(crate) entities: Host<Entity>,
     pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) workers: Option<Remote>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) fleet: FleetHandle,
     pub(crate) clock: Arc<dyn Clock>,

@@ -4,6 +4,7 @@
 
 mod error;
 mod listing;
+mod record;
 mod types;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 pub use self::error::{Error, Result};
+pub use self::record::Record;
 pub use self::types::{
     FinishedFilter, Instance, InstanceFilter, InstancePage, Instances, Purged, Raise, Reads, StartOrder,
 };
@@ -24,7 +26,7 @@ use crate::limits::{
     TAGS_MAX, WAIT_MAX,
 };
 use crate::orchestration::event::{Event, Start};
-use crate::orchestration::executor::stored;
+use crate::orchestration::executor::{Remote, stored};
 use crate::orchestration::explain::{self, Explanation};
 use crate::orchestration::history::{Action, Arrival, Entry, Outcome};
 use crate::orchestration::id::DEFAULT_HUB;
@@ -41,6 +43,11 @@ pub struct Orchestrations {
 }
 
 impl Handle {
+    /// What workers connect to, where [`Builder::workers`](crate::supervisor::Builder::workers) lets them.
+    pub fn workers(&self) -> Option<&Remote> {
+        self.inner().workers.as_ref()
+    }
+
     /// What one may ask about orchestrations.
     pub fn orchestrations(&self) -> Orchestrations {
         Orchestrations { handle: self.clone() }
@@ -56,7 +63,7 @@ impl Orchestrations {
             return Err(Error::Invalid(faults));
         }
         self.handle.inner().executor.knows(&order.name, order.version.as_deref())?;
-        let id = order.id.unwrap_or_else(|| self.random_id(DEFAULT_HUB));
+        let id = order.id.map_or_else(|| self.random_id(DEFAULT_HUB), Ok)?;
         let event = Event::StartRequested(Box::new(Start {
             name: order.name,
             version: order.version,
@@ -78,13 +85,12 @@ impl Orchestrations {
     }
 
     /// An id that nobody has, in a task hub.
-    fn random_id(&self, hub: &str) -> InstanceId {
+    pub fn random_id(&self, hub: &str) -> Result<InstanceId> {
         let mut bytes = [0; 16];
         let ids: &dyn Ids = self.handle.inner().ids.as_ref();
         ids.random(&mut bytes);
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        InstanceId::in_hub(hub, &text)
-            .unwrap_or_else(|_| unreachable!("hexadecimal digits are an instance id"))
+        InstanceId::in_hub(hub, &text).map_err(|error| Error::of_id(&error))
     }
 
     fn state(&self, id: InstanceId) -> Result<Arc<Orchestration>> {
@@ -178,6 +184,21 @@ impl Orchestrations {
         }
     }
 
+    /// The instance, as it is recorded, once its state is as wanted, however long that takes, and whether there is one
+    /// by then or not; with its input and output. For callers who give up by dropping it.
+    pub async fn hold(&self, id: InstanceId, is_wanted: impl Fn(&Orchestration) -> bool) -> Result<Instance> {
+        let mut changes = self.handle.inner().orchestrations.published().watch(id);
+        loop {
+            match self.state(id) {
+                Ok(state) if is_wanted(&state) => return self.complete(state, Reads::ALL),
+                Ok(_) | Err(Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+            self.handle.inner().open()?;
+            drop(tokio::time::timeout(WAIT_MAX, changes.changed()).await);
+        }
+    }
+
     /// Raises an event. With an `id` of its own a repetition is applied once; with `keep` it waits for an instance
     /// that does not exist yet.
     pub async fn raise(&self, id: InstanceId, raise: Raise) -> Result<()> {
@@ -247,8 +268,8 @@ impl Orchestrations {
             return Err(Error::Conflict { id, status, message });
         }
         self.start(StartOrder {
-            id: Some(if with_new_id { self.random_id(id.hub()) } else { id }),
-            version: None,
+            id: Some(if with_new_id { self.random_id(id.hub())? } else { id }),
+            version: old.version.clone(),
             tags: old.tags.clone(),
             replaces: vec![Status::Completed, Status::Failed, Status::Terminated],
             ..StartOrder::new(old.name.clone(), input.unwrap_or_default())
@@ -258,11 +279,16 @@ impl Orchestrations {
 
     /// Deletes an instance that is over, with its children that are.
     pub async fn purge(&self, id: InstanceId) -> Result<u64> {
+        self.purge_one(id, true).await
+    }
+
+    /// Deletes an instance that is over, `recursive` with its children that are.
+    pub async fn purge_one(&self, id: InstanceId, recursive: bool) -> Result<u64> {
         self.state(id)?;
         let mut purged = 0;
         let mut left = vec![id];
         while let Some(next) = left.pop() {
-            let children = self.children(next)?;
+            let children = if recursive { self.children(next)? } else { vec![] };
             match self.deliver(next, Event::PurgeRequested, Terms::default()).await {
                 Ok(_) => purged += 1,
                 // A child that goes on by itself stays.
@@ -276,7 +302,17 @@ impl Orchestrations {
 
     /// Deletes those that are over and fit; as many as there is time for. Call it until it is complete.
     pub async fn purge_many(&self, filter: &InstanceFilter) -> Result<Purged> {
-        let until = tokio::time::Instant::now() + PURGE_PATIENCE;
+        self.purge_by(filter, true, None).await
+    }
+
+    /// The same, `recursive` with their children, and for as long as `patience` lasts.
+    pub async fn purge_by(
+        &self,
+        filter: &InstanceFilter,
+        recursive: bool,
+        patience: Option<Duration>,
+    ) -> Result<Purged> {
+        let until = tokio::time::Instant::now() + patience.unwrap_or(PURGE_PATIENCE).min(PURGE_PATIENCE);
         let over = [Status::Completed, Status::Failed, Status::Terminated];
         let mut filter = filter.clone();
         filter.statuses.retain(|status| status.is_terminal());
@@ -287,7 +323,7 @@ impl Orchestrations {
         while deleted < PURGE_BATCH_MAX as u64 && tokio::time::Instant::now() < until {
             let page = self.list(&InstanceFilter { cursor, ..filter.clone() })?;
             for instance in &page.instances {
-                match self.purge(instance.id).await {
+                match self.purge_one(instance.id, recursive).await {
                     Ok(purged) => deleted += purged,
                     // Gone with its parent, or started again meanwhile.
                     Err(Error::NotFound(_) | Error::Conflict { .. }) => {}
@@ -339,7 +375,7 @@ impl Orchestrations {
         let state = self.state(id)?;
         let entries = self.entries(&state, state.began).collect::<Result<Vec<Entry>>>()?;
         let status = state.status().ok_or(Error::NotFound(id))?;
-        Ok(explain::explain(&state, status, &entries))
+        Ok(explain::explain(&state, status, &entries, self.handle.inner().executor.explain(&state)))
     }
 }
 

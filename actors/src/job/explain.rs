@@ -35,6 +35,7 @@ pub fn explain(job: &Job) -> Explanation {
         status: state.to_owned(),
         waits_for_count: u64::from(wait.is_some()),
         waits_for: wait.into_iter().collect(),
+        workers: vec![],
         next_at,
         last_error,
     }

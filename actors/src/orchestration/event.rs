@@ -191,6 +191,10 @@ pub struct TurnEnd {
     /// The version of the code that took it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Activities that are not over when the execution ends go on by themselves, and those that are asked for with its
+    /// end are begun: workers elsewhere expect it so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detached: bool,
     /// The span under which the worker traces the instance, where it said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span: Option<Span>,

@@ -21,6 +21,9 @@ pub struct Explanation {
     pub waits_for: Vec<Wait>,
     /// How many things it waits for in all.
     pub waits_for_count: u64,
+    /// What the workers that it needs do, and which there are none of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<String>,
     /// When something is next due by itself.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_at: Option<Timestamp>,
@@ -51,17 +54,26 @@ impl Wait {
 }
 
 /// Explains an instance by its state and the history of its execution.
-pub fn explain(state: &Orchestration, status: Status, entries: &[Entry]) -> Explanation {
+pub fn explain(
+    state: &Orchestration,
+    status: Status,
+    entries: &[Entry],
+    workers: Vec<String>,
+) -> Explanation {
     let mut waits = waits(state, entries);
     let count = waits.len() as u64;
     waits.truncate(EXPLAIN_TASKS_MAX);
     let next_at = crate::durable::Machine::deadline(state);
-    let sentence = sentence(state, status, &waits, count);
+    let mut sentence = sentence(state, status, &waits, count);
+    if let Some(first) = workers.first() {
+        sentence = format!("{sentence} ({first})");
+    }
     Explanation {
         sentence,
         status: status.name().to_owned(),
         waits_for: waits,
         waits_for_count: count,
+        workers,
         next_at,
         last_error: last_error(state, entries),
     }

@@ -15,7 +15,7 @@ pub type TaskId = u64;
 /// The longest text of an id.
 const TEXT_BYTES_MAX: usize = TASK_HUB_BYTES_MAX + 1 + INSTANCE_ID_BYTES_MAX;
 
-/// The id of an orchestration instance: 1 to 100 visible ASCII characters without `/`, `\`, `#` and `?`, and without
+/// The id of an orchestration instance: 1 to 190 visible ASCII characters without `/`, `\`, `#` and `?`, and without
 /// a leading `@`, as Durable Functions has it. One in a task hub that is not the default one has the hub's name and a
 /// `/` in front: hubs are namespaces of their own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

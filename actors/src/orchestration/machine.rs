@@ -84,7 +84,12 @@ impl Machine for Orchestration {
 
     fn liveness(&self) -> Liveness {
         let is_live = match &self.phase {
-            Phase::Completed | Phase::Failed { .. } | Phase::Terminated { .. } => return Liveness::Terminal,
+            Phase::Completed | Phase::Failed { .. } | Phase::Terminated { .. }
+                if self.activities.is_empty() =>
+            {
+                return Liveness::Terminal;
+            }
+            Phase::Completed | Phase::Failed { .. } | Phase::Terminated { .. } => true,
             Phase::Awaited { .. } | Phase::Scheduled { .. } => false,
             Phase::Running => {
                 self.arrived > self.seen || self.blocked.is_some() || !self.activities.is_empty()

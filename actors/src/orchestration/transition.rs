@@ -134,7 +134,7 @@ pub(super) fn resume(state: &Orchestration) -> Vec<Effect> {
             vec![Effect::CancelActivities { execution, tasks: state.activities.iter().collect() }]
         }
         Phase::Rewinding { reason, .. } => vec![Effect::PlanRewind { reason: reason.clone() }],
-        _ => vec![],
+        _ => recover.into_iter().collect(),
     }
 }
 
@@ -182,6 +182,12 @@ impl Draft {
             effects: self.effects,
             outbox: self.outbox,
         })
+    }
+
+    /// The step without a history entry: bookkeeping.
+    fn unrecorded(self) -> Applied {
+        let change = Change::Next(Box::new(self.next), None);
+        Ok(Step { change, effects: self.effects, outbox: self.outbox })
     }
 
     /// Records what arrived, and lets the code see it where it may.
@@ -358,12 +364,13 @@ impl Draft {
             return Ok(Step::unchanged(vec![]));
         }
         match self.next.phase {
+            // They were left to themselves, and nobody waits for them.
+            Phase::Completed | Phase::Failed { .. } | Phase::Terminated { .. } => return self.unrecorded(),
             Phase::Terminating { .. } => {
                 self.finish_termination();
                 if self.note.is_none() {
-                    // Bookkeeping: nobody reads what came of what was to end anyway.
-                    let change = Change::Next(Box::new(self.next), None);
-                    return Ok(Step { change, effects: self.effects, outbox: self.outbox });
+                    // Nobody reads what came of what was to end anyway.
+                    return self.unrecorded();
                 }
             }
             _ => self.arrive(open.into_iter().map(Arrival::TaskEnded).collect()),
@@ -392,6 +399,9 @@ impl Draft {
             if *count == ACTIVITY_RESTARTS_MAX + 1 {
                 self.note = Some(Note::ActivityParked { task: *task });
             }
+        }
+        if self.next.status().is_some_and(super::state::Status::is_terminal) {
+            return self.unrecorded();
         }
         self.note.get_or_insert(Note::ActivitiesRestarted { tasks: open });
         self.step()

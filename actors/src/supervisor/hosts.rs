@@ -23,7 +23,10 @@ use crate::job::planner::Planner;
 use crate::job::state::Job;
 use crate::job::validate::Policy;
 use crate::logs::LogStore;
-use crate::orchestration::executor::{self, Executor, InProcess, OrchestrationMail, OrchestrationPerformer};
+use crate::orchestration::executor::remote::RemoteParts;
+use crate::orchestration::executor::{
+    self, Executor, InProcess, Mixed, OrchestrationMail, OrchestrationPerformer, Remote,
+};
 use crate::orchestration::state::Orchestration;
 use crate::outbound::Network;
 use crate::store::Store;
@@ -37,6 +40,7 @@ pub(super) struct Hosts {
     pub(super) orchestrations: Host<Orchestration>,
     pub(super) entities: Host<Entity>,
     pub(super) executor: Arc<dyn Executor>,
+    pub(super) workers: Option<Remote>,
     pub(super) fleet: FleetHandle,
     pub(super) logs: LogStore,
 }
@@ -71,15 +75,19 @@ impl Builder {
 
         let (seen, mail) = (shop.published::<Orchestration>(), Arc::new(OrchestrationMail::default()));
         // Without any code there is nothing to be run.
-        let threads = if self.registry.is_empty() { 0 } else { self.threads };
+        let threads = if self.registry.is_empty() && !self.workers { 0 } else { self.threads };
         let parts = self.executor_parts(policy, &shop.store, &seen, &mail);
-        let executor: Arc<dyn Executor> =
-            Arc::new(InProcess::new(parts, threads).map_err(StartError::Threads)?);
+        let workers = self.workers.then(|| self.remote(&shop.store, &seen, &mail));
+        let local = InProcess::new(parts, threads).map_err(StartError::Threads)?;
+        let executor: Arc<dyn Executor> = match &workers {
+            Some(remote) => Arc::new(Mixed::new(local, remote.clone())),
+            None => Arc::new(local),
+        };
         let performer = OrchestrationPerformer(Arc::clone(&executor));
         let orchestrations = Host::start(shop.shared(seen, Arc::new(performer)), own).await;
         mail.open(&orchestrations);
         let entities = self.entities_host(shop, own).await;
-        Ok(Hosts { jobs, webhooks, orchestrations, entities, executor, fleet, logs })
+        Ok(Hosts { jobs, webhooks, orchestrations, entities, executor, workers, fleet, logs })
     }
 
     async fn entities_host(&self, shop: &Workshop, own: &[ArbiterHandle]) -> Host<Entity> {
@@ -128,6 +136,23 @@ impl Builder {
             published: Arc::clone(published),
             mail: Arc::clone(mail),
         }
+    }
+
+    fn remote(
+        &self,
+        store: &Arc<dyn Store>,
+        published: &Arc<Published<Orchestration>>,
+        mail: &Arc<OrchestrationMail>,
+    ) -> Remote {
+        let mut nonce = [0; 8];
+        self.ids.random(&mut nonce);
+        let parts = RemoteParts {
+            clock: Arc::clone(&self.clock),
+            store: Arc::clone(store),
+            published: Arc::clone(published),
+            mail: Arc::clone(mail),
+        };
+        Remote::new(parts, u64::from_le_bytes(nonce))
     }
 
     fn planner(&self, logs: &LogStore) -> Planner {

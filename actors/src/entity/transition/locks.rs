@@ -11,7 +11,7 @@
 //!
 //! An unlock waits for what its owner had asked of the entity before; then everybody else has their turn again.
 
-use super::super::event::{Caller, Entry, Event, LockRequest, Unlock};
+use super::super::event::{Entry, Event, LockRequest, Unlock};
 use super::super::runs::Runs;
 use super::super::state::{Entity, Lock};
 use super::Draft;
@@ -73,7 +73,7 @@ impl Draft {
             self.unlock(unlock.follows);
         } else if is_mine || self.next.queue.reaches_below(self.next.newest_gate) {
             // The owner's operations come first; or its request waits, and this behind it.
-            let entry = self.record(Entry::Unlocked(unlock.clone()));
+            let entry = self.record(Entry::Unlocked(Box::new(unlock.clone())));
             self.next.newest_gate = entry;
             if is_mine {
                 self.next.own.push(entry);
@@ -134,9 +134,8 @@ impl Draft {
     }
 
     /// Nobody will unlock it: its owner is over, or was never heard of.
-    pub(super) fn owner_gone(mut self, section: &str, owner: Caller) -> Step<Entity> {
-        let gone = Unlock { section: section.to_owned(), owner, follows: true };
-        if !self.next.lock.as_ref().is_some_and(|lock| lock.ends_by(&gone)) {
+    pub(super) fn owner_gone(mut self, unlock: &Unlock) -> Step<Entity> {
+        if !self.next.lock.as_ref().is_some_and(|lock| lock.ends_by(unlock)) {
             return self.unchanged();
         }
         self.unlock(true);
@@ -148,5 +147,5 @@ impl Draft {
 /// The unlock that follows the request to where it went on from here.
 pub(super) fn passed_on(lock: &Lock) -> Option<Message> {
     let unlock = Unlock { section: lock.section.clone(), owner: lock.owner, follows: true };
-    Some(Message::to::<Entity>(lock.next?, &Event::Unlocked(unlock)))
+    Some(Message::to::<Entity>(lock.next?, &Event::Unlocked(Box::new(unlock))))
 }

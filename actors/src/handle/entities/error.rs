@@ -16,7 +16,7 @@ pub enum Error {
     /// The request cannot be accepted.
     #[error("the request is not valid: {}", .0.first().map_or("", |field| field.message.as_str()))]
     Invalid(Vec<FieldError>),
-    /// Something waits or runs, somebody holds it, or it has a state.
+    /// Something waits or runs, or somebody holds it.
     #[error("the entity `{0}` is in use; try again when nothing waits and nobody holds it")]
     InUse(EntityId),
     /// It is not quarantined.
@@ -48,7 +48,7 @@ impl Error {
     pub(super) fn of(id: EntityId, error: shell::Error<Rejected>) -> Self {
         match error {
             shell::Error::Missing => Self::NotFound(id),
-            shell::Error::Rejected(Rejected::InUse | Rejected::HasState) => Self::InUse(id),
+            shell::Error::Rejected(Rejected::InUse) => Self::InUse(id),
             shell::Error::Rejected(Rejected::NotQuarantined) => Self::NotQuarantined(id),
             shell::Error::Parked(cause) => Self::Parked(id, cause),
             shell::Error::Store(error) => Self::Other(handle::Error::of_store(error)),

@@ -4,6 +4,7 @@ use crate::durable::shell;
 use crate::handle::{self, FieldError};
 use crate::orchestration::event::Rejected;
 use crate::orchestration::executor::Unknown;
+use crate::orchestration::id::ParseInstanceIdError;
 use crate::orchestration::{Failure, InstanceId, Status};
 use crate::store;
 
@@ -79,6 +80,10 @@ impl Error {
             }
             shell::Error::Claimed(_) | shell::Error::Lost => Self::Other(handle::Error::Interrupted),
         }
+    }
+
+    pub(super) fn of_id(error: &ParseInstanceIdError) -> Self {
+        Self::Invalid(vec![FieldError { pointer: "/id".to_owned(), message: error.to_string() }])
     }
 
     pub(super) fn payload(pointer: &str, failure: &Failure) -> Self {

@@ -96,7 +96,7 @@ impl Drop for Inner {
 }
 
 /// Why a driver could not do its work: it is tried again.
-enum Trouble {
+pub(super) enum Trouble {
     Store(store::Error),
     /// The machine did not answer.
     Silence,
@@ -240,6 +240,7 @@ impl InProcess {
             custom_status: decision.custom_status,
             awaited: code.awaited(),
             version: Some(code.version.clone()),
+            detached: false,
             span: None,
         };
         let is_over =
@@ -373,7 +374,24 @@ impl InProcess {
         }
     }
 
-    async fn recover(&self, id: InstanceId, execution: u32) -> Result<(), Trouble> {
+    /// Whether it has the code of an instance.
+    pub(super) fn has_code_of(&self, id: InstanceId) -> bool {
+        let name = self.0.published.read(id).ok().flatten().map(|state| state.name.clone());
+        name.is_some_and(|name| self.0.workshop.registry.to_begin(&name, None).is_some())
+    }
+
+    /// Whether it has the code of an activity.
+    pub(super) fn has_activity(&self, name: &str) -> bool {
+        self.0.workshop.registry.find_activity(name).is_some()
+    }
+
+    /// Starts the activities of an execution that are not over and not known to run; with `own` only those that it
+    /// has the code of.
+    pub(super) fn recover(&self, id: InstanceId, execution: u32, own: bool) {
+        self.insist(id, move |this| async move { this.recover_once(id, execution, own).await });
+    }
+
+    async fn recover_once(&self, id: InstanceId, execution: u32, own: bool) -> Result<(), Trouble> {
         let Some(state) = self.0.published.read(id)? else { return Ok(()) };
         let is_lost = |task: &TaskId| !self.0.activities.knows(&(id, execution, *task));
         let lost: std::collections::BTreeSet<TaskId> = state.runnable().filter(is_lost).collect();
@@ -386,6 +404,7 @@ impl InProcess {
                 Action::ScheduleActivity(call) if lost.contains(&call.task) => Some(*call),
                 _ => None,
             })
+            .filter(|call| !own || self.has_activity(&call.name))
             .collect();
         while !rest.is_empty() {
             let batch: Vec<ActivityCall> = rest.drain(..rest.len().min(ACTIVITIES_RUNNING_MAX)).collect();
@@ -404,7 +423,7 @@ impl InProcess {
     }
 
     /// Does `work` again and again until it can be done.
-    fn insist<F>(&self, id: InstanceId, work: impl Fn(Self) -> F + Send + 'static)
+    pub(super) fn insist<F>(&self, id: InstanceId, work: impl Fn(Self) -> F + Send + 'static)
     where
         F: Future<Output = Result<(), Trouble>> + Send,
     {
@@ -452,7 +471,7 @@ impl Executor for InProcess {
     }
 
     fn recover_activities(&self, id: InstanceId, execution: u32) {
-        self.insist(id, move |this| async move { this.recover(id, execution).await });
+        self.recover(id, execution, false);
     }
 
     fn cancel_activities(&self, id: InstanceId, execution: u32, tasks: Vec<TaskId>) {

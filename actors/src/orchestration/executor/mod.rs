@@ -7,6 +7,9 @@ mod activities;
 mod driver;
 mod hot;
 mod jobs;
+mod mixed;
+pub mod remote;
+mod resting;
 mod seats;
 pub(crate) mod stored;
 
@@ -14,6 +17,8 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 pub use self::driver::{InProcess, Parts};
+pub use self::mixed::Mixed;
+pub use self::remote::Remote;
 use super::event::{Effect, Event, TurnRequest};
 use super::history::ActivityCall;
 use super::id::{InstanceId, TaskId};
@@ -66,6 +71,12 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
 
     /// Lets go of what is in memory of an instance's code.
     fn forget(&self, id: InstanceId);
+
+    /// What the code of an instance waits for that its state does not show, in sentences.
+    fn explain(&self, state: &Orchestration) -> Vec<String> {
+        let _ = state;
+        Vec::new()
+    }
 }
 
 /// The way back into the instances' mailboxes; open once the host has started.

@@ -11,12 +11,13 @@ use parking_lot::Mutex;
 use super::super::history::{Arrival, TaskResult};
 use super::super::id::InstanceId;
 use super::hot::Hot;
+use super::resting::Resting;
 use crate::limits::INSTANCES_HOT_MAX;
 
 /// Locks are held for one map operation; this many keep instances apart.
 const STRIPES: usize = 64;
 
-/// Codes at rest in each stripe before the older half goes.
+/// Codes at rest in each stripe.
 const RESTING_MAX: usize = INSTANCES_HOT_MAX / STRIPES;
 
 /// What is to be done for an instance.
@@ -44,17 +45,17 @@ pub(super) struct Seats {
     hasher: RandomState,
 }
 
-#[derive(Default)]
 struct Stripe {
     /// Those that a driver works for, with what came meanwhile.
     driven: HashMap<InstanceId, Work>,
-    /// Code at rest: what rested last, and what did before that.
-    resting: [HashMap<InstanceId, Box<Hot>>; 2],
+    /// Code at rest.
+    resting: Resting<InstanceId, Box<Hot>>,
 }
 
 impl Default for Seats {
     fn default() -> Self {
-        Self { stripes: (0..STRIPES).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+        let stripe = |_| Mutex::new(Stripe { driven: HashMap::new(), resting: Resting::new(RESTING_MAX) });
+        Self { stripes: (0..STRIPES).map(stripe).collect(), hasher: RandomState::new() }
     }
 }
 
@@ -84,7 +85,7 @@ impl Seats {
     /// Forgets the code of an instance.
     pub(super) fn forget(&self, id: InstanceId) {
         let mut stripe = self.stripe(id).lock();
-        let dropped = stripe.resting.iter_mut().find_map(|resting| resting.remove(&id));
+        let dropped = stripe.resting.remove(&id);
         if let Some(work) = stripe.driven.get_mut(&id) {
             work.forget = true;
             work.fresh.clear();
@@ -97,7 +98,7 @@ impl Seats {
     /// The code at rest of an instance.
     pub(super) fn wake(&self, id: InstanceId) -> Option<Box<Hot>> {
         let mut stripe = self.stripe(id).lock();
-        stripe.resting.iter_mut().find_map(|resting| resting.remove(&id))
+        stripe.resting.remove(&id)
     }
 
     /// The next work for the driver of an instance. When there is none it ends, and the code rests.
@@ -110,11 +111,7 @@ impl Seats {
         }
         stripe.driven.remove(&id);
         if let Some(hot) = hot.take() {
-            if stripe.resting[0].len() >= RESTING_MAX / 2 {
-                let rested = std::mem::take(&mut stripe.resting[0]);
-                old = std::mem::replace(&mut stripe.resting[1], rested);
-            }
-            stripe.resting[0].insert(id, hot);
+            old = stripe.resting.insert(id, hot);
         }
         drop(stripe);
         drop(old);

@@ -27,6 +27,13 @@ impl Draft {
         self.tell_parent(outcome.clone());
     }
 
+    /// The code returned, and its activities go on by themselves.
+    pub(super) fn complete_detached(&mut self, outcome: &Outcome) {
+        let activities = std::mem::take(&mut self.next.activities);
+        self.complete(outcome);
+        self.next.activities = activities;
+    }
+
     /// It fails, and not by what its code returned.
     pub(super) fn fail(&mut self, failure: Failure) {
         self.note = Some(Note::Failed(failure.clone()));

@@ -95,7 +95,7 @@ impl Draft {
 
     fn tell_unlocked(&mut self, section: &str, entity: EntityId, follows: bool) {
         let unlock = Unlock { section: section.to_owned(), owner: self.as_caller(), follows };
-        self.send(entity, &Event::Unlocked(unlock));
+        self.send(entity, &Event::Unlocked(Box::new(unlock)));
     }
 
     /// The execution ends: nothing of it is locked any more.

@@ -49,6 +49,7 @@ impl Instance {
             custom_status: None,
             awaited: vec![],
             version: Some("1.0.0".to_owned()),
+            detached: false,
             span: None,
         };
         self.does(&Event::TurnEnded(Box::new(end))).unwrap();
@@ -159,6 +160,7 @@ fn a_turn_is_taken_once_and_with_a_true_view_only() {
         custom_status: None,
         awaited: vec![],
         version: None,
+        detached: false,
         span: None,
     };
     let mut accepted = fresh();
@@ -202,6 +204,7 @@ fn what_arrives_late_is_not_lost_when_it_begins_anew() {
             custom_status: None,
             awaited: vec![],
             version: None,
+            detached: false,
             span: None,
         }))
     };

@@ -32,10 +32,13 @@ impl Draft {
         next.awaited.truncate(AWAITED_NAMES_MAX);
         let mut calls = Vec::new();
         for action in &end.turn.actions {
-            self.act(action, &mut calls);
+            self.act(action, end.detached, &mut calls);
         }
         if let Some(Action::ContinueAsNew { input, version, carried }) = end.turn.actions.last() {
             // Activities of such a turn are not begun: nobody would hear of them.
+            if !end.detached {
+                self.cancel_work();
+            }
             return self.continue_as_new(input, version.as_ref(), carried);
         }
         if !calls.is_empty() {
@@ -68,7 +71,7 @@ impl Draft {
         Ok(step)
     }
 
-    fn act(&mut self, action: &Action, calls: &mut Vec<super::super::history::ActivityCall>) {
+    fn act(&mut self, action: &Action, detached: bool, calls: &mut Vec<super::super::history::ActivityCall>) {
         match action {
             Action::ScheduleActivity(call) => {
                 self.next.activities.insert(call.task);
@@ -105,6 +108,7 @@ impl Draft {
             }
             Action::MessageEntity(call) => self.message_entity(call),
             Action::Cancel { task } => self.cancel_task(*task, calls),
+            Action::Complete(outcome) if detached => self.complete_detached(outcome),
             Action::Complete(outcome) => {
                 // What was asked for in the same breath is not begun.
                 calls.clear();
@@ -124,8 +128,8 @@ impl Draft {
             start_at: None,
             parent: Some(self.as_parent(call.task)),
             trace: call.trace.clone(),
-            // One of a former attempt.
-            replaces: vec![Status::Failed, Status::Terminated],
+            // One of a former attempt, or of a former execution of the same code.
+            replaces: vec![Status::Completed, Status::Failed, Status::Terminated],
         }
     }
 
@@ -153,7 +157,6 @@ impl Draft {
         version: Option<&String>,
         carried: &[(String, Payload)],
     ) -> Applied {
-        self.cancel_work();
         self.unlock_all();
         self.next.execution += 1;
         self.begin();

@@ -1,0 +1,496 @@
+//! What is known of all work for workers: what waits, what is out, who is there. In memory and pure: whatever is lost
+//! of it comes again from the machines.
+//!
+//! Every piece of work that is handed out has a token of its own. Only the newest one of a piece of work counts, so
+//! that it ends once; that of a worker that has gone counts until the work is handed out again.
+//!
+//! Invariants: a piece of work waits, or is out, or is ending, never two of them; an instance has one turn out at most.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::super::resting::Resting;
+use super::chronicle::{Chronicle, Dated};
+use super::ready::{Kind, Need, Ready, WorkerId, WorkerOptions};
+use super::worker::{Worker, idlers};
+use crate::clock::Timestamp;
+use crate::limits::{INSTANCES_HOT_MAX, WORK_GIVEN_BACK_PAUSE, WORK_GIVEN_BACK_PAUSE_MAX};
+use crate::orchestration::history::{ActivityCall, Arrival};
+use crate::orchestration::id::{InstanceId, TaskId};
+
+/// One activity of one execution.
+pub(super) type ActivityKey = (InstanceId, u32, TaskId);
+
+/// A number that no other piece of work that was handed out has.
+pub(super) type Token = u64;
+
+/// A piece of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// The next turn of an instance.
+    Turn(InstanceId),
+    /// An activity.
+    Activity(ActivityKey),
+}
+
+/// A turn as it was handed out.
+#[derive(Debug, Clone)]
+pub(super) struct OutTurn {
+    pub(super) execution: u32,
+    pub(super) number: u32,
+    pub(super) upto: u64,
+    pub(super) now: Timestamp,
+    /// How often the execution was rewound: numbers of tasks are of one such epoch.
+    pub(super) rewinds: u32,
+    pub(super) saw: Vec<Dated>,
+    pub(super) chronicle: Arc<Chronicle>,
+}
+
+/// What was handed out.
+#[derive(Debug)]
+pub(super) struct Out {
+    pub(super) key: Key,
+    pub(super) worker: WorkerId,
+    pub(super) turn: Option<Box<OutTurn>>,
+    pub(super) since: Instant,
+}
+
+/// Where a piece of work stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// There is nothing to do.
+    Idle,
+    /// It waits; the token of a worker that has gone still counts.
+    Ready(Option<Token>),
+    /// It is being put together.
+    Preparing,
+    /// A worker has it.
+    Out(Token),
+    /// What came of it is being recorded.
+    Ending,
+}
+
+/// What is to be done for an instance.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) need: Need,
+    pub(super) standing: Standing,
+    /// The history may hold what the code has not seen.
+    pub(super) look: bool,
+    /// Arrivals: of which execution, which number, what.
+    pub(super) fresh: Vec<(u32, u64, Dated)>,
+    /// How often it was given back in a row.
+    returns: u32,
+}
+
+/// An activity.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) call: Arc<ActivityCall>,
+    pub(super) need: Need,
+    pub(super) standing: Standing,
+    returns: u32,
+}
+
+/// The last chronicle of an instance, and of which execution it is.
+pub(super) type Kept = (u32, Arc<Chronicle>);
+
+/// What a worker is to be given.
+pub(super) enum Taken {
+    /// A turn that has to be put together.
+    Turn { id: InstanceId, kept: Option<Kept>, look: bool, fresh: Vec<(u32, u64, Dated)> },
+    /// An activity, under this token.
+    Activity { key: ActivityKey, call: Arc<ActivityCall>, token: Token },
+}
+
+/// All of it.
+pub(super) struct Book {
+    pub(super) seats: HashMap<InstanceId, Seat>,
+    pub(super) tasks: HashMap<ActivityKey, Task>,
+    pub(super) outs: HashMap<Token, Out>,
+    pub(super) workers: BTreeMap<WorkerId, Worker>,
+    resting: Resting<InstanceId, Kept>,
+    ready: Ready<Key>,
+    /// What was given back and pauses.
+    pausing: BTreeMap<(Instant, u64), Key>,
+    numbers: u64,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            seats: HashMap::new(),
+            tasks: HashMap::new(),
+            outs: HashMap::new(),
+            workers: BTreeMap::new(),
+            resting: Resting::new(INSTANCES_HOT_MAX),
+            ready: Ready::default(),
+            pausing: BTreeMap::new(),
+            numbers: 0,
+        }
+    }
+}
+
+impl Book {
+    fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// An instance has something to see.
+    pub(super) fn wants_turn(
+        &mut self,
+        id: InstanceId,
+        need: impl FnOnce() -> Option<Need>,
+        look: bool,
+        fresh: impl Iterator<Item = (u32, u64, Dated)>,
+    ) {
+        if let std::collections::hash_map::Entry::Vacant(vacant) = self.seats.entry(id) {
+            let Some(need) = need() else { return };
+            vacant.insert(Seat { need, standing: Standing::Idle, look: false, fresh: vec![], returns: 0 });
+        }
+        let Some(seat) = self.seats.get_mut(&id) else { return };
+        seat.look |= look;
+        seat.fresh.extend(fresh);
+        if seat.standing == Standing::Idle {
+            seat.standing = Standing::Ready(None);
+            let need = seat.need.clone();
+            self.push(need, Key::Turn(id), None);
+        }
+    }
+
+    /// An activity is to be run, unless it is known.
+    pub(super) fn wants_activity(&mut self, key: ActivityKey, need: Need, call: ActivityCall) {
+        if let std::collections::hash_map::Entry::Vacant(vacant) = self.tasks.entry(key) {
+            let (call, standing) = (Arc::new(call), Standing::Ready(None));
+            vacant.insert(Task { call, need: need.clone(), standing, returns: 0 });
+            self.push(need, Key::Activity(key), None);
+        }
+    }
+
+    fn push(&mut self, need: Need, key: Key, avoid: Option<WorkerId>) {
+        self.wake_one(&need, avoid);
+        self.ready.push(need, key, avoid);
+    }
+
+    fn push_first(&mut self, need: Need, key: Key) {
+        self.wake_one(&need, None);
+        self.ready.push_first(need, key);
+    }
+
+    /// Wakes the one of those that wait and could take it that has the least to do, and has waited longest.
+    fn wake_one(&mut self, need: &Need, avoid: Option<WorkerId>) {
+        let could = |(id, worker): &(&WorkerId, &mut Worker)| {
+            worker.is_waiting() && Some(**id) != avoid && worker.takes(need) && worker.has_room(need.kind)
+        };
+        let idlest = self.workers.iter_mut().filter(could);
+        if let Some((_, worker)) = idlest.min_by_key(|(_, worker)| worker.order()) {
+            worker.wake();
+        }
+    }
+
+    /// The next work for a worker; without any it waits to be woken.
+    pub(super) fn take(&mut self, worker: WorkerId) -> Option<Taken> {
+        self.end_pauses(Instant::now());
+        loop {
+            let asked = self.number();
+            let idlers = idlers(&self.workers, worker)?;
+            let own = self.workers.get(&worker)?;
+            let has_room = |kind: Kind| own.has_room(kind);
+            let mut idler = None;
+            let is_left = |kind: Kind, name: &str, version: &str| {
+                let could = |(_, other): &&(WorkerId, &Worker)| {
+                    other.has_room(kind) && other.options.admits(kind, name, version)
+                };
+                let found = idlers.iter().find(could).map(|(id, _)| *id);
+                idler = idler.or(found);
+                found.is_some()
+            };
+            let taken = self.ready.take(worker, &own.options, has_room, is_left);
+            if let Some(idler) = idler.and_then(|idler| self.workers.get_mut(&idler)) {
+                idler.wake();
+            }
+            let Some((kind, key)) = taken else {
+                self.workers.get_mut(&worker)?.waits(asked);
+                return None;
+            };
+            if let Some(taken) = self.hand(worker, kind, key) {
+                return Some(taken);
+            }
+        }
+    }
+
+    /// Gives a piece of work to a worker, where it still waits.
+    fn hand(&mut self, worker: WorkerId, kind: Kind, key: Key) -> Option<Taken> {
+        let token = self.number();
+        let standing = self.standing(key)?;
+        let Standing::Ready(orphan) = *standing else { return None };
+        *standing = match key {
+            Key::Turn(_) => Standing::Preparing,
+            Key::Activity(_) => Standing::Out(token),
+        };
+        self.outs.remove(&orphan.unwrap_or(0));
+        self.workers.get_mut(&worker)?.takes_one(kind);
+        match key {
+            Key::Turn(id) => {
+                let kept = self.resting.remove(&id);
+                let seat = self.seats.get_mut(&id)?;
+                let (look, fresh) = (std::mem::take(&mut seat.look), std::mem::take(&mut seat.fresh));
+                Some(Taken::Turn { id, kept, look, fresh })
+            }
+            Key::Activity(key) => {
+                let call = Arc::clone(&self.tasks.get(&key)?.call);
+                self.outs.insert(
+                    token,
+                    Out { key: Key::Activity(key), worker, turn: None, since: Instant::now() },
+                );
+                Some(Taken::Activity { key, call, token })
+            }
+        }
+    }
+
+    fn standing(&mut self, key: Key) -> Option<&mut Standing> {
+        match key {
+            Key::Turn(id) => self.seats.get_mut(&id).map(|seat| &mut seat.standing),
+            Key::Activity(key) => self.tasks.get_mut(&key).map(|task| &mut task.standing),
+        }
+    }
+
+    /// A turn was put together and goes out; `None` when the worker has gone.
+    pub(super) fn turn_goes_out(&mut self, worker: WorkerId, id: InstanceId, turn: OutTurn) -> Option<Token> {
+        let token = self.number();
+        let is_there = self.workers.contains_key(&worker);
+        let seat = self.seats.get_mut(&id)?;
+        if !is_there {
+            self.turn_waits_again(id);
+            return None;
+        }
+        seat.standing = Standing::Out(token);
+        let (key, turn) = (Key::Turn(id), Some(Box::new(turn)));
+        self.outs.insert(token, Out { key, worker, turn, since: Instant::now() });
+        Some(token)
+    }
+
+    /// There was nothing to be seen after all, or it could not be read: `again` says that it is to be tried again.
+    pub(super) fn turn_was_none(&mut self, worker: WorkerId, id: InstanceId, again: bool) {
+        self.makes_room(worker, Kind::Orchestration);
+        if again {
+            self.turn_waits_again(id);
+        } else {
+            self.turn_rests(id, None);
+        }
+    }
+
+    fn turn_waits_again(&mut self, id: InstanceId) {
+        if let Some(seat) = self.seats.get_mut(&id) {
+            (seat.standing, seat.look) = (Standing::Ready(None), true);
+            let need = seat.need.clone();
+            self.push_first(need, Key::Turn(id));
+        }
+    }
+
+    /// A turn is over, or there was none. What arrived meanwhile is the next one.
+    pub(super) fn turn_rests(&mut self, id: InstanceId, kept: Option<Kept>) {
+        let Some(seat) = self.seats.get_mut(&id) else { return };
+        let seen = kept.as_ref().map(|(execution, chronicle)| (*execution, chronicle.seen));
+        seat.fresh.retain(|(execution, number, _)| {
+            seen.is_none_or(|(current, seen)| {
+                *execution > current || (*execution == current && *number > seen)
+            })
+        });
+        if let Some((execution, chronicle)) = kept {
+            drop(self.resting.insert(id, (execution, chronicle)));
+        }
+        let Some(seat) = self.seats.get_mut(&id) else { return };
+        if seat.look || !seat.fresh.is_empty() {
+            (seat.standing, seat.returns) = (Standing::Ready(None), 0);
+            let need = seat.need.clone();
+            self.push(need, Key::Turn(id), None);
+        } else {
+            self.seats.remove(&id);
+        }
+    }
+
+    /// What a token stands for, when it is the newest of its work; the work is ending from now on.
+    pub(super) fn begin_end(&mut self, token: Token) -> Option<Out> {
+        let out = self.outs.remove(&token)?;
+        if let Some(kind) = self.kind_of_out(&out) {
+            self.makes_room(out.worker, kind);
+        }
+        let standing = self.standing(out.key)?;
+        let counts =
+            matches!(*standing, Standing::Out(newest) | Standing::Ready(Some(newest)) if newest == token);
+        counts.then(|| {
+            *standing = Standing::Ending;
+            out
+        })
+    }
+
+    /// The kind of what a worker that is still there had.
+    fn kind_of_out(&mut self, out: &Out) -> Option<Kind> {
+        match (self.standing(out.key)?, out.key) {
+            // Its worker has gone.
+            (Standing::Ready(_), _) => None,
+            (_, Key::Turn(_)) => Some(Kind::Orchestration),
+            (_, Key::Activity(_)) => Some(Kind::Activity),
+        }
+    }
+
+    fn makes_room(&mut self, worker: WorkerId, kind: Kind) {
+        if let Some(worker) = self.workers.get_mut(&worker) {
+            worker.ends_one(kind);
+        }
+    }
+
+    /// An activity is over and recorded, or of no interest.
+    pub(super) fn activity_rests(&mut self, key: &ActivityKey) {
+        let Some(task) = self.tasks.remove(key) else { return };
+        if let Standing::Out(token) | Standing::Ready(Some(token)) = task.standing
+            && let Some(out) = self.outs.remove(&token)
+            && matches!(task.standing, Standing::Out(_))
+        {
+            self.makes_room(out.worker, Kind::Activity);
+        }
+    }
+
+    /// What is in memory of an instance is of no use, and a turn that is out is void.
+    pub(super) fn forget(&mut self, id: InstanceId) {
+        drop(self.resting.remove(&id));
+        let Some(seat) = self.seats.get_mut(&id) else { return };
+        seat.fresh.clear();
+        match seat.standing {
+            Standing::Out(token) => {
+                let out = self.outs.remove(&token);
+                self.seats.remove(&id);
+                if let Some(out) = out {
+                    self.makes_room(out.worker, Kind::Orchestration);
+                }
+            }
+            Standing::Ready(orphan) => {
+                self.outs.remove(&orphan.unwrap_or(0));
+                self.seats.remove(&id);
+            }
+            Standing::Idle | Standing::Preparing | Standing::Ending => {}
+        }
+    }
+
+    /// A worker gives back what it cannot or does not want to do: somebody else may, or it may later.
+    pub(super) fn give_back(&mut self, token: Token) {
+        let Some(out) = self.begin_end(token) else { return };
+        let (key, worker) = (out.key, out.worker);
+        let (need, returns) = match key {
+            Key::Turn(id) => {
+                let Some(seat) = self.seats.get_mut(&id) else { return };
+                (seat.standing, seat.look) = (Standing::Ready(None), true);
+                seat.returns += 1;
+                (seat.need.clone(), seat.returns)
+            }
+            Key::Activity(key) => {
+                let Some(task) = self.tasks.get_mut(&key) else { return };
+                task.standing = Standing::Ready(None);
+                task.returns += 1;
+                (task.need.clone(), task.returns)
+            }
+        };
+        let others = self.workers.iter().filter(|(id, other)| **id != worker && other.takes(&need)).count();
+        if (returns as usize) <= others {
+            self.push(need, key, Some(worker));
+            return;
+        }
+        let doubled = WORK_GIVEN_BACK_PAUSE.saturating_mul(1 << returns.saturating_sub(1).min(16));
+        let number = self.number();
+        self.pausing.insert((Instant::now() + doubled.min(WORK_GIVEN_BACK_PAUSE_MAX), number), key);
+    }
+
+    /// When the next pause ends, as seen from `now`.
+    pub(super) fn next_pause(&self, now: Instant) -> Option<Duration> {
+        self.pausing.keys().next().map(|(at, _)| at.saturating_duration_since(now))
+    }
+
+    /// What has paused until `now` waits again.
+    pub(super) fn end_pauses(&mut self, now: Instant) {
+        while let Some(entry) = self.pausing.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let key = entry.remove();
+            let need = match key {
+                Key::Turn(id) => self.seats.get(&id).map(|seat| seat.need.clone()),
+                Key::Activity(key) => self.tasks.get(&key).map(|task| task.need.clone()),
+            };
+            if let Some(need) = need {
+                self.push(need, key, None);
+            }
+        }
+    }
+
+    /// A worker is there: what others gave back may be for it.
+    pub(super) fn connect(&mut self, options: WorkerOptions) -> (WorkerId, Arc<Notify>) {
+        let (id, wakes) = (self.number(), Arc::new(Notify::new()));
+        let woken = Arc::clone(&wakes);
+        self.workers.insert(id, Worker::new(options, wakes));
+        let pausing: Vec<_> = self.pausing.keys().copied().collect();
+        if let Some((last, _)) = pausing.last() {
+            self.end_pauses(*last);
+        }
+        (id, woken)
+    }
+
+    /// A worker has gone: what it had waits for another one. Gives the activities that it may have run.
+    pub(super) fn disconnect(&mut self, worker: WorkerId) -> Vec<ActivityKey> {
+        self.workers.remove(&worker);
+        let had: Vec<(Token, Key)> = self
+            .outs
+            .iter()
+            .filter(|(_, out)| out.worker == worker)
+            .map(|(token, out)| (*token, out.key))
+            .collect();
+        let mut activities = Vec::new();
+        for (token, key) in had {
+            let Some(standing) = self.standing(key) else { continue };
+            if *standing != Standing::Out(token) {
+                continue;
+            }
+            *standing = Standing::Ready(Some(token));
+            match key {
+                Key::Turn(id) => {
+                    let Some(seat) = self.seats.get_mut(&id) else { continue };
+                    seat.look = true;
+                    let need = seat.need.clone();
+                    self.push_first(need, key);
+                }
+                Key::Activity(key) => activities.push(key),
+            }
+        }
+        activities
+    }
+
+    /// An activity whose worker has gone waits for another one.
+    pub(super) fn activity_waits_again(&mut self, key: ActivityKey) {
+        if let Some(task) = self.tasks.get(&key)
+            && matches!(task.standing, Standing::Ready(_))
+        {
+            let need = task.need.clone();
+            self.push_first(need, Key::Activity(key));
+        }
+    }
+
+    /// How much waits, by kind.
+    pub(super) fn depths(&self) -> [usize; 3] {
+        self.ready.depths()
+    }
+}
+
+/// The arrivals of a request, numbered.
+pub(super) fn numbered(
+    execution: u32,
+    before: u64,
+    at: Timestamp,
+    fresh: Vec<Arrival>,
+) -> impl Iterator<Item = (u32, u64, Dated)> {
+    (before + 1..).zip(fresh).map(move |(number, arrival)| (execution, number, (at, arrival)))
+}

@@ -1,0 +1,202 @@
+//! The listener: its threads, its limits, its keys, the way down.
+//!
+//! It has threads of its own, because what it is served by is no actix: a call may hold for days, and none holds up
+//! the API or an actor.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use dogwatch_actors::handle::Handle;
+use dogwatch_actors::orchestration::executor::Remote;
+use tokio::sync::{oneshot, watch};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::{Request, Status};
+
+use super::proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
+use super::service::Service;
+use crate::api::Auth;
+use crate::limits::{
+    DURABLE_TASK_CALLS_PER_CONNECTION_MAX, DURABLE_TASK_KEEP_ALIVE, DURABLE_TASK_MESSAGE_BYTES_MAX,
+    DURABLE_TASK_SHUTDOWN_MAX,
+};
+
+/// Why it cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The supervisor takes no workers.
+    #[error("the supervisor was built without workers; build it with `Builder::workers(true)`")]
+    NoWorkers,
+    /// It would be open to everybody who reaches the machine.
+    #[error(
+        "{0} can be reached from other machines and gRPC without TLS shows its keys; listen on 127.0.0.1, give \
+         grpc.tls_cert and grpc.tls_key, or allow it with server.allow_remote"
+    )]
+    Remote(SocketAddr),
+    /// It would let everybody in.
+    #[error(
+        "grpc.allow_without_key lets everybody in who reaches {0}, which are other machines; listen on 127.0.0.1"
+    )]
+    Open(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address} for gRPC: {source}; choose another address, or stop what uses it")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificate or its key cannot be used.
+    #[error(
+        "the certificate for gRPC cannot be used: {0}; give a PEM file with the chain, and one with its key"
+    )]
+    Tls(String),
+    /// The threads cannot be started.
+    #[error("the threads for gRPC cannot be started: {0}")]
+    Threads(io::Error),
+}
+
+/// What to serve.
+pub struct Options {
+    /// Where to listen; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Whose orchestrations.
+    pub handle: Handle,
+    /// Who may call.
+    pub auth: Auth,
+    /// Whether it may listen on an address that other machines reach without TLS.
+    pub allow_remote: bool,
+    /// Whether callers need no key; on a loopback address only.
+    pub allow_without_key: bool,
+    /// The certificate chain and its key, as PEM.
+    pub tls: Option<(Vec<u8>, Vec<u8>)>,
+    /// On how many threads.
+    pub threads: usize,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+/// A listener that serves.
+#[derive(Debug)]
+pub struct Listening {
+    /// Where it listens.
+    pub address: SocketAddr,
+    remote: Remote,
+    stop: watch::Sender<bool>,
+    ended: Option<oneshot::Receiver<String>>,
+}
+
+impl Listening {
+    /// Resolves when it ended by itself, and why.
+    pub async fn ended(&mut self) -> String {
+        match self.ended.take() {
+            Some(ended) => ended.await.unwrap_or_else(|_| "its threads ended".to_owned()),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops it: no more calls are taken, and those that are under way have a moment to end.
+    pub async fn stop(mut self) {
+        self.remote.close();
+        self.stop.send_replace(true);
+        drop(tokio::time::timeout(DURABLE_TASK_SHUTDOWN_MAX * 2, self.ended()).await);
+    }
+}
+
+/// Starts serving.
+pub fn serve(options: Options) -> Result<Listening, Error> {
+    let Options { listen, handle, auth, allow_remote, allow_without_key, tls, threads } = options;
+    let is_local = listen.ip().is_loopback();
+    if allow_without_key && !is_local {
+        return Err(Error::Open(listen));
+    }
+    if !is_local && tls.is_none() && !allow_remote {
+        return Err(Error::Remote(listen));
+    }
+    let remote = handle.workers().cloned().ok_or(Error::NoWorkers)?;
+    let refused = |source| Error::Listen { address: listen, source };
+    let socket = TcpListener::bind(listen).map_err(refused)?;
+    socket.set_nonblocking(true).map_err(refused)?;
+    let address = socket.local_addr().map_err(refused)?;
+    let server = builder(tls)?;
+    let (stop, stopped) = watch::channel(false);
+    let service = TaskHubSidecarServiceServer::new(Service::new(handle, remote.clone(), stopped.clone()))
+        .max_decoding_message_size(DURABLE_TASK_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(usize::MAX);
+    let auth = if allow_without_key { Auth::none() } else { auth };
+    let service = InterceptedService::new(service, move |request: Request<()>| check(&auth, request));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .thread_name("dogwatch-grpc")
+        .enable_all()
+        .build()
+        .map_err(Error::Threads)?;
+    let (told, ended) = oneshot::channel();
+    let serving = async move {
+        let incoming = tokio::net::TcpListener::from_std(socket)
+            .map(|socket| TcpIncoming::from(socket).with_nodelay(Some(true)));
+        let incoming = match incoming {
+            Ok(incoming) => incoming,
+            Err(error) => return error.to_string(),
+        };
+        let mut server = server;
+        let served =
+            server.add_service(service).serve_with_incoming_shutdown(incoming, wait(stopped.clone()));
+        // Streams of work never end by themselves.
+        let late = async {
+            wait(stopped).await;
+            tokio::time::sleep(DURABLE_TASK_SHUTDOWN_MAX).await;
+        };
+        tokio::select! {
+            served = served => served.map_or_else(|error| error.to_string(), |()| "it stopped".to_owned()),
+            () = late => "it stopped".to_owned(),
+        }
+    };
+    let run = move || {
+        let message = runtime.block_on(serving);
+        // What is still being asked is dropped with its thread.
+        runtime.shutdown_background();
+        drop(told.send(message));
+    };
+    std::thread::Builder::new().name("dogwatch-grpc".to_owned()).spawn(run).map_err(Error::Threads)?;
+    Ok(Listening { address, remote, stop, ended: Some(ended) })
+}
+
+async fn wait(mut stopped: watch::Receiver<bool>) {
+    // Without its owner it goes on for as long as the process does.
+    if stopped.wait_for(|stopped| *stopped).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn builder(tls: Option<(Vec<u8>, Vec<u8>)>) -> Result<Server, Error> {
+    let server = Server::builder()
+        .max_concurrent_streams(DURABLE_TASK_CALLS_PER_CONNECTION_MAX)
+        .http2_keepalive_interval(Some(DURABLE_TASK_KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(DURABLE_TASK_KEEP_ALIVE))
+        .tcp_nodelay(true);
+    match tls {
+        None => Ok(server),
+        Some((chain, key)) => server
+            .tls_config(ServerTlsConfig::new().identity(Identity::from_pem(chain, key)))
+            .map_err(|error| Error::Tls(error.to_string())),
+    }
+}
+
+/// Lets a call in, or says why not.
+fn check(auth: &Auth, request: Request<()>) -> Result<Request<()>, Status> {
+    let headers = request.metadata().get_all("authorization");
+    let mut presented = headers.iter().filter_map(|value| value.to_str().ok());
+    let checked = match (presented.next(), presented.next()) {
+        (Some(value), None) => auth.check_bearer(Some(value)),
+        _ => auth.check_bearer(None),
+    };
+    checked.map(|()| request).map_err(|problem| Status::unauthenticated(problem.detail()))
+}

@@ -1,0 +1,305 @@
+//! The service of the contract: each call looks for its task hub and is passed on to whom it is for.
+
+use dogwatch_actors::handle::Handle;
+use dogwatch_actors::handle::hubs::TaskHubs;
+use dogwatch_actors::orchestration::Status as Standing;
+use dogwatch_actors::orchestration::executor::Remote;
+use dogwatch_actors::orchestration::id::DEFAULT_HUB;
+use futures_util::stream::BoxStream;
+use tokio::sync::watch;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status};
+
+use super::clients::Clients;
+use super::proto::task_hub_sidecar_service_server::TaskHubSidecarService;
+use super::proto::*;
+use super::refusal::of_hub;
+use super::workers::{self, WorkItems};
+use crate::limits::DURABLE_TASK_TERMINATE_BATCH_MAX;
+
+/// The name under which a call says which task hub it is about.
+const TASK_HUB: &str = "taskhub";
+
+/// The name under which a worker says who it is.
+const WORKER: &str = "workerid";
+
+/// The service.
+#[derive(Debug, Clone)]
+pub(super) struct Service {
+    handle: Handle,
+    hubs: TaskHubs,
+    remote: Remote,
+    /// Told when it stops: calls that wait for something end.
+    stopped: watch::Receiver<bool>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Service {
+    pub(super) fn new(handle: Handle, remote: Remote, stopped: watch::Receiver<bool>) -> Self {
+        let hubs = handle.task_hubs();
+        Self { handle, hubs, remote, stopped }
+    }
+
+    /// The task hub of a call, which must exist.
+    fn hub(&self, metadata: &MetadataMap) -> Result<String, Status> {
+        let hub = named_hub(metadata)?;
+        if self.hubs.exists(&hub).map_err(of_hub)? {
+            return Ok(hub);
+        }
+        Err(Status::not_found(format!(
+            "there is no task hub `{hub}`; create it with CreateTaskHub, or name it in the setting grpc.task_hubs"
+        )))
+    }
+
+    /// What the clients of the call's task hub may ask for, and what is asked.
+    fn clients<T>(&self, request: Request<T>) -> Result<(Clients, T), Status> {
+        let hub = self.hub(request.metadata())?;
+        Ok((Clients::of(&self.handle, hub), request.into_inner()))
+    }
+}
+
+impl Service {
+    async fn until_stop<T>(&self, answer: impl Future<Output = Result<T, Status>>) -> Answer<T> {
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            answer = answer => answer.map(Response::new),
+            _ = stopped.wait_for(|stopped| *stopped) => {
+                Err(Status::unavailable("dogwatch is shutting down; ask again"))
+            }
+        }
+    }
+}
+
+/// The task hub that a call names.
+fn named_hub(metadata: &MetadataMap) -> Result<String, Status> {
+    match metadata.get(TASK_HUB).map(|name| name.to_str()) {
+        None | Some(Ok("")) => Ok(DEFAULT_HUB.to_owned()),
+        Some(Ok(name)) => Ok(name.to_owned()),
+        Some(Err(_)) => Err(Status::invalid_argument("the name of the task hub is no text")),
+    }
+}
+
+fn peer<T>(request: &Request<T>) -> String {
+    let named = request.metadata().get(WORKER).and_then(|name| name.to_str().ok()).map(str::to_owned);
+    let address = || {
+        request
+            .remote_addr()
+            .map_or_else(|| "a worker".to_owned(), |address| format!("the worker at {address}"))
+    };
+    named.map_or_else(address, |name| format!("the worker {name}"))
+}
+
+#[tonic::async_trait]
+impl TaskHubSidecarService for Service {
+    async fn hello(&self, request: Request<()>) -> Answer<()> {
+        self.hub(request.metadata())?;
+        Ok(Response::new(()))
+    }
+
+    async fn start_instance(
+        &self,
+        request: Request<CreateInstanceRequest>,
+    ) -> Answer<CreateInstanceResponse> {
+        let (clients, request) = self.clients(request)?;
+        clients.start(request).await.map(Response::new)
+    }
+
+    async fn get_instance(&self, request: Request<GetInstanceRequest>) -> Answer<GetInstanceResponse> {
+        let (clients, request) = self.clients(request)?;
+        clients.get(&request).map(Response::new)
+    }
+
+    async fn wait_for_instance_start(
+        &self,
+        request: Request<GetInstanceRequest>,
+    ) -> Answer<GetInstanceResponse> {
+        let (clients, request) = self.clients(request)?;
+        self.until_stop(clients.hold(&request, |status| status != Standing::Pending)).await
+    }
+
+    async fn wait_for_instance_completion(
+        &self,
+        request: Request<GetInstanceRequest>,
+    ) -> Answer<GetInstanceResponse> {
+        let (clients, request) = self.clients(request)?;
+        self.until_stop(clients.hold(&request, Standing::is_terminal)).await
+    }
+
+    async fn raise_event(&self, request: Request<RaiseEventRequest>) -> Answer<RaiseEventResponse> {
+        let (clients, request) = self.clients(request)?;
+        clients.raise(request).await.map(Response::new)
+    }
+
+    async fn terminate_instance(&self, request: Request<TerminateRequest>) -> Answer<TerminateResponse> {
+        let (clients, request) = self.clients(request)?;
+        clients.terminate(request).await.map(Response::new)
+    }
+
+    async fn suspend_instance(&self, request: Request<SuspendRequest>) -> Answer<SuspendResponse> {
+        let (clients, request) = self.clients(request)?;
+        clients.suspend(request).await.map(Response::new)
+    }
+
+    async fn resume_instance(&self, request: Request<ResumeRequest>) -> Answer<ResumeResponse> {
+        let (clients, request) = self.clients(request)?;
+        clients.resume(request).await.map(Response::new)
+    }
+
+    async fn rewind_instance(
+        &self,
+        request: Request<RewindInstanceRequest>,
+    ) -> Answer<RewindInstanceResponse> {
+        let (clients, request) = self.clients(request)?;
+        clients.rewind(request).await.map(Response::new)
+    }
+
+    async fn restart_instance(
+        &self,
+        request: Request<RestartInstanceRequest>,
+    ) -> Answer<RestartInstanceResponse> {
+        let (clients, request) = self.clients(request)?;
+        clients.restart(request).await.map(Response::new)
+    }
+
+    async fn query_instances(
+        &self,
+        request: Request<QueryInstancesRequest>,
+    ) -> Answer<QueryInstancesResponse> {
+        let (clients, request) = self.clients(request)?;
+        clients.query(request).map(Response::new)
+    }
+
+    async fn list_instance_ids(
+        &self,
+        request: Request<ListInstanceIdsRequest>,
+    ) -> Answer<ListInstanceIdsResponse> {
+        let (clients, request) = self.clients(request)?;
+        clients.list_ids(request).map(Response::new)
+    }
+
+    async fn purge_instances(
+        &self,
+        request: Request<PurgeInstancesRequest>,
+    ) -> Answer<PurgeInstancesResponse> {
+        let (clients, request) = self.clients(request)?;
+        clients.purge(request).await.map(Response::new)
+    }
+
+    async fn skip_graceful_orchestration_terminations(
+        &self,
+        request: Request<SkipGracefulOrchestrationTerminationsRequest>,
+    ) -> Answer<SkipGracefulOrchestrationTerminationsResponse> {
+        let (clients, request) = self.clients(request)?;
+        let ids = request.instance_batch.unwrap_or_default().instance_ids;
+        if ids.len() > DURABLE_TASK_TERMINATE_BATCH_MAX {
+            return Err(Status::invalid_argument(format!(
+                "a batch has at most {DURABLE_TASK_TERMINATE_BATCH_MAX} instances"
+            )));
+        }
+        let unterminated_instance_ids = clients.terminate_batch(ids, request.reason).await?;
+        Ok(Response::new(SkipGracefulOrchestrationTerminationsResponse { unterminated_instance_ids }))
+    }
+
+    type StreamInstanceHistoryStream = BoxStream<'static, Result<HistoryChunk, Status>>;
+
+    async fn stream_instance_history(
+        &self,
+        request: Request<StreamInstanceHistoryRequest>,
+    ) -> Answer<Self::StreamInstanceHistoryStream> {
+        let (clients, request) = self.clients(request)?;
+        Ok(Response::new(Box::pin(clients.history(&request)?)))
+    }
+
+    type GetWorkItemsStream = WorkItems;
+
+    async fn get_work_items(
+        &self,
+        request: Request<GetWorkItemsRequest>,
+    ) -> Answer<Self::GetWorkItemsStream> {
+        let (hub, peer) = (self.hub(request.metadata())?, peer(&request));
+        Ok(Response::new(workers::stream(&self.remote, &hub, peer, request.into_inner())))
+    }
+
+    // What completes work is answered well whatever it is about: a worker that is told of an error loses its result.
+    async fn complete_activity_task(
+        &self,
+        request: Request<ActivityResponse>,
+    ) -> Answer<CompleteTaskResponse> {
+        let (token, outcome) = workers::activity_outcome(request.into_inner());
+        self.remote.complete_activity(&token, outcome).await;
+        Ok(Response::new(CompleteTaskResponse {}))
+    }
+
+    async fn complete_orchestrator_task(
+        &self,
+        request: Request<OrchestratorResponse>,
+    ) -> Answer<CompleteTaskResponse> {
+        let hub = named_hub(request.metadata())?;
+        let (token, answer) = workers::turn_answer(&hub, request.into_inner());
+        self.remote.complete_turn(&token, answer).await;
+        Ok(Response::new(CompleteTaskResponse {}))
+    }
+
+    async fn complete_entity_task(&self, _: Request<EntityBatchResult>) -> Answer<CompleteTaskResponse> {
+        Ok(Response::new(CompleteTaskResponse {}))
+    }
+
+    async fn abandon_task_activity_work_item(
+        &self,
+        request: Request<AbandonActivityTaskRequest>,
+    ) -> Answer<AbandonActivityTaskResponse> {
+        self.remote.give_back(&request.into_inner().completion_token);
+        Ok(Response::new(AbandonActivityTaskResponse {}))
+    }
+
+    async fn abandon_task_orchestrator_work_item(
+        &self,
+        request: Request<AbandonOrchestrationTaskRequest>,
+    ) -> Answer<AbandonOrchestrationTaskResponse> {
+        self.remote.give_back(&request.into_inner().completion_token);
+        Ok(Response::new(AbandonOrchestrationTaskResponse {}))
+    }
+
+    async fn abandon_task_entity_work_item(
+        &self,
+        request: Request<AbandonEntityTaskRequest>,
+    ) -> Answer<AbandonEntityTaskResponse> {
+        self.remote.give_back(&request.into_inner().completion_token);
+        Ok(Response::new(AbandonEntityTaskResponse {}))
+    }
+
+    async fn create_task_hub(&self, request: Request<CreateTaskHubRequest>) -> Answer<CreateTaskHubResponse> {
+        let hub = named_hub(request.metadata())?;
+        if request.into_inner().recreate_if_exists {
+            self.hubs.clear(&hub).await.map_err(of_hub)?;
+        }
+        self.hubs.create(&hub).await.map_err(of_hub)?;
+        Ok(Response::new(CreateTaskHubResponse {}))
+    }
+
+    async fn delete_task_hub(&self, request: Request<DeleteTaskHubRequest>) -> Answer<DeleteTaskHubResponse> {
+        let hub = self.hub(request.metadata())?;
+        self.hubs.delete(&hub).await.map_err(of_hub)?;
+        Ok(Response::new(DeleteTaskHubResponse {}))
+    }
+
+    async fn signal_entity(&self, _: Request<SignalEntityRequest>) -> Answer<SignalEntityResponse> {
+        Err(Status::unimplemented("entities are not served yet"))
+    }
+
+    async fn get_entity(&self, _: Request<GetEntityRequest>) -> Answer<GetEntityResponse> {
+        Err(Status::unimplemented("entities are not served yet"))
+    }
+
+    async fn query_entities(&self, _: Request<QueryEntitiesRequest>) -> Answer<QueryEntitiesResponse> {
+        Err(Status::unimplemented("entities are not served yet"))
+    }
+
+    async fn clean_entity_storage(
+        &self,
+        _: Request<CleanEntityStorageRequest>,
+    ) -> Answer<CleanEntityStorageResponse> {
+        Err(Status::unimplemented("entities are not served yet"))
+    }
+}
