@@ -65,7 +65,7 @@ fn answer(operation: &Operation, outcome: Outcome) -> Option<Answer> {
 }
 
 /// The batch that is to be run; `None` when there is none (any more).
-pub(super) fn compose(entity: &Entity, read: impl Fn(u64) -> Result<Option<Entry>>) -> Result<Option<Batch>> {
+pub(crate) fn compose(entity: &Entity, read: impl Fn(u64) -> Result<Option<Entry>>) -> Result<Option<Batch>> {
     if !entity.is_running || !entity.unsearched.is_empty() {
         return Ok(None);
     }
@@ -90,7 +90,7 @@ pub(super) fn compose(entity: &Entity, read: impl Fn(u64) -> Result<Option<Entry
 }
 
 /// The state of an entity, none where it has none; `None` when a newer one has taken its place.
-pub(super) fn state(entity: &Entity, read: impl Fn(u64) -> Result<Option<Entry>>) -> Result<Option<Payload>> {
+pub(crate) fn state(entity: &Entity, read: impl Fn(u64) -> Result<Option<Entry>>) -> Result<Option<Payload>> {
     let Some(entry) = entity.state else { return Ok(Some(Payload::NONE)) };
     Ok(match read(entry)? {
         Some(Entry::State(state)) => Some(state),
@@ -100,7 +100,7 @@ pub(super) fn state(entity: &Entity, read: impl Fn(u64) -> Result<Option<Entry>>
 
 /// What comes next, where that is not an operation.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Gate {
+pub(crate) enum Gate {
     /// Nothing but operations.
     Open,
     /// A lock request.
@@ -110,7 +110,7 @@ pub(super) enum Gate {
 }
 
 /// What comes next; `None` when it is gone.
-pub(super) fn gate(entity: &Entity, read: impl Fn(u64) -> Result<Option<Entry>>) -> Result<Option<Gate>> {
+pub(crate) fn gate(entity: &Entity, read: impl Fn(u64) -> Result<Option<Entry>>) -> Result<Option<Gate>> {
     let Some(front) = entity.next_up().front() else { return Ok(None) };
     Ok(read(front)?.and_then(|entry| match entry {
         Entry::Operation(_) => Some(Gate::Open),
@@ -121,7 +121,7 @@ pub(super) fn gate(entity: &Entity, read: impl Fn(u64) -> Result<Option<Entry>>)
 }
 
 /// Those of these entries that are of the owner of `lock`; `None` when one is gone.
-pub(super) fn own(
+pub(crate) fn own(
     lock: &Lock,
     entries: &[u64],
     read: impl Fn(u64) -> Result<Option<Entry>>,
