@@ -35,6 +35,7 @@ pub(crate) fn serve(dir: &Path, attempts_max: usize, store: Kind, queued_max: us
         let addresses = Addresses {
             api: url(&api.addresses),
             callback: url(&callbacks.addresses),
+            grpc: None,
             pid: std::process::id(),
         };
         actix::spawn(api.server);

@@ -45,6 +45,8 @@ pub enum Code {
     WebhookNotFound,
     /// 404: there is no such orchestration instance.
     InstanceNotFound,
+    /// 404: there is no such task hub.
+    TaskHubNotFound,
     /// 405: the route has other methods.
     MethodNotAllowed,
     /// 408: the body did not come in time.
@@ -99,6 +101,7 @@ impl Code {
             Self::AttemptNotFound => (StatusCode::NOT_FOUND, "there is no such attempt"),
             Self::WebhookNotFound => (StatusCode::NOT_FOUND, "there is no such webhook"),
             Self::InstanceNotFound => (StatusCode::NOT_FOUND, "there is no such orchestration instance"),
+            Self::TaskHubNotFound => (StatusCode::NOT_FOUND, "there is no such task hub"),
             Self::InstanceExists => (StatusCode::CONFLICT, "there is an instance with this id"),
             Self::InstanceConflict => (StatusCode::CONFLICT, "the state of the instance does not allow it"),
             Self::UnknownOrchestration => {
@@ -319,6 +322,7 @@ impl From<orchestrations::Error> for Problem {
         };
         match error {
             Error::NotFound(_) => Self::new(Code::InstanceNotFound, text),
+            Error::NoHub(_) => Self::new(Code::TaskHubNotFound, text),
             Error::Unknown(_) => Self::new(Code::UnknownOrchestration, text),
             Error::Invalid(errors) => Self::invalid_fields(errors),
             Error::Exists { status, .. } => with_status(Code::InstanceExists, status),

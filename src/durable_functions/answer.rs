@@ -66,7 +66,7 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let text = error.to_string();
         match error {
-            Error::NotFound(_) => Self::new(StatusCode::NOT_FOUND, text),
+            Error::NotFound(_) | Error::NoHub(_) => Self::new(StatusCode::NOT_FOUND, text),
             Error::Unknown(_) | Error::Invalid(_) | Error::BadCursor => Self::incorrect(text),
             Error::Exists { .. } => Self::new(StatusCode::CONFLICT, text),
             Error::Conflict { status, .. } if status.is_terminal() => Self::gone(text),

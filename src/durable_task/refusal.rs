@@ -9,7 +9,7 @@ use tonic::Status;
 pub(super) fn of_instance(error: Error) -> Status {
     let message = error.to_string();
     match error {
-        Error::NotFound(_) => Status::not_found(message),
+        Error::NotFound(_) | Error::NoHub(_) => Status::not_found(message),
         Error::Exists { .. } => Status::already_exists(message),
         Error::Invalid(_) | Error::Unknown(_) | Error::BadCursor => Status::invalid_argument(message),
         Error::Conflict { .. } | Error::Parked(..) => Status::failed_precondition(message),

@@ -164,13 +164,14 @@ async fn bad_requests_are_told_what_is_wrong() {
     let bench = Bench::start_as(|builder| builder.orchestrations(registry())).await;
     let app = app!(bench);
     send(&app, post("/orchestrations", r#"{"name": "waits", "id": "w"}"#)).await;
-    let large = format!(r#"{{"name": "waits", "input": "{}"}}"#, "x".repeat(1024 * 1024));
+    let large = format!(r#"{{"name": "waits", "input": "{}"}}"#, "x".repeat(4 * 1024 * 1024));
     let table: Vec<(TestRequest, u16, &str, &str)> = vec![
         (post("/orchestrations", ""), 400, "malformed_json", "is empty"),
         (post("/orchestrations", "{oops"), 400, "malformed_json", ""),
         (post("/orchestrations", "{}"), 422, "invalid_spec", "name"),
         (post("/orchestrations", r#"{"nam": "waits"}"#), 422, "invalid_spec", ""),
-        (post("/orchestrations", r#"{"name": "waits", "id": "a/b"}"#), 422, "invalid_spec", ""),
+        (post("/orchestrations", r#"{"name": "waits", "id": "a b"}"#), 422, "invalid_spec", ""),
+        (post("/orchestrations", r#"{"name": "waits", "id": "a/b"}"#), 404, "task_hub_not_found", ""),
         (post("/orchestrations", r#"{"name": "wiats"}"#), 422, "unknown_orchestration", "waits, works"),
         (
             post("/orchestrations", r#"{"name": "waits", "version": "7"}"#),

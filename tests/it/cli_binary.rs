@@ -323,7 +323,7 @@ fn run_goes_on_at_the_next_server_and_prints_no_line_twice() {
     play.logs = vec![(lines(&["one", "two"]), vec![])];
     let announce = |server: &FakeApi| {
         let api = server.url().to_owned();
-        Addresses { api, callback: String::new(), pid: 1 }.write(dir.path()).unwrap();
+        Addresses { api, callback: String::new(), grpc: None, pid: 1 }.write(dir.path()).unwrap();
     };
     let first = FakeApi::start(play.clone());
     announce(&first);

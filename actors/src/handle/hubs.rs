@@ -51,10 +51,17 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// Whether there is a task hub of this name.
+    pub(super) fn has_task_hub(&self, name: &str) -> crate::store::Result<bool> {
+        Ok(name == DEFAULT_HUB || self.inner().store.get(&keys::task_hub(name))?.is_some())
+    }
+}
+
 impl TaskHubs {
     /// Whether there is one of this name.
     pub fn exists(&self, name: &str) -> Result<bool> {
-        Ok(name == DEFAULT_HUB || self.handle.inner().store.get(&keys::task_hub(name))?.is_some())
+        Ok(self.handle.has_task_hub(name)?)
     }
 
     /// All of them.

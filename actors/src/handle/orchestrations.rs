@@ -74,6 +74,9 @@ impl Orchestrations {
             trace: order.trace,
             replaces: order.replaces,
         }));
+        if !self.handle.has_task_hub(id.hub())? {
+            return Err(Error::NoHub(id.hub().to_owned()));
+        }
         let host = &self.handle.inner().orchestrations;
         let answer = match order.id {
             Some(_) => host.deliver(id, event, Terms::default()).await,

@@ -26,8 +26,7 @@ hub_id!(InstanceId, TEXT_BYTES_MAX);
 /// The text is no instance id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not an instance id; use 1 to {max} visible ASCII characters without / \\ # ? and without a leading @, \
-     and before them, where it is not the default one, the task hub and a /",
+    "`{0}` is not an instance id; use 1 to {max} visible ASCII characters without / \\ # ? and without a leading @",
     max = INSTANCE_ID_BYTES_MAX
 )]
 pub struct ParseInstanceIdError(String);

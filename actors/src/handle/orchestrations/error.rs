@@ -15,6 +15,9 @@ pub enum Error {
     /// There is no such instance (any more).
     #[error("there is no orchestration instance `{0}`; it may have been purged")]
     NotFound(InstanceId),
+    /// There is no such task hub.
+    #[error("there is no task hub `{0}`; create it, or use the default one")]
+    NoHub(String),
     /// No such orchestration is registered.
     #[error(transparent)]
     Unknown(#[from] Unknown),

@@ -4,7 +4,6 @@
 //! to the machine, one turn after another. Results of activities reach the code and the history in the same commit:
 //! until then they are nobody's, and an activity whose result was lost with the process runs again.
 
-use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -26,6 +25,7 @@ use super::activities::{self, Activities};
 use super::hot::{Hot, Stuck};
 use super::jobs::Workshop;
 use super::seats::{Seats, Work};
+use super::trouble::Trouble;
 use super::{Executor, OrchestrationMail, Unknown, stored};
 use crate::clock::Clock;
 use crate::durable::{published::Published, shell};
@@ -34,7 +34,6 @@ use crate::job::validate::Policy;
 use crate::limits::ACTIVITIES_RUNNING_MAX;
 use crate::secret::Keyring;
 use crate::store::{self, Store};
-use crate::supervise::panic_text;
 
 /// The pause before what could not be stored is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -92,39 +91,6 @@ impl Drop for Inner {
             // Dropped wherever the last handle is, which may be where nothing may block.
             runtime.shutdown_background();
         }
-    }
-}
-
-/// Why a driver could not do its work: it is tried again.
-pub(super) enum Trouble {
-    Store(store::Error),
-    /// The machine did not answer.
-    Silence,
-    /// The driver panicked, and not the code that it drives.
-    Panic(String),
-    /// Everything ends.
-    Over,
-}
-
-impl Trouble {
-    fn of(panic: &(dyn Any + Send)) -> Self {
-        Self::Panic(panic_text(panic))
-    }
-
-    fn tell(&self, id: InstanceId) {
-        match self {
-            Self::Store(error) => tracing::error!(instance = %id, %error, "the store refuses; trying again"),
-            Self::Panic(cause) => {
-                tracing::error!(instance = %id, cause, "the executor panicked; trying again: please report this");
-            }
-            Self::Silence | Self::Over => {}
-        }
-    }
-}
-
-impl From<store::Error> for Trouble {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
     }
 }
 

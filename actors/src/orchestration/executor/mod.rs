@@ -12,6 +12,7 @@ pub mod remote;
 mod resting;
 mod seats;
 pub(crate) mod stored;
+mod trouble;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};

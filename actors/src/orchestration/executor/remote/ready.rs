@@ -165,16 +165,15 @@ mod tests {
         Need { hub: "default".to_owned(), kind, name: name.to_owned(), version: version.to_owned() }
     }
 
-    fn worker(takes: [Option<&[(&str, &[&str])]>; 3]) -> WorkerOptions {
-        let names = |names: &[(&str, &[&str])]| {
-            let versions = |versions: &[&str]| versions.iter().map(|version| (*version).to_owned()).collect();
-            names.iter().map(|(name, all)| ((*name).to_owned(), versions(all))).collect()
-        };
-        WorkerOptions {
-            hub: "default".to_owned(),
-            takes: takes.map(|takes| takes.map(names)),
-            ..Default::default()
-        }
+    /// Names, each with its versions.
+    type Takes<'a> = Option<&'a [(&'a str, &'a [&'a str])]>;
+
+    fn worker(takes: [Takes<'_>; 3]) -> WorkerOptions {
+        let versions = |versions: &[&str]| versions.iter().map(|version| (*version).to_owned()).collect();
+        let takes = takes.map(|takes| {
+            takes.map(|names| names.iter().map(|(name, all)| ((*name).to_owned(), versions(all))).collect())
+        });
+        WorkerOptions { hub: "default".to_owned(), takes, ..Default::default() }
     }
 
     fn all(ready: &mut Ready<u32>, worker: &WorkerOptions) -> Vec<u32> {
@@ -198,13 +197,14 @@ mod tests {
             ready.push_first(need(Activity, "charge", ""), 6);
             ready
         };
-        for (takes, expected, left) in [
+        let cases: [([Takes<'_>; 3], Vec<u32>, [usize; 3]); 5] = [
             ([None, None, None], vec![6, 1, 2, 3, 4, 5], [0, 0, 0]),
-            ([Some(&[][..]), Some(&[]), Some(&[])], vec![], [3, 3, 0]),
+            ([Some(&[]), Some(&[]), Some(&[])], vec![], [3, 3, 0]),
             ([Some(&[("order", &[])]), Some(&[]), None], vec![1, 3, 5], [0, 3, 0]),
             ([Some(&[("order", &["2"])]), Some(&[("ship", &["2"])]), None], vec![3], [2, 3, 0]),
             ([Some(&[("Order", &[])]), Some(&[("charge", &["", "7"])]), None], vec![6, 2], [3, 1, 0]),
-        ] {
+        ];
+        for (takes, expected, left) in cases {
             let mut ready = fill();
             assert_eq!(all(&mut ready, &worker(takes)), expected, "{takes:?}");
             assert_eq!(ready.depths(), left, "{takes:?}");
@@ -230,6 +230,6 @@ mod tests {
         );
         assert_eq!(ready.take(1, &other, |kind| kind != Kind::Activity, |_, _, _| false), None);
         other.hub = "blue".to_owned();
-        assert_eq!(all(&mut ready, &other), []);
+        assert!(all(&mut ready, &other).is_empty());
     }
 }
