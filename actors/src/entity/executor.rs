@@ -31,10 +31,9 @@ const PAGE: usize = 256;
 
 /// What runs the code of entities. Every method returns at once; what comes of it comes back as an event.
 ///
-/// A batch is read with [`stored::batch`] from the state that is published, run, and told with
-/// [`EntityMail::ask`] as [`Event::BatchEnded`]. Should the answer be an error of the store, or that it was lost, it is
-/// told again. A batch that cannot be run now is kept, and tried again later; it is asked for anew only when the
-/// process starts again.
+/// A batch is read with [`stored::batch`] from the state that is published, run, and told with [`EntityMail::insist`]
+/// as [`Event::BatchEnded`]. One that cannot be run now is kept, and tried again later: it is asked for anew only when
+/// the process starts again.
 pub trait EntityExecutor: fmt::Debug + Send + Sync + 'static {
     /// Runs the operations that come next, as batch `number`. May be asked again for the same one, and must not run it
     /// twice at the same time; a higher number says that the lower ones are over.
@@ -91,6 +90,22 @@ impl EntityMail {
         let host = self.host.get().and_then(WeakHost::upgrade)?;
         Some(host.ask(id, event).await)
     }
+
+    /// The same, again and again until it is durable or refused for good; its state afterwards, where there is one. For
+    /// what may be told twice, as the end of a batch.
+    pub async fn insist(&self, id: EntityId, event: Event) -> Option<Arc<Entity>> {
+        loop {
+            match self.ask(id, event.clone()).await? {
+                Ok(receipt) => return receipt.state,
+                Err(Error::Missing | Error::Rejected(_) | Error::Parked(_)) => return None,
+                Err(Error::Store(error)) => {
+                    tracing::error!(entity = %id, %error, "the store refuses; trying again");
+                }
+                Err(Error::Lost | Error::Overloaded | Error::Claimed(_)) => {}
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
 }
 
 /// Performs what entities ask for, by an executor.
@@ -98,19 +113,6 @@ impl EntityMail {
 pub struct EntityPerformer {
     executor: Arc<dyn EntityExecutor>,
     parts: EntityParts,
-}
-
-/// Why it is not known what comes next.
-enum Trouble {
-    Store(store::Error),
-    /// The machine did not answer.
-    Silence,
-}
-
-impl From<store::Error> for Trouble {
-    fn from(error: store::Error) -> Self {
-        Self::Store(error)
-    }
 }
 
 impl EntityPerformer {
@@ -125,9 +127,9 @@ impl EntityPerformer {
         tokio::spawn(async move {
             loop {
                 match AssertUnwindSafe(this.look_once(id, number)).catch_unwind().await {
-                    Ok(Ok(())) => return,
-                    Ok(Err(Trouble::Silence)) => {}
-                    Ok(Err(Trouble::Store(error))) => {
+                    Ok(Ok(true)) => return,
+                    Ok(Ok(false)) => {}
+                    Ok(Err(error)) => {
                         tracing::error!(entity = %id, %error, "the store refuses; trying again");
                     }
                     Err(panic) => {
@@ -140,28 +142,29 @@ impl EntityPerformer {
         });
     }
 
-    async fn look_once(&self, id: EntityId, number: u64) -> Result<(), Trouble> {
+    /// Whether there is nothing more to find out.
+    async fn look_once(&self, id: EntityId, number: u64) -> store::Result<bool> {
         let EntityParts { store, published, mail, .. } = &self.parts;
-        let Some(entity) = published.read(id)?.filter(|entity| entity.runs(number)) else { return Ok(()) };
+        let Some(entity) = published.read(id)?.filter(|entity| entity.runs(number)) else { return Ok(true) };
         let event = if entity.unsearched.is_empty() {
             match stored::gate(store.as_ref(), &entity)? {
                 Some(Gate::Open) => {
                     self.executor.run_batch(id, number);
-                    return Ok(());
+                    return Ok(true);
                 }
                 Some(Gate::Lock(entry, request)) => Event::LockReached { number, entry, request },
                 Some(Gate::Unlock(entry, unlock)) => Event::UnlockReached { number, entry, unlock },
-                None => return Err(Trouble::Silence),
+                // A newer state is about to be published.
+                None => return Ok(false),
             }
         } else {
-            let entries = self.search(&entity).await?.ok_or(Trouble::Silence)?;
-            Event::OwnFound { number, entries }
+            match self.search(&entity).await? {
+                Some(entries) => Event::OwnFound { number, entries },
+                None => return Ok(false),
+            }
         };
-        match mail.ask(id, event).await {
-            None | Some(Ok(_) | Err(Error::Missing | Error::Rejected(_) | Error::Parked(_))) => Ok(()),
-            Some(Err(Error::Store(error))) => Err(Trouble::Store(error)),
-            Some(Err(Error::Lost | Error::Overloaded | Error::Claimed(_))) => Err(Trouble::Silence),
-        }
+        drop(mail.insist(id, event).await);
+        Ok(true)
     }
 
     /// What of the lock's owner came before the owner had the lock; `None` when it is gone.

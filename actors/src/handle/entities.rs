@@ -47,6 +47,9 @@ impl Entities {
         if !faults.is_empty() {
             return Err(Error::Invalid(faults));
         }
+        if !self.handle.has_task_hub(id.hub())? {
+            return Err(Error::NoHub(id.hub().to_owned()));
+        }
         if self.read(id)?.is_some_and(|entity| entity.backlog() >= ENTITY_BACKLOG_MAX) {
             let message = format!("{ENTITY_BACKLOG_MAX} operations wait at the entity `{id}` already");
             return Err(handle::Error::overloaded(message).into());

@@ -68,10 +68,13 @@ impl std::fmt::Display for EntityCall {
             EntityRequest::Call { operation, .. } => {
                 write!(f, "the call of `{operation}` of {entity} as task {task}")
             }
-            EntityRequest::Lock { set, .. } => match set.len() {
-                0 | 1 => write!(f, "the lock of {entity} as task {task}"),
-                more => write!(f, "the lock of {entity} and {} more as task {task}", more - 1),
-            },
+            EntityRequest::Lock { set, .. } => {
+                write!(f, "the lock of {}", set.first().unwrap_or(entity))?;
+                if set.len() > 1 {
+                    write!(f, " and {} more", set.len() - 1)?;
+                }
+                write!(f, " as task {task}")
+            }
             EntityRequest::Unlock { .. } => write!(f, "the unlock of {entity} as task {task}"),
         }
     }

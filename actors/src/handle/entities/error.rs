@@ -13,6 +13,9 @@ pub enum Error {
     /// There is no such entity (any more).
     #[error("there is no entity `{0}`; signal it to make one")]
     NotFound(EntityId),
+    /// There is no such task hub.
+    #[error("there is no task hub `{0}`; create it, or use the default one")]
+    NoHub(String),
     /// The request cannot be accepted.
     #[error("the request is not valid: {}", .0.first().map_or("", |field| field.message.as_str()))]
     Invalid(Vec<FieldError>),
