@@ -76,11 +76,13 @@ pub enum PurgeCondition {
     Always,
 }
 
-/// An execution of an orchestration.
+/// An execution of an orchestration, and of no other one that ever has the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// The instance.
     pub instance: InstanceId,
+    /// When it was created: once it is purged its executions are counted anew.
+    pub created_at: Timestamp,
     /// Its execution.
     pub execution: u32,
 }

@@ -224,7 +224,8 @@ impl Draft {
 /// The message to an orchestration that waits for this.
 fn answered(answer: &Answer) -> Message {
     let Answer { caller, task, request_id, outcome } = answer.clone();
-    let event = Told::EntityAnswered { execution: caller.execution, task, request_id, outcome };
+    let (created_at, execution) = (caller.created_at, caller.execution);
+    let event = Told::EntityAnswered { created_at, execution, task, request_id, outcome };
     Message::to::<Orchestration>(caller.instance, &event)
 }
 

@@ -186,7 +186,8 @@ impl Entities {
     fn is_gone(&self, caller: Caller) -> Result<bool> {
         let instance = self.handle.inner().orchestrations.published().read(caller.instance)?;
         Ok(instance.is_none_or(|instance| {
-            instance.execution != caller.execution || instance.status().is_none_or(Status::is_terminal)
+            (instance.created_at, instance.execution) != (caller.created_at, caller.execution)
+                || instance.status().is_none_or(Status::is_terminal)
         }))
     }
 }

@@ -82,6 +82,8 @@ pub enum Event {
     },
     /// An entity has done what it was called for.
     EntityAnswered {
+        /// When the instance that called it was created.
+        created_at: Timestamp,
         /// In which execution it was called.
         execution: u32,
         /// As which task.
@@ -93,7 +95,9 @@ pub enum Event {
     },
     /// It has a set of entities for itself.
     LockGranted {
-        /// In which execution it asked for that.
+        /// When the instance that asked for that was created.
+        created_at: Timestamp,
+        /// In which execution it asked.
         execution: u32,
         /// How often that had been rewound by then.
         #[serde(default)]

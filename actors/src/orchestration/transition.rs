@@ -100,11 +100,11 @@ pub(super) fn apply(state: &Orchestration, event: &Event, now: Timestamp) -> App
         Event::ChildEnded { execution, task, outcome } | Event::JobEnded { execution, task, outcome } => {
             draft.tasks_ended(*execution, &[TaskResult { task: *task, outcome: outcome.clone() }])
         }
-        Event::EntityAnswered { execution, task, request_id, outcome } => {
-            draft.entity_answered(*execution, *task, request_id, outcome)
+        Event::EntityAnswered { created_at, execution, task, request_id, outcome } => {
+            draft.entity_answered((*created_at, *execution), *task, request_id, outcome)
         }
-        Event::LockGranted { execution, rewinds, section } => {
-            draft.lock_granted(*execution, *rewinds, section)
+        Event::LockGranted { created_at, execution, rewinds, section } => {
+            draft.lock_granted((*created_at, *execution), *rewinds, section)
         }
         Event::SuspendRequested { reason } => draft.suspend(reason.clone()),
         Event::ResumeRequested { reason } => draft.go_on(reason.clone()),

@@ -48,8 +48,8 @@ impl Draft {
                 Message::to::<Entity>(entity, &Event::LockRequested(Box::new(request)))
             }
             None => {
-                let (execution, rewinds) = (owner.execution, request.rewinds);
-                let event = Told::LockGranted { execution, rewinds, section };
+                let (created_at, execution, rewinds) = (owner.created_at, owner.execution, request.rewinds);
+                let event = Told::LockGranted { created_at, execution, rewinds, section };
                 Message::to::<Orchestration>(owner.instance, &event)
             }
         });

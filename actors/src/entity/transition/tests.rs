@@ -34,7 +34,7 @@ fn after(millis: u64) -> Timestamp {
 /// The execution of an orchestration, as `a` or `a/2`.
 fn caller(text: &str) -> Caller {
     let (instance, execution) = text.split_once('/').unwrap_or((text, "1"));
-    Caller { instance: instance.parse().unwrap(), execution: execution.parse().unwrap() }
+    Caller { instance: instance.parse().unwrap(), created_at: T0, execution: execution.parse().unwrap() }
 }
 
 /// A signal from outside.
@@ -276,7 +276,8 @@ fn what_was_not_run_of_a_batch_is_run_with_the_next() {
 fn the_state_is_what_the_last_batch_left() {
     let mut one = One::new();
     // What the batch leaves, what that is told as, and whether the entry with the state is another one.
-    let table: [(Option<&str>, fn(&StateAfter) -> bool, bool); 6] = [
+    type IsTold = fn(&StateAfter) -> bool;
+    let table: [(Option<&str>, IsTold, bool); 6] = [
         (None, |told| *told == StateAfter::Unchanged, false),
         (Some("a"), |told| matches!(told, StateAfter::Is(_)), true),
         (Some("a"), |told| *told == StateAfter::Unchanged, false),

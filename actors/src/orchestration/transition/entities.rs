@@ -8,15 +8,22 @@
 use super::super::entity::{EntityCall, EntityRequest, Section};
 use super::super::history::{Arrival, Outcome};
 use super::super::id::TaskId;
-use super::super::state::Phase;
+use super::super::state::{Orchestration, Phase};
 use super::{Applied, Draft};
+use crate::clock::Timestamp;
 use crate::durable::{Change, Message, Step};
 use crate::entity::event::{Asker, Caller, Event, LockRequest, Operation, Unlock};
 use crate::entity::{Entity, EntityId};
 
 impl Draft {
     fn as_caller(&self) -> Caller {
-        Caller { instance: self.next.id, execution: self.next.execution }
+        let Orchestration { id, created_at, execution, .. } = self.next;
+        Caller { instance: id, created_at, execution }
+    }
+
+    /// What tells its present execution from all others of the same id.
+    fn execution(&self) -> (Timestamp, u32) {
+        (self.next.created_at, self.next.execution)
     }
 
     fn send(&mut self, entity: EntityId, event: &Event) {
@@ -117,12 +124,12 @@ impl Draft {
 
     pub(super) fn entity_answered(
         mut self,
-        execution: u32,
+        execution: (Timestamp, u32),
         task: TaskId,
         request_id: &str,
         outcome: &Outcome,
     ) -> Applied {
-        if execution != self.next.execution || !self.next.calls.remove(task) {
+        if execution != self.execution() || !self.next.calls.remove(task) {
             return Ok(Step::unchanged(vec![]));
         }
         let (request_id, outcome) = (request_id.to_owned(), outcome.clone());
@@ -136,8 +143,8 @@ impl Draft {
         Ok(step)
     }
 
-    pub(super) fn lock_granted(mut self, execution: u32, rewinds: u32, name: &str) -> Applied {
-        let is_current = execution == self.next.execution;
+    pub(super) fn lock_granted(mut self, execution: (Timestamp, u32), rewinds: u32, name: &str) -> Applied {
+        let is_current = execution == self.execution();
         let section = self.next.sections.get_mut(name).filter(|section| section.rewinds == rewinds);
         let Some(section) = section.filter(|section| is_current && !section.is_held) else {
             return Ok(Step::unchanged(vec![]));

@@ -91,6 +91,17 @@ fn what_the_owner_asked_behind_its_request_is_found_when_it_has_the_lock() {
 }
 
 #[test]
+fn what_was_left_of_the_owner_is_found_when_it_has_the_lock_again() {
+    let mut one = One::after([lock("s", "i"), lock("t", "i"), call("i", "1")]);
+    let batch = one.batch().unwrap();
+    one.does(&unlock("s", "i", false)).unwrap();
+    one.does(&call("i", "behind")).unwrap();
+    one.does(&Event::BatchEnded(Box::new(end_of(&batch, 1.into())))).unwrap();
+    assert_eq!(one.runs_all(), ["behind"]);
+    assert_eq!(holder(&one), Some("t"));
+}
+
+#[test]
 fn a_lock_whose_owner_gave_up_waiting_goes_no_further_than_its_unlock() {
     let set = ["@counter@a", "@counter@b"];
     let mut one = One::after([lock("s", "i"), request("t", "j", &set, 0), signal("x")]);

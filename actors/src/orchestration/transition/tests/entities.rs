@@ -28,11 +28,11 @@ fn unlock(task: u64, section: &str, entity: &str) -> Action {
 
 fn answered(execution: u32, task: u64) -> Event {
     let outcome = Outcome::Completed(json!(task).into());
-    Event::EntityAnswered { execution, task, request_id: format!("r{task}"), outcome }
+    Event::EntityAnswered { created_at: T0, execution, task, request_id: format!("r{task}"), outcome }
 }
 
 fn granted(execution: u32, rewinds: u32, section: &str) -> Event {
-    Event::LockGranted { execution, rewinds, section: section.to_owned() }
+    Event::LockGranted { created_at: T0, execution, rewinds, section: section.to_owned() }
 }
 
 fn anew() -> Action {
@@ -71,7 +71,10 @@ fn messages_go_out_with_the_turn_that_asked_for_them() {
     let (kind, id, event) = told(0);
     assert_eq!((kind, id.as_str()), ("entity", "@counter@b"));
     let operation = &event["operation_requested"];
-    assert_eq!(operation["asker"]["signal"]["sender"], json!({ "instance": "i", "execution": 1 }));
+    assert_eq!(
+        operation["asker"]["signal"]["sender"],
+        json!({ "instance": "i", "created_at": T0, "execution": 1 })
+    );
     assert!(!operation["request_id"].as_str().unwrap().is_empty(), "it gets one of its own");
     let (_, id, event) = told(1);
     assert_eq!((id.as_str(), &event["operation_requested"]["request_id"]), ("@counter@a", &json!("r2")));
@@ -128,6 +131,28 @@ fn an_answer_is_told_once_and_only_to_the_execution_that_called() {
     suspended.does(&Event::SuspendRequested { reason: None }).unwrap();
     suspended.does(&answered(1, 1)).unwrap();
     assert!(arrivals(&mut suspended).len() == 1 && !runs(&suspended.effects), "it is kept");
+}
+
+#[test]
+fn what_was_asked_by_one_that_was_purged_is_not_told_to_the_next_of_its_name() {
+    let of_before = Timestamp::from_millis(T0.as_millis() - 1);
+    let mut instance = Instance::started();
+    instance.turn(vec![], vec![call(1), lock(2, "s", &["@x@1"])]);
+    let outcome = Outcome::Completed(json!(1).into());
+    let (execution, section) = (1, "s".to_owned());
+    for event in [
+        Event::EntityAnswered {
+            created_at: of_before,
+            execution,
+            task: 1,
+            request_id: "r1".to_owned(),
+            outcome,
+        },
+        Event::LockGranted { created_at: of_before, execution, rewinds: 0, section },
+    ] {
+        instance.does(&event).unwrap();
+        assert!(instance.entry.is_none(), "{event:?}");
+    }
 }
 
 #[test]
@@ -290,7 +315,13 @@ fn a_rewound_one_hears_what_came_after_its_failure_and_asks_again_for_the_rest()
     told.turn(vec![call(1), call(2), call(3), lock(4, "s", &["@x@1", "@x@2"])]);
     told.does(&answered(1, 1));
     let outcome = Outcome::Failed(Failure::new("broken", "x"));
-    told.does(&Event::EntityAnswered { execution: 1, task: 2, request_id: "r2".to_owned(), outcome });
+    told.does(&Event::EntityAnswered {
+        created_at: T0,
+        execution: 1,
+        task: 2,
+        request_id: "r2".to_owned(),
+        outcome,
+    });
     told.turn(vec![failed()]);
     let updated_at = told.instance.state.updated_at;
     told.instance.state.updated_at = Timestamp::from_millis(0);

@@ -348,7 +348,7 @@ impl World {
         match choice % all {
             nth if nth < messages => self.deliver(nth),
             nth if nth < messages + turns.len() => self.turn(turns[nth - messages]),
-            nth => self.run(runs[nth - messages - turns.len()], choice % 3 == 0),
+            nth => self.run(runs[nth - messages - turns.len()], choice.is_multiple_of(3)),
         }
         true
     }
@@ -393,7 +393,8 @@ impl World {
     /// Who holds a set holds all of it.
     fn check(&self) {
         for (id, ran) in &self.instances {
-            let owner = Caller { instance: *id, execution: ran.state.execution };
+            let Orchestration { created_at, execution, .. } = ran.state;
+            let owner = Caller { instance: *id, created_at, execution };
             for (name, section) in ran.state.sections.iter().filter(|(_, section)| section.is_held) {
                 for entity in &section.set {
                     let lock = self.entities.get(entity).and_then(|(entity, _)| entity.lock.as_ref());
