@@ -63,6 +63,7 @@
 //! | [`backup`] | a whole store in one file, and a data directory made of it |
 //! | [`examine`] | whether everything in a store fits together |
 //! | [`orchestration`] | workflows as code over activities, jobs, timers, events and children |
+//! | [`entity`] | named objects with a state that do one thing after another |
 //! | [`webhook`], [`outbound`] | telling the world, safely |
 //! | [`logs`] | the output of attempts |
 //! | [`handle`] | what one asks of a supervisor |
@@ -76,10 +77,12 @@ pub mod backup;
 pub mod clock;
 pub mod data_dir;
 pub mod durable;
+pub mod entity;
 pub mod examine;
 pub mod fault;
 pub mod fleet;
 pub mod handle;
+mod hub;
 pub mod id;
 pub mod job;
 pub mod json;

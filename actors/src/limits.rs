@@ -1,9 +1,11 @@
 //! Every limit of the crate, in one place: name, unit last, and why it is what it is.
 
+mod entity;
 mod orchestration;
 
 use std::time::Duration;
 
+pub use self::entity::*;
 pub use self::orchestration::*;
 
 /// The longest job spec in bytes: room for a large environment, small enough for a record of the store.

@@ -58,6 +58,9 @@ pub struct Records {
     /// Orchestrations.
     #[serde(default)]
     pub orchestrations: u64,
+    /// Entities.
+    #[serde(default)]
+    pub entities: u64,
     /// Entries of histories.
     pub history: u64,
     /// Rows by which jobs are listed, found again at a start, or woken.

@@ -4,6 +4,7 @@
 //! resolve when they are durable; dropping the future does not recall them. Reads show durable states only.
 
 mod candidates;
+pub mod entities;
 mod error;
 mod events;
 pub mod hubs;
@@ -34,6 +35,7 @@ use crate::durable::batch::Terms;
 use crate::durable::host::Host;
 use crate::durable::keys;
 use crate::durable::shell;
+use crate::entity::Entity;
 use crate::examine;
 use crate::fault::{self, Point};
 use crate::fleet::{FleetHandle, FleetView};
@@ -60,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) jobs: Host<Job>,
     pub(crate) webhooks: Host<Delivery>,
     pub(crate) orchestrations: Host<Orchestration>,
+    pub(crate) entities: Host<Entity>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workers: Option<Remote>,
     pub(crate) store: Arc<dyn Store>,
@@ -395,6 +398,12 @@ impl Handle {
 impl Inner {
     fn open(&self) -> Result<()> {
         if self.closing.load(Ordering::SeqCst) { Err(Error::ShuttingDown) } else { Ok(()) }
+    }
+
+    /// Requests that are being committed.
+    pub(crate) fn in_flight(&self) -> usize {
+        let jobs = self.jobs.in_flight() + self.webhooks.in_flight();
+        jobs + self.orchestrations.in_flight() + self.entities.in_flight()
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::background::Tasks;
 use super::recovery::Recovery;
-use super::trimming::trim_events;
+use super::trimming::{trim_digests, trim_events};
 use super::{Builder, StartError};
 use crate::clock::Clock;
 use crate::durable::host::{Host, Shared};
@@ -15,6 +15,8 @@ use crate::durable::outbox::Outbox;
 use crate::durable::published::Published;
 use crate::durable::timers::{Router, Timers};
 use crate::durable::{Machine, Perform};
+use crate::entity::Entity;
+use crate::entity::executor::{EntityParts, EntityPerformer, NoWorkers};
 use crate::fleet::{self, Fleet, FleetHandle, LogSinks};
 use crate::job::performer::{JobLedger, JobMail, JobPerformer};
 use crate::job::planner::Planner;
@@ -36,6 +38,7 @@ pub(super) struct Hosts {
     pub(super) jobs: Host<Job>,
     pub(super) webhooks: Host<Delivery>,
     pub(super) orchestrations: Host<Orchestration>,
+    pub(super) entities: Host<Entity>,
     pub(super) executor: Arc<dyn Executor>,
     pub(super) workers: Option<Remote>,
     pub(super) fleet: FleetHandle,
@@ -83,7 +86,26 @@ impl Builder {
         let performer = OrchestrationPerformer(Arc::clone(&executor));
         let orchestrations = Host::start(shop.shared(seen, Arc::new(performer)), own).await;
         mail.open(&orchestrations);
-        Ok(Hosts { jobs, webhooks, orchestrations, executor, workers, fleet, logs })
+        let entities = self.entities_host(shop, own).await;
+        Ok(Hosts { jobs, webhooks, orchestrations, entities, executor, workers, fleet, logs })
+    }
+
+    async fn entities_host(&self, shop: &Workshop, own: &[ArbiterHandle]) -> Host<Entity> {
+        let parts = EntityParts {
+            clock: Arc::clone(&self.clock),
+            store: Arc::clone(&shop.store),
+            published: shop.published::<Entity>(),
+            mail: Arc::default(),
+        };
+        let executor = match &self.entity_executor {
+            Some(make) => make(parts.clone()),
+            None => Arc::new(NoWorkers),
+        };
+        let (seen, mail) = (Arc::clone(&parts.published), Arc::clone(&parts.mail));
+        let entities =
+            Host::start(shop.shared(seen, Arc::new(EntityPerformer::new(executor, parts))), own).await;
+        mail.open(&entities);
+        entities
     }
 
     fn fleet_options(&self, ledger: JobLedger, mail: &Arc<JobMail>, logs: &LogStore) -> fleet::Options {
@@ -186,6 +208,7 @@ impl Workshop {
         let mut tasks = Tasks::new(home, alarm);
         let recovery = Recovery { store: Arc::clone(&store), router: Arc::clone(&router), done };
         tasks.run("the recovery", move || recovery.clone().run());
+        let digest_clock = Arc::clone(&clock);
         let (timer_store, timer_router) = (Arc::clone(&store), Arc::clone(&router));
         tasks.run("the timers", move || {
             Arc::clone(&timers).run(Arc::clone(&timer_store), Arc::clone(&clock), Arc::clone(&timer_router))
@@ -193,6 +216,10 @@ impl Workshop {
         let outbox_store = Arc::clone(&store);
         tasks.run("the outbox", move || {
             Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
+        });
+        let digest_store = Arc::clone(&store);
+        tasks.run("the trimming of request ids", move || {
+            trim_digests(Arc::clone(&digest_store), Arc::clone(&digest_clock))
         });
         tasks.run("the trimming of events", move || trim_events(Arc::clone(&store)));
         tasks

@@ -13,6 +13,8 @@ const PURE: &[&str] = &[
     "actors/src/job/",
     "actors/src/webhook/",
     "actors/src/orchestration/",
+    "actors/src/entity/",
+    "actors/src/hub.rs",
     "actors/src/durable/mod.rs",
     "actors/src/durable/batch.rs",
     "actors/src/durable/keys.rs",
@@ -40,6 +42,8 @@ const NOT_PURE: &[&str] = &[
     "actors/src/orchestration/context/",
     "actors/src/orchestration/executor/",
     "actors/src/orchestration/registry.rs",
+    "actors/src/entity/executor.rs",
+    "actors/src/entity/stored.rs",
 ];
 
 /// What pure files must not name.

@@ -188,6 +188,7 @@ fn renumber(action: &mut Action, epoch: TaskId) {
         Action::ScheduleActivity(call) => &mut call.task,
         Action::StartChild(call) => &mut call.task,
         Action::SubmitJob(call) => &mut call.task,
+        Action::MessageEntity(call) => &mut call.task,
         Action::CreateTimer { task, .. }
         | Action::SendEvent { task, .. }
         | Action::Terminate { task, .. }
