@@ -165,7 +165,7 @@ fn cleaning_removes_what_has_nothing_to_it_and_frees_what_nobody_will() {
         // Two that belong to an instance which was never heard of; behind it waits somebody.
         let owner = Caller { instance: "nobody".parse().unwrap(), created_at: bench.now(), execution: 1 };
         let set = vec![id("@counter@a"), id("@counter@b")];
-        let request = LockRequest { section: "s".to_owned(), set, position: 0, owner, rewinds: 0 };
+        let request = LockRequest { section: "s".to_owned(), set, position: 0, owner, task: 1, rewinds: 0 };
         bench.sends(id("@counter@a"), &Event::LockRequested(Box::new(request))).await;
         let client = bench.start().await.handle().entities();
         client.signal(id("@counter@full"), add("a")).await.unwrap();
