@@ -38,13 +38,17 @@ pub(super) struct Position {
 pub(super) struct Follower {
     out: Position,
     error: Position,
+    /// Whether another server can be found for what of the output did not come before this one went.
+    insists: bool,
 }
 
 impl Follower {
-    /// Nothing was printed. The job's standard output goes to `sink`, its standard error to ours.
-    pub(super) fn new(sink: Sink) -> Self {
+    /// Nothing was printed. The job's standard output goes to `sink`, its standard error to ours. One that `insists`
+    /// ends with an error, and not with less than the whole output, when the server goes after the end of the job.
+    pub(super) fn new(sink: Sink, insists: bool) -> Self {
         let position = |stream, sink| Position { stream, sink, attempt: 1, lines: 0 };
-        Self { out: position(LogStream::Stdout, sink), error: position(LogStream::Stderr, Sink::Error) }
+        let (out, error) = (position(LogStream::Stdout, sink), position(LogStream::Stderr, Sink::Error));
+        Self { out, error, insists }
     }
 
     /// Prints what comes until the job is over. After an error it may be called again, with another client.
@@ -59,6 +63,7 @@ impl Follower {
                 // The output is complete before the job is over; it only has to arrive.
                 match tokio::time::timeout(CLIENT_LOG_DRAIN, &mut output).await {
                     Ok(Ok(_)) => {}
+                    Ok(Err(error)) if self.insists && error.is_passing() => return Err(error),
                     Ok(Err(error)) => output::note(&format!("dogwatch: the output may be incomplete: {error}")),
                     Err(_) => output::note("dogwatch: the output may be incomplete: it did not end"),
                 }

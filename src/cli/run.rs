@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
             args.flags.idempotency_key.clone().unwrap_or_else(|| RandomIds.installation_id().to_string());
         // With --json standard output is the API's object alone.
         let sink = if context.json { Sink::Error } else { Sink::Out };
-        let follower = Follower::new(sink);
+        let follower = Follower::new(sink, !context.locator.is_named());
         Self { context, spec, key, quiet: args.quiet, job: None, follower, server: None }
     }
 
