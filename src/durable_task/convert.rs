@@ -179,7 +179,7 @@ pub(super) fn execution_id(state: &Orchestration) -> String {
     execution_id_of(state.id, state.execution)
 }
 
-fn execution_id_of(id: InstanceId, execution: u32) -> String {
+pub(super) fn execution_id_of(id: InstanceId, execution: u32) -> String {
     let digest = <sha2::Sha256 as sha2::Digest>::digest(format!("{execution}/{id}"));
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -189,7 +189,7 @@ pub(super) fn parent(state: &Orchestration) -> Option<proto::ParentInstanceInfo>
     let parent = state.parent?;
     Some(proto::ParentInstanceInfo {
         task_scheduled_id: dogwatch_actors::orchestration::executor::remote::worker_task(parent.task),
-        name: None,
+        name: state.parent_name.clone(),
         version: None,
         orchestration_instance: Some(proto::OrchestrationInstance {
             instance_id: parent.instance.local().to_owned(),

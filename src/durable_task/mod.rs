@@ -10,6 +10,7 @@
 
 mod clients;
 mod convert;
+mod entities;
 mod history;
 mod refusal;
 pub mod server;

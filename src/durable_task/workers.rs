@@ -15,12 +15,13 @@ use tonic::Status;
 use super::convert::{
     self, execution_id, failure, moment, outcome, payload, tags, text, timestamp, trace_context, written,
 };
+use super::entities;
 use super::history::Events;
 use super::proto::history_event::EventType;
 use super::proto::orchestrator_action::OrchestratorActionType;
 use super::proto::work_item::Request;
 use super::proto::{self, OrchestrationStatus, WorkItem};
-use crate::limits::DURABLE_TASK_PING_EVERY;
+use crate::limits::{DURABLE_TASK_PAGE_BYTES_MAX, DURABLE_TASK_PING_EVERY};
 
 /// The work of a worker, as it comes.
 pub(super) type WorkItems = Pin<Box<dyn Stream<Item = Result<WorkItem, Status>> + Send>>;
@@ -32,19 +33,24 @@ pub(super) fn stream(
     peer: String,
     request: proto::GetWorkItemsRequest,
 ) -> WorkItems {
+    let streams_history = request.capabilities().any(|it| it == proto::WorkerCapability::HistoryStreaming);
     let connection = remote.connect(options(hub, peer, request));
     let ping = tokio::time::interval_at(tokio::time::Instant::now(), DURABLE_TASK_PING_EVERY);
-    Box::pin(futures_util::stream::unfold((connection, ping), |(connection, mut ping)| async move {
-        let item = next(&connection, &mut ping).await;
+    Box::pin(futures_util::stream::unfold((connection, ping), move |(connection, mut ping)| async move {
+        let item = next(&connection, &mut ping, streams_history).await;
         item.map(|item| (item, (connection, ping)))
     }))
 }
 
-async fn next(connection: &Connection, ping: &mut tokio::time::Interval) -> Option<Result<WorkItem, Status>> {
+async fn next(
+    connection: &Connection,
+    ping: &mut tokio::time::Interval,
+    streams_history: bool,
+) -> Option<Result<WorkItem, Status>> {
     tokio::select! {
         biased;
         item = connection.next() => match item {
-            Some(item) => Some(Ok(work_item(item))),
+            Some(item) => Some(Ok(work_item(item, streams_history))),
             // An end without an error would have workers connect again at once, and again.
             None => Some(Err(Status::unavailable("dogwatch is shutting down; connect again"))),
         },
@@ -88,24 +94,32 @@ fn names(filters: impl Iterator<Item = (String, Vec<String>)>) -> Names {
     names
 }
 
-fn work_item(item: Item) -> WorkItem {
-    let Item { token, state, work } = item;
+fn work_item(item: Item, streams_history: bool) -> WorkItem {
+    let Item { token, work } = item;
     let request = match work {
-        Work::Turn { past, now, fresh } => {
+        Work::Turn { state, past, now, fresh } => {
             let mut events = Events::of(&state);
-            let past_events = events.next(&past.lines);
+            let mut past_events = events.next(&past.lines);
+            // One that reads histories as a stream is spared a message that may be too large.
+            let length: usize = past_events.iter().map(prost::Message::encoded_len).sum();
+            let requires_history_streaming = streams_history && length > DURABLE_TASK_PAGE_BYTES_MAX;
+            if requires_history_streaming {
+                past_events.clear();
+            }
             let mut lines = vec![dogwatch_actors::orchestration::executor::remote::Line::Turn(now)];
             lines.extend(fresh);
             Request::OrchestratorRequest(proto::OrchestratorRequest {
                 instance_id: state.id.local().to_owned(),
                 execution_id: Some(execution_id(&state)),
-                past_events,
                 new_events: events.next(&lines),
+                past_events,
+                requires_history_streaming,
                 orchestration_trace_context: state.span.as_ref().map(span_context),
                 ..Default::default()
             })
         }
-        Work::Activity(call) => Request::ActivityRequest(activity_request(&state, &call)),
+        Work::Activity { state, call } => Request::ActivityRequest(activity_request(&state, &call)),
+        Work::Batch(batch) => Request::EntityRequestV2(entities::request(&batch)),
     };
     WorkItem { completion_token: token, request: Some(request) }
 }
@@ -210,7 +224,7 @@ fn asked(
             reason: convert::reason(end.reason),
             recursive: end.recurse,
         },
-        OrchestratorActionType::SendEntityMessage(_) => return Ok(None),
+        OrchestratorActionType::SendEntityMessage(sent) => return entities::call(hub, task, sent),
         // Histories are rewound here, and no worker is asked to.
         OrchestratorActionType::RewindOrchestration(_) | OrchestratorActionType::CompleteOrchestration(_) => {
             return Ok(None);
@@ -236,7 +250,7 @@ fn ending(end: proto::CompleteOrchestrationAction) -> Action {
         status => {
             let unnamed = || proto::TaskFailureDetails {
                 error_type: status.as_str_name().to_owned(),
-                error_message: end.details.clone().or(end.result.clone()).unwrap_or_default(),
+                error_message: end.details.clone().or_else(|| end.result.clone()).unwrap_or_default(),
                 ..Default::default()
             };
             Action::Complete(Outcome::Failed(failure(end.failure_details.clone().unwrap_or_else(unnamed))))

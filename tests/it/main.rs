@@ -33,6 +33,8 @@ mod docker_jobs;
 mod docker_registry;
 mod docker_restart;
 mod durable_functions;
+mod durable_task;
+mod durable_task_calls;
 mod engine_proxy;
 mod engine_request;
 mod examples;

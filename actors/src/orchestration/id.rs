@@ -43,7 +43,8 @@ impl InstanceId {
         if local.contains('/') {
             return Err(ParseInstanceIdError::of(local));
         }
-        format!("{hub}/{local}").parse()
+        // What is wrong is wrong with what the caller wrote.
+        format!("{hub}/{local}").parse().map_err(|_| ParseInstanceIdError::of(local))
     }
 
     /// The id of a child whose parent gave it none: the parent's and the task's number, as the Durable Task family

@@ -16,7 +16,7 @@ use crate::durable::published::Published;
 use crate::durable::timers::{Router, Timers};
 use crate::durable::{Machine, Perform};
 use crate::entity::Entity;
-use crate::entity::executor::{EntityParts, EntityPerformer, NoWorkers};
+use crate::entity::executor::{EntityExecutor, EntityParts, EntityPerformer, NoWorkers};
 use crate::fleet::{self, Fleet, FleetHandle, LogSinks};
 use crate::job::performer::{JobLedger, JobMail, JobPerformer};
 use crate::job::planner::Planner;
@@ -77,7 +77,8 @@ impl Builder {
         // Without any code there is nothing to be run.
         let threads = if self.registry.is_empty() && !self.workers { 0 } else { self.threads };
         let parts = self.executor_parts(policy, &shop.store, &seen, &mail);
-        let workers = self.workers.then(|| self.remote(&shop.store, &seen, &mail));
+        let entities = self.entity_parts(shop);
+        let workers = self.workers.then(|| self.remote(&shop.store, &seen, &mail, &entities));
         let local = InProcess::new(parts, threads).map_err(StartError::Threads)?;
         let executor: Arc<dyn Executor> = match &workers {
             Some(remote) => Arc::new(Mixed::new(local, remote.clone())),
@@ -86,20 +87,30 @@ impl Builder {
         let performer = OrchestrationPerformer(Arc::clone(&executor));
         let orchestrations = Host::start(shop.shared(seen, Arc::new(performer)), own).await;
         mail.open(&orchestrations);
-        let entities = self.entities_host(shop, own).await;
+        let entities = self.entities_host(shop, entities, workers.as_ref(), own).await;
         Ok(Hosts { jobs, webhooks, orchestrations, entities, executor, workers, fleet, logs })
     }
 
-    async fn entities_host(&self, shop: &Workshop, own: &[ArbiterHandle]) -> Host<Entity> {
-        let parts = EntityParts {
+    fn entity_parts(&self, shop: &Workshop) -> EntityParts {
+        EntityParts {
             clock: Arc::clone(&self.clock),
             store: Arc::clone(&shop.store),
             published: shop.published::<Entity>(),
             mail: Arc::default(),
-        };
-        let executor = match &self.entity_executor {
-            Some(make) => make(parts.clone()),
-            None => Arc::new(NoWorkers),
+        }
+    }
+
+    async fn entities_host(
+        &self,
+        shop: &Workshop,
+        parts: EntityParts,
+        workers: Option<&Remote>,
+        own: &[ArbiterHandle],
+    ) -> Host<Entity> {
+        let executor: Arc<dyn EntityExecutor> = match (&self.entity_executor, workers) {
+            (Some(make), _) => make(parts.clone()),
+            (None, Some(remote)) => Arc::new(remote.clone()),
+            (None, None) => Arc::new(NoWorkers),
         };
         let (seen, mail) = (Arc::clone(&parts.published), Arc::clone(&parts.mail));
         let entities =
@@ -135,6 +146,7 @@ impl Builder {
             store: Arc::clone(store),
             published: Arc::clone(published),
             mail: Arc::clone(mail),
+            workers: self.workers,
         }
     }
 
@@ -143,6 +155,7 @@ impl Builder {
         store: &Arc<dyn Store>,
         published: &Arc<Published<Orchestration>>,
         mail: &Arc<OrchestrationMail>,
+        entities: &EntityParts,
     ) -> Remote {
         let mut nonce = [0; 8];
         self.ids.random(&mut nonce);
@@ -151,6 +164,7 @@ impl Builder {
             store: Arc::clone(store),
             published: Arc::clone(published),
             mail: Arc::clone(mail),
+            entities: entities.clone(),
         };
         Remote::new(parts, u64::from_le_bytes(nonce))
     }

@@ -312,6 +312,7 @@ fn what_a_batch_sends_and_starts_goes_out_with_it() {
         tags: Default::default(),
         start_at: None,
         parent: None,
+        parent_name: None,
         trace: None,
         replaces: vec![],
     };

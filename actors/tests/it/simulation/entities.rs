@@ -187,6 +187,7 @@ impl Server {
             tags: BTreeMap::new(),
             start_at: None,
             parent: None,
+            parent_name: None,
             trace: None,
             replaces,
         };
