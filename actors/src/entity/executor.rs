@@ -91,13 +91,14 @@ impl EntityMail {
         Some(host.ask(id, event).await)
     }
 
-    /// The same, again and again until it is durable or refused for good; its state afterwards, where there is one. For
-    /// what may be told twice, as the end of a batch.
+    /// The same, again and again until it is durable, or refused for good, or everything ends; its state afterwards, where
+    /// there is one. For what may be told twice, as the end of a batch.
     pub async fn insist(&self, id: EntityId, event: Event) -> Option<Arc<Entity>> {
         loop {
             match self.ask(id, event.clone()).await? {
                 Ok(receipt) => return receipt.state,
                 Err(Error::Missing | Error::Rejected(_) | Error::Parked(_)) => return None,
+                Err(Error::Store(store::Error::Closed)) => return None,
                 Err(Error::Store(error)) => {
                     tracing::error!(entity = %id, %error, "the store refuses; trying again");
                 }
@@ -127,7 +128,7 @@ impl EntityPerformer {
         tokio::spawn(async move {
             loop {
                 match AssertUnwindSafe(this.look_once(id, number)).catch_unwind().await {
-                    Ok(Ok(true)) => return,
+                    Ok(Ok(true) | Err(store::Error::Closed)) => return,
                     Ok(Ok(false)) => {}
                     Ok(Err(error)) => {
                         tracing::error!(entity = %id, %error, "the store refuses; trying again");
