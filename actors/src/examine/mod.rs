@@ -58,6 +58,9 @@ pub struct Records {
     /// Orchestrations.
     #[serde(default)]
     pub orchestrations: u64,
+    /// Pools.
+    #[serde(default)]
+    pub pools: u64,
     /// Entries of histories.
     pub history: u64,
     /// Rows by which jobs are listed, found again at a start, or woken.

@@ -9,6 +9,7 @@ use crate::id::JobId;
 use crate::job::state::Job;
 use crate::limits::{EXAMINE_FAULTS_MAX, EXAMINE_PAGE};
 use crate::orchestration::state::Orchestration;
+use crate::pool::Pool;
 use crate::store::{Error, Key, KeyRange, Log, codec};
 use crate::webhook::Delivery;
 
@@ -74,6 +75,7 @@ impl Examination {
             Some(Job::KIND) => self.machine_row::<Job>(source, key),
             Some(Delivery::KIND) => self.machine_row::<Delivery>(source, key),
             Some(Orchestration::KIND) => self.machine_row::<Orchestration>(source, key),
+            Some(Pool::KIND) => self.machine_row::<Pool>(source, key),
             _ => {
                 self.fault(None, format!("the row {} is of no known kind", key.escape_ascii()));
                 Ok(())
@@ -129,6 +131,7 @@ impl Examination {
             match M::KIND {
                 Job::KIND => self.records.jobs += 1,
                 Delivery::KIND => self.records.webhooks += 1,
+                Pool::KIND => self.records.pools += 1,
                 _ => self.records.orchestrations += 1,
             }
             let Some(stored) = published::load::<M>(id, |key| source.get(key))? else { return Ok(()) };
@@ -245,7 +248,9 @@ fn kind_of(key: &[u8]) -> Option<&'static str> {
 }
 
 fn known(kind: &[u8]) -> Option<&'static str> {
-    [Job::KIND, Delivery::KIND, Orchestration::KIND].into_iter().find(|known| known.as_bytes() == kind)
+    [Job::KIND, Delivery::KIND, Orchestration::KIND, Pool::KIND]
+        .into_iter()
+        .find(|known| known.as_bytes() == kind)
 }
 
 /// The machine in a key of one of its rows.

@@ -11,6 +11,7 @@ mod listing;
 mod logs;
 mod metrics;
 pub mod orchestrations;
+pub mod pools;
 mod types;
 
 use std::fmt;
@@ -49,6 +50,7 @@ use crate::logs::LogStore;
 use crate::orchestration::executor::{Executor, Remote};
 use crate::orchestration::explain::Explanation;
 use crate::orchestration::state::Orchestration;
+use crate::pool::Pool;
 use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
 use crate::supervise::{Alarm, GaveUp};
@@ -60,6 +62,11 @@ pub(crate) struct Inner {
     pub(crate) jobs: Host<Job>,
     pub(crate) webhooks: Host<Delivery>,
     pub(crate) orchestrations: Host<Orchestration>,
+    pub(crate) pools: Host<Pool>,
+    /// Held while a pool is declared: what it runs is compared with what others run.
+    pub(crate) declaring: tokio::sync::Mutex<()>,
+    /// Where workers of pools connect, by runtime.
+    pub(crate) worker_urls: std::collections::BTreeMap<String, String>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workers: Option<Remote>,
     pub(crate) store: Arc<dyn Store>,

@@ -27,6 +27,7 @@ use crate::orchestration::executor::{
 };
 use crate::orchestration::state::Orchestration;
 use crate::outbound::Network;
+use crate::pool::{Pool, PoolPerformer, Watcher};
 use crate::store::Store;
 use crate::supervise::{Alarm, Intensity};
 use crate::webhook::{Delivery, WebhookPerformer};
@@ -36,6 +37,7 @@ pub(super) struct Hosts {
     pub(super) jobs: Host<Job>,
     pub(super) webhooks: Host<Delivery>,
     pub(super) orchestrations: Host<Orchestration>,
+    pub(super) pools: Host<Pool>,
     pub(super) executor: Arc<dyn Executor>,
     pub(super) workers: Option<Remote>,
     pub(super) fleet: FleetHandle,
@@ -83,7 +85,9 @@ impl Builder {
         let performer = OrchestrationPerformer(Arc::clone(&executor));
         let orchestrations = Host::start(shop.shared(seen, Arc::new(performer)), own).await;
         mail.open(&orchestrations);
-        Ok(Hosts { jobs, webhooks, orchestrations, executor, workers, fleet, logs })
+        let performer = Arc::new(PoolPerformer(workers.clone()));
+        let pools = Host::start(shop.shared(shop.published(), performer), own).await;
+        Ok(Hosts { jobs, webhooks, orchestrations, pools, executor, workers, fleet, logs })
     }
 
     fn fleet_options(&self, ledger: JobLedger, mail: &Arc<JobMail>, logs: &LogStore) -> fleet::Options {
@@ -139,6 +143,7 @@ impl Builder {
             installation: self.installation,
             logs: logs.clone(),
             callback_urls: self.callback_urls.clone(),
+            worker_urls: self.worker_urls.clone(),
         }
     }
 }
@@ -178,6 +183,7 @@ impl Workshop {
         self,
         home: ArbiterHandle,
         router: Arc<Router>,
+        watcher: Option<Watcher>,
         done: watch::Sender<bool>,
         alarm: Alarm,
     ) -> Tasks {
@@ -193,6 +199,9 @@ impl Workshop {
         tasks.run("the outbox", move || {
             Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
         });
+        if let Some(watcher) = watcher {
+            tasks.run("the watcher of pools", move || watcher.clone().run());
+        }
         tasks.run("the trimming of events", move || trim_events(Arc::clone(&store)));
         tasks
     }
