@@ -26,6 +26,7 @@ mod place;
 mod plan;
 mod scenario;
 mod server;
+mod worker;
 mod workload;
 
 use std::path::{Path, PathBuf};

@@ -56,6 +56,8 @@ pub(crate) struct Server {
     pub(crate) api: Target,
     callback: Target,
     keyring: Keyring,
+    key: String,
+    grpc: Option<String>,
 }
 
 impl Server {
@@ -77,7 +79,18 @@ impl Server {
         let callback = Target::new(&addresses.callback, "")?;
         let keyring = DataDir::prepare(dir)?.keyring(None, &RandomIds)?;
         api.ask(&api.get("/livez"), 200).await?;
-        Ok(Self { child, api, callback, keyring })
+        let key = key.trim().to_owned();
+        Ok(Self { child, api, callback, keyring, key, grpc: addresses.grpc })
+    }
+
+    /// Where workers connect.
+    pub(crate) fn grpc(&self) -> Result<String> {
+        self.grpc.clone().ok_or_else(|| Error::Void("the server takes no workers".to_owned()))
+    }
+
+    /// The root key.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
     }
 
     /// Where callbacks go.

@@ -189,7 +189,7 @@ pub(super) fn parent(state: &Orchestration) -> Option<proto::ParentInstanceInfo>
     let parent = state.parent?;
     Some(proto::ParentInstanceInfo {
         task_scheduled_id: dogwatch_actors::orchestration::executor::remote::worker_task(parent.task),
-        name: None,
+        name: state.parent_name.clone(),
         version: None,
         orchestration_instance: Some(proto::OrchestrationInstance {
             instance_id: parent.instance.local().to_owned(),

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use dogwatch_actors::handle::pools::Scope;
 use dogwatch_actors::orchestration::executor::remote::{
     Connection, Item, Names, Remote, TurnAnswer, Work, WorkerOptions, worker_task,
 };
@@ -15,12 +16,13 @@ use tonic::Status;
 use super::convert::{
     self, execution_id, failure, moment, outcome, payload, tags, text, timestamp, trace_context, written,
 };
+use super::gate;
 use super::history::Events;
 use super::proto::history_event::EventType;
 use super::proto::orchestrator_action::OrchestratorActionType;
 use super::proto::work_item::Request;
 use super::proto::{self, OrchestrationStatus, WorkItem};
-use crate::limits::DURABLE_TASK_PING_EVERY;
+use crate::limits::{DURABLE_TASK_PAGE_BYTES_MAX, DURABLE_TASK_PING_EVERY};
 
 /// The work of a worker, as it comes.
 pub(super) type WorkItems = Pin<Box<dyn Stream<Item = Result<WorkItem, Status>> + Send>>;
@@ -31,20 +33,30 @@ pub(super) fn stream(
     hub: &str,
     peer: String,
     request: proto::GetWorkItemsRequest,
+    scope: Option<&Scope>,
 ) -> WorkItems {
-    let connection = remote.connect(options(hub, peer, request));
+    let streams_history = request.capabilities().any(|it| it == proto::WorkerCapability::HistoryStreaming);
+    let mut options = options(hub, peer, request);
+    if let Some(scope) = scope {
+        gate::restrict(&mut options, scope);
+    }
+    let connection = remote.connect(options);
     let ping = tokio::time::interval_at(tokio::time::Instant::now(), DURABLE_TASK_PING_EVERY);
-    Box::pin(futures_util::stream::unfold((connection, ping), |(connection, mut ping)| async move {
-        let item = next(&connection, &mut ping).await;
+    Box::pin(futures_util::stream::unfold((connection, ping), move |(connection, mut ping)| async move {
+        let item = next(&connection, &mut ping, streams_history).await;
         item.map(|item| (item, (connection, ping)))
     }))
 }
 
-async fn next(connection: &Connection, ping: &mut tokio::time::Interval) -> Option<Result<WorkItem, Status>> {
+async fn next(
+    connection: &Connection,
+    ping: &mut tokio::time::Interval,
+    streams_history: bool,
+) -> Option<Result<WorkItem, Status>> {
     tokio::select! {
         biased;
         item = connection.next() => match item {
-            Some(item) => Some(Ok(work_item(item))),
+            Some(item) => Some(Ok(work_item(item, streams_history))),
             // An end without an error would have workers connect again at once, and again.
             None => Some(Err(Status::unavailable("dogwatch is shutting down; connect again"))),
         },
@@ -76,6 +88,7 @@ fn options(hub: &str, peer: String, request: proto::GetWorkItemsRequest) -> Work
             limit(request.max_concurrent_entity_work_items),
         ],
         peer: text(Some(request.worker_instance_id)).unwrap_or(peer),
+        instance: None,
     }
 }
 
@@ -88,19 +101,26 @@ fn names(filters: impl Iterator<Item = (String, Vec<String>)>) -> Names {
     names
 }
 
-fn work_item(item: Item) -> WorkItem {
+fn work_item(item: Item, streams_history: bool) -> WorkItem {
     let Item { token, state, work } = item;
     let request = match work {
         Work::Turn { past, now, fresh } => {
             let mut events = Events::of(&state);
-            let past_events = events.next(&past.lines);
+            let mut past_events = events.next(&past.lines);
+            // One that reads histories as a stream is spared a message that may be too large.
+            let length: usize = past_events.iter().map(prost::Message::encoded_len).sum();
+            let requires_history_streaming = streams_history && length > DURABLE_TASK_PAGE_BYTES_MAX;
+            if requires_history_streaming {
+                past_events.clear();
+            }
             let mut lines = vec![dogwatch_actors::orchestration::executor::remote::Line::Turn(now)];
             lines.extend(fresh);
             Request::OrchestratorRequest(proto::OrchestratorRequest {
                 instance_id: state.id.local().to_owned(),
                 execution_id: Some(execution_id(&state)),
-                past_events,
                 new_events: events.next(&lines),
+                past_events,
+                requires_history_streaming,
                 orchestration_trace_context: state.span.as_ref().map(span_context),
                 ..Default::default()
             })

@@ -170,6 +170,12 @@ impl Bench {
         self.dir.path()
     }
 
+    /// Where workers connect.
+    pub(crate) fn grpc(&self) -> String {
+        let addresses = Addresses::read(self.path()).expect("it listens");
+        addresses.grpc.expect("workers may connect").trim_start_matches("http://").to_owned()
+    }
+
     fn log_path(&self) -> PathBuf {
         self.path().join("server.log")
     }
@@ -279,11 +285,15 @@ impl Bench {
         }
     }
 
+    /// The root key of the API.
+    pub(crate) fn key(&self) -> String {
+        std::fs::read_to_string(self.path().join("root.key")).unwrap().trim().to_owned()
+    }
+
     /// A request to the API with the root key.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let addresses = Addresses::read(self.path()).expect("the server has told its addresses");
-        let key = std::fs::read_to_string(self.path().join("root.key")).unwrap();
-        self.http.request(method, format!("{}{path}", addresses.api)).bearer_auth(key.trim())
+        self.http.request(method, format!("{}{path}", addresses.api)).bearer_auth(self.key())
     }
 
     /// Where the API is.

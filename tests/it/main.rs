@@ -33,6 +33,7 @@ mod docker_jobs;
 mod docker_registry;
 mod docker_restart;
 mod durable_functions;
+mod durable_task;
 mod engine_proxy;
 mod engine_request;
 mod examples;

@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use crate::command::{Outcome, cargo, find, output, run};
-use crate::{engine, image, packages};
+use crate::{engine, image, packages, sdks};
 
 /// What the tests that need an engine are called: those of the integration tests in a module `docker…`.
 const NEEDS_DOCKER: &str = "kind(test) & test(/(^|::)docker/)";
@@ -19,7 +19,7 @@ pub(crate) enum Docker {
     LeftOut,
 }
 
-/// Makes ready what the tests need: an engine, the test image, a private registry.
+/// Makes ready what the tests need: an engine, the test image, a private registry, the SDKs.
 pub(crate) fn prepare() -> Outcome {
     engine::ensure()?;
     let missing: Vec<&str> = [("docker-registry", "docker-registry"), ("htpasswd", "apache2-utils")]
@@ -30,13 +30,16 @@ pub(crate) fn prepare() -> Outcome {
     if !missing.is_empty() {
         packages::install(&missing)?;
     }
-    image::ensure()
+    image::ensure()?;
+    sdks::ensure()
 }
 
 /// Runs every test.
 pub(crate) fn test(docker: Docker) -> Outcome {
     if docker == Docker::Needed {
         prepare()?;
+    } else {
+        sdks::ensure()?;
     }
     if output(cargo().args(["nextest", "--version"])).is_none() {
         run(cargo().args(["install", "cargo-nextest", "--locked"]))?;

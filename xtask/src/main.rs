@@ -11,6 +11,7 @@ mod engine;
 mod image;
 mod packages;
 mod proofs;
+mod sdks;
 
 use std::process::ExitCode;
 

@@ -71,6 +71,7 @@ impl Orchestrations {
             tags: order.tags,
             start_at: order.start_at,
             parent: None,
+            parent_name: None,
             trace: order.trace,
             replaces: order.replaces,
         }));

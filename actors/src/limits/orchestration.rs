@@ -47,6 +47,10 @@ pub const ACTIVITY_STOP_GRACE: Duration = Duration::from_secs(5);
 /// Pieces of work of one kind that a worker which names no limit has at the same time: they wait for it in its memory.
 pub const WORKER_ITEMS_DEFAULT: u32 = 1_000;
 
+/// How many workers in a row may go with a turn that they were given, before it is given to nobody any more: a message
+/// that is larger than they take ends their streams each time.
+pub const TURN_WORKERS_LOST_MAX: u32 = 10;
+
 /// The first pause before a piece of work that a worker gave back is handed out again; it doubles.
 pub const WORK_GIVEN_BACK_PAUSE: Duration = Duration::from_secs(1);
 

@@ -145,6 +145,9 @@ pub struct Start {
     pub start_at: Option<Timestamp>,
     /// Who waits for its end.
     pub parent: Option<Parent>,
+    /// The name of that one's orchestration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_name: Option<String>,
     /// The trace that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<Trace>,

@@ -33,6 +33,9 @@ pub struct Orchestration {
     /// Who waits for its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// The name of that one's orchestration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_name: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When its last event was.

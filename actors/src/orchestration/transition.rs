@@ -42,6 +42,7 @@ pub(super) fn create(id: InstanceId, event: &Event, now: Timestamp) -> Option<Ap
         version: None,
         tags: std::collections::BTreeMap::new(),
         parent: None,
+        parent_name: None,
         created_at: now,
         updated_at: now,
         finished_at: None,
@@ -218,6 +219,7 @@ impl Draft {
         next.version.clone_from(&start.version);
         next.tags.clone_from(&start.tags);
         next.parent = start.parent;
+        next.parent_name.clone_from(&start.parent_name);
         next.created_at = self.now;
         next.finished_at = None;
         next.execution += 1;

@@ -117,6 +117,7 @@ impl Builder {
             store: Arc::clone(store),
             published: Arc::clone(published),
             mail: Arc::clone(mail),
+            workers: self.workers,
         }
     }
 

@@ -5,6 +5,7 @@ mod control;
 mod faults;
 mod lists;
 mod restarts;
+mod workers;
 
 use std::time::Duration;
 

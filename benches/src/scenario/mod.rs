@@ -3,6 +3,7 @@
 mod callbacks;
 mod containers;
 mod disk;
+mod durable_task;
 mod growth;
 mod mailbox;
 mod memory;
@@ -27,6 +28,7 @@ const ALL: &[&str] = &[
     "process",
     "mailbox",
     "orchestrations",
+    "durable-task",
     "memory",
     "timers",
     "recovery",
@@ -60,6 +62,7 @@ pub(crate) async fn run(name: &str, plan: &Plan) -> Result<Vec<Figure>> {
         "process" => process::measure(plan).await,
         "mailbox" => mailbox::measure(plan).await,
         "orchestrations" => orchestrations::measure(plan).await,
+        "durable-task" => durable_task::measure(plan).await,
         "memory" => memory::measure(plan).await,
         "timers" => timers::measure(plan).await,
         "recovery" => recovery::measure(plan).await,

@@ -123,8 +123,8 @@ orchestrator("echo_all", async function* (ctx, value) {
 });
 
 const EXACT = [
-  0, -1.5, 1e300, false, "", [], {}, "žluťoučký kůň 🐎 \u0000\u2028\"\\", { z: 1, a: [null, true, { "": " " }] }, "1",
-  [[[[]]]], "x".repeat(5000), null,
+  0, -1.5, 1e300, false, "", [], {}, "žluťoučký kůň 🐎 \u0000\u2028\"\\",
+  { z: 1, a: [null, true, { "": " " }] }, "1", [[[[]]]], "x".repeat(5000), null,
 ]; // prettier-ignore
 
 scenario("payloads_to_the_letter", async (t) => {

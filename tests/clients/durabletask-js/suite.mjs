@@ -1,11 +1,12 @@
 // Runs scenarios with the Durable Task SDK for JavaScript against a server:
-//   node suite.mjs [--address HOST:PORT] [--key KEY] [--hub NAME] [--list] [--verbose] [NAME...]
+//   node suite.mjs [--address HOST:PORT] [--key KEY] [--hub NAME] [--in-memory] [--list] [--verbose] [NAME...]
 // Prints `ok NAME 0.12s` or `FAILED NAME` with the reason for each, and exits with 1 when one failed.
 
 import { readdirSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Server } from "./connection.mjs";
 import { Context, scenarios, sleep, startWorker } from "./harness.mjs";
+import { CANNOT } from "./in_memory.mjs";
 
 for (const file of readdirSync(import.meta.dirname).sort()) {
   if (file.startsWith("scenarios_") && file.endsWith(".mjs")) await import(`./${file}`);
@@ -17,7 +18,8 @@ const { values, positionals } = parseArgs({
     address: { type: "string", default: "127.0.0.1:7072" },
     key: { type: "string" },
     hub: { type: "string" },
-    at_once: { type: "string", default: "12" },
+    "at-once": { type: "string", default: "12" },
+    "in-memory": { type: "boolean", default: false },
     list: { type: "boolean", default: false },
     verbose: { type: "boolean", default: false },
   },
@@ -54,14 +56,16 @@ async function run({ name, run }) {
   opened.push(...context.opened);
 }
 
-const chosen = positionals.length ? positionals.map((name) => scenarios.get(name)) : [...scenarios.values()];
+const all = positionals.length ? positionals.map((name) => scenarios.get(name)) : [...scenarios.values()];
+const chosen = all.filter(({ name }) => !values["in-memory"] || !(name in CANNOT));
 const waiting = chosen.filter((one) => !one.alone);
 await Promise.all(
-  Array.from({ length: Number(values.at_once) }, async () => {
+  Array.from({ length: Number(values["at-once"]) }, async () => {
     while (waiting.length) await run(waiting.shift());
   }),
 );
 for (const one of chosen.filter((one) => one.alone)) await run(one);
 await Promise.race([Promise.allSettled(opened.map((worker) => worker.stop())), sleep(10)]);
-console.log(`${held.filter(Boolean).length} of ${held.length} held in ${((performance.now() - began) / 1000).toFixed(1)}s`);
+const seconds = ((performance.now() - began) / 1000).toFixed(1);
+console.log(`${held.filter(Boolean).length} of ${held.length} held in ${seconds}s`);
 process.exit(held.every(Boolean) ? 0 : 1);

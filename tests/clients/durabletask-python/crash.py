@@ -18,22 +18,19 @@ import traceback
 import crash_workloads
 from connection import Server
 from crash_effects import Effects
-from crash_world import World
+from crash_world import World, say
 from crash_workloads import ACTIVITIES, ENTITIES, ORCHESTRATORS, WORKLOADS
 from harness import start_worker
-
-output = threading.Lock()
 
 
 def report(name: str, began: float, error: BaseException | None) -> bool:
     """Prints what came of a workload and tells whether it held."""
-    with output:
-        if error is None:
-            print(f"ok {name} {time.monotonic() - began:.1f}s", flush=True)
-            return True
-        print(f"FAILED {name} {time.monotonic() - began:.1f}s")
-        print("".join(traceback.format_exception(error)), flush=True)
-        return False
+    took = f"{name} {time.monotonic() - began:.1f}s"
+    if error is None:
+        say(f"ok {took}")
+        return True
+    say(f"FAILED {took}\n{''.join(traceback.format_exception(error))}")
+    return False
 
 
 def alone(world: World, workload) -> bool:
@@ -98,9 +95,9 @@ def main() -> int:
         if arguments.kills:
             held.append(together(world, chosen, arguments.kills, arguments.seed))
         for excess in effects.too_often():
-            print(f"FAILED exactly_once\n{excess}", flush=True)
+            say(f"FAILED exactly_once\n{excess}")
             held.append(False)
-        print(f"{world.kills} kills; {effects.repeated()} activities ran more than once", flush=True)
+        say(f"{world.kills} kills; {effects.repeated()} activities ran more than once")
     return 0 if all(held) else 1
 
 

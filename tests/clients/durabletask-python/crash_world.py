@@ -27,6 +27,16 @@ GONE = {
 }
 
 
+_output = threading.Lock()
+
+
+def say(text: str) -> None:
+    """Prints a line, whole: whoever reads our output waits for one of them."""
+    with _output:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+
 class World:
     """One run: ids that nobody else has, calls that are repeated until they are answered, kills."""
 
@@ -46,7 +56,7 @@ class World:
         """Has the server killed and started again by whoever reads our output."""
         with self._gate:
             self.effects.killing()
-            print("KILL", flush=True)
+            say("KILL")
             answer = sys.stdin.readline().strip()
             assert answer == "READY", f"{answer!r} instead of READY"
             self.effects.back()

@@ -112,7 +112,7 @@ def start_worker(
     versioning: VersioningOptions | None = None,
     **options: Any,
 ) -> TaskHubGrpcWorker:
-    """A running worker. Unless told otherwise it takes only what it serves, so that workers do not disturb each other."""
+    """A running worker. Unless told otherwise it takes only what it serves, so that it does not disturb others."""
     worker = server.worker(**options)
     for function in orchestrators:
         worker.add_orchestrator(function)

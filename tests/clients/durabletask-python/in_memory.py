@@ -1,6 +1,6 @@
 """The backend for unit tests that the SDK itself brings, as a server: `python in_memory.py PORT [KEY]`.
 
-The suite is tried out against it, `suite.py --in-memory`, so that what fails against a real server fails because of that.
+The suite is tried out against it, `suite.py --in-memory`, so that what fails against a server fails because of it.
 What this backend cannot do is left out then, and stands below with the reason.
 """
 
@@ -50,7 +50,9 @@ class KeyRequired(grpc.ServerInterceptor):
         def refuse(_, context):
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "the key is missing or wrong")
 
-        make = grpc.unary_stream_rpc_method_handler if handler.response_streaming else grpc.unary_unary_rpc_method_handler
+        make = grpc.unary_unary_rpc_method_handler
+        if handler.response_streaming:
+            make = grpc.unary_stream_rpc_method_handler
         return make(refuse, handler.request_deserializer, handler.response_serializer)
 
 
@@ -64,7 +66,7 @@ class Backend(in_memory_backend.InMemoryOrchestrationBackend):
 def serve(port: int, key: str | None) -> None:
     """Serves until the process is ended."""
     # Each waiting call and each worker keeps one of the backend's threads, of which it has but ten by itself.
-    many, server = futures.ThreadPoolExecutor(400), grpc.server
+    many, server = futures.ThreadPoolExecutor(700), grpc.server
     checks = [KeyRequired(key)] if key else []
     grpc.server = lambda _: server(many, interceptors=checks)
     Backend(max_history_size=1_000_000, port=port).start()

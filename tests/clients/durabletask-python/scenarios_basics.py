@@ -1,4 +1,4 @@
-"""Orchestrations and activities: chains, fan-out, timers, custom status, exact payloads, tags, a start that is put off."""
+"""Orchestrations and activities: chains, fan-out, timers, custom status, exact payloads, tags, a later start."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""External events: before and after the start, in order, by name, with a timeout, and from one orchestration to another."""
+"""External events: before and after the start, in order, by name, with a timeout, from another orchestration."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Continue-as-new: many generations, events that are carried over, what the old generation may not do to the new one."""
+"""Continue-as-new: many generations, events that are carried over, what an old one may not do to the new one."""
 
 import time
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Runs scenarios with the Durable Task SDK for Python against a server: `python suite.py --address HOST:PORT [NAME...]`.
+"""Runs scenarios with the SDK for Python against a server: `python suite.py --address HOST:PORT [NAME...]`.
 
 Prints `ok NAME 0.12s` or `FAILED NAME` with the reason for each, and exits with 1 when one failed.
 """

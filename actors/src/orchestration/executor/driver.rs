@@ -56,6 +56,8 @@ pub struct Parts {
     pub published: Arc<Published<Orchestration>>,
     /// The way back.
     pub mail: Arc<OrchestrationMail>,
+    /// Whether code that is not registered may be elsewhere.
+    pub workers: bool,
 }
 
 impl fmt::Debug for Parts {
@@ -107,8 +109,8 @@ impl InProcess {
                     .build()?,
             ),
         };
-        let Parts { registry, policy, keyring, ids, clock, store, published, mail } = parts;
-        let workshop = Workshop { registry, policy, keyring, ids, clock };
+        let Parts { registry, policy, keyring, ids, clock, store, published, mail, workers } = parts;
+        let workshop = Workshop { registry, policy, keyring, ids, clock, workers };
         let (seats, activities) = (Seats::default(), Activities::default());
         Ok(Self(Arc::new(Inner { workshop, store, published, mail, seats, activities, runtime })))
     }
@@ -178,7 +180,8 @@ impl InProcess {
         };
         let results: Vec<TaskResult> =
             results.iter().filter(is_wanted).map(|(_, result)| result.clone()).collect();
-        let may_turn = state.phase == Phase::Running && (look || state.blocked.is_none());
+        let is_elsewhere = self.0.workshop.workers && !self.has_code(&state.name);
+        let may_turn = state.phase == Phase::Running && (look || state.blocked.is_none()) && !is_elsewhere;
         if !may_turn {
             return self.tell_results(id, &state, results).await;
         }
@@ -342,8 +345,11 @@ impl InProcess {
 
     /// Whether it has the code of an instance.
     pub(super) fn has_code_of(&self, id: InstanceId) -> bool {
-        let name = self.0.published.read(id).ok().flatten().map(|state| state.name.clone());
-        name.is_some_and(|name| self.0.workshop.registry.to_begin(&name, None).is_some())
+        self.0.published.read(id).ok().flatten().is_some_and(|state| self.has_code(&state.name))
+    }
+
+    fn has_code(&self, orchestration: &str) -> bool {
+        self.0.workshop.registry.to_begin(orchestration, None).is_some()
     }
 
     /// Whether it has the code of an activity.

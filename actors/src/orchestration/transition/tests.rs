@@ -68,6 +68,7 @@ fn start(parent: Option<Parent>) -> Start {
         tags: Default::default(),
         start_at: None,
         parent,
+        parent_name: None,
         trace: None,
         replaces: vec![],
     }

@@ -125,6 +125,7 @@ impl Draft {
             tags: if call.tags.is_empty() { self.next.tags.clone() } else { call.tags.clone() },
             start_at: None,
             parent: Some(self.as_parent(call.task)),
+            parent_name: Some(self.next.name.clone()),
             trace: call.trace.clone(),
             // One of a former attempt, or of a former execution of the same code.
             replaces: vec![Status::Completed, Status::Failed, Status::Terminated],

@@ -48,6 +48,15 @@ impl Bench {
 
     /// Starts a supervisor that knows these orchestrations.
     pub(crate) async fn start_with(&self, registry: Registry) -> Supervisor {
+        self.start_as(registry, false).await
+    }
+
+    /// Starts one whose other code workers have.
+    pub(crate) async fn start_for_workers(&self, registry: Registry) -> Supervisor {
+        self.start_as(registry, true).await
+    }
+
+    async fn start_as(&self, registry: Registry, workers: bool) -> Supervisor {
         let options = ProcessOptions::new(self.path("attempts"), self.installation);
         let runtime = ProcessRuntime::new(options, Shim::executable(shim())).unwrap();
         Supervisor::builder()
@@ -57,6 +66,7 @@ impl Bench {
             .installation(self.installation)
             .logs_dir(self.path("logs"))
             .orchestrations(registry)
+            .workers(workers)
             .start()
             .await
             .unwrap()

@@ -14,99 +14,16 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::super::resting::Resting;
-use super::chronicle::{Chronicle, Dated};
+use super::chronicle::Dated;
 use super::demand::Pools;
+use super::piece::{ActivityKey, Kept, Key, Out, OutTurn, Seat, Standing, Taken, Task, Token};
 use super::ready::{Kind, Need, Ready, WorkerId, WorkerOptions};
 use super::worker::{Worker, idlers};
-use crate::clock::Timestamp;
-use crate::limits::{INSTANCES_HOT_MAX, WORK_GIVEN_BACK_PAUSE, WORK_GIVEN_BACK_PAUSE_MAX};
-use crate::orchestration::history::{ActivityCall, Arrival};
-use crate::orchestration::id::{InstanceId, TaskId};
-
-/// One activity of one execution.
-pub(super) type ActivityKey = (InstanceId, u32, TaskId);
-
-/// A number that no other piece of work that was handed out has.
-pub(super) type Token = u64;
-
-/// A piece of work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Key {
-    /// The next turn of an instance.
-    Turn(InstanceId),
-    /// An activity.
-    Activity(ActivityKey),
-}
-
-/// A turn as it was handed out.
-#[derive(Debug, Clone)]
-pub(super) struct OutTurn {
-    pub(super) execution: u32,
-    pub(super) number: u32,
-    pub(super) upto: u64,
-    pub(super) now: Timestamp,
-    /// How often the execution was rewound: numbers of tasks are of one such epoch.
-    pub(super) rewinds: u32,
-    pub(super) saw: Vec<Dated>,
-    pub(super) chronicle: Arc<Chronicle>,
-}
-
-/// What was handed out.
-#[derive(Debug)]
-pub(super) struct Out {
-    pub(super) key: Key,
-    pub(super) worker: WorkerId,
-    pub(super) turn: Option<Box<OutTurn>>,
-    pub(super) since: Instant,
-}
-
-/// Where a piece of work stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// There is nothing to do.
-    Idle,
-    /// It waits; the token of a worker that has gone still counts.
-    Ready(Option<Token>),
-    /// It is being put together.
-    Preparing,
-    /// A worker has it.
-    Out(Token),
-    /// What came of it is being recorded.
-    Ending,
-}
-
-/// What is to be done for an instance.
-#[derive(Debug)]
-pub(super) struct Seat {
-    pub(super) need: Need,
-    pub(super) standing: Standing,
-    /// The history may hold what the code has not seen.
-    pub(super) look: bool,
-    /// Arrivals: of which execution, which number, what.
-    pub(super) fresh: Vec<(u32, u64, Dated)>,
-    /// How often it was given back in a row.
-    returns: u32,
-}
-
-/// An activity.
-#[derive(Debug)]
-pub(super) struct Task {
-    pub(super) call: Arc<ActivityCall>,
-    pub(super) need: Need,
-    pub(super) standing: Standing,
-    returns: u32,
-}
-
-/// The last chronicle of an instance, and of which execution it is.
-pub(super) type Kept = (u32, Arc<Chronicle>);
-
-/// What a worker is to be given.
-pub(super) enum Taken {
-    /// A turn that has to be put together.
-    Turn { id: InstanceId, kept: Option<Kept>, look: bool, fresh: Vec<(u32, u64, Dated)> },
-    /// An activity, under this token.
-    Activity { key: ActivityKey, call: Arc<ActivityCall>, token: Token },
-}
+use crate::limits::{
+    INSTANCES_HOT_MAX, TURN_WORKERS_LOST_MAX, WORK_GIVEN_BACK_PAUSE, WORK_GIVEN_BACK_PAUSE_MAX,
+};
+use crate::orchestration::history::ActivityCall;
+use crate::orchestration::id::InstanceId;
 
 /// All of it.
 pub(super) struct Book {
@@ -154,7 +71,14 @@ impl Book {
     ) {
         if let std::collections::hash_map::Entry::Vacant(vacant) = self.seats.entry(id) {
             let Some(need) = need() else { return };
-            vacant.insert(Seat { need, standing: Standing::Idle, look: false, fresh: vec![], returns: 0 });
+            vacant.insert(Seat {
+                need,
+                standing: Standing::Idle,
+                look: false,
+                fresh: vec![],
+                returns: 0,
+                lost: 0,
+            });
         }
         let Some(seat) = self.seats.get_mut(&id) else { return };
         seat.look |= look;
@@ -311,12 +235,21 @@ impl Book {
         }
         let Some(seat) = self.seats.get_mut(&id) else { return };
         if seat.look || !seat.fresh.is_empty() {
-            (seat.standing, seat.returns) = (Standing::Ready(None), 0);
+            (seat.standing, seat.returns, seat.lost) = (Standing::Ready(None), 0, 0);
             let need = seat.need.clone();
             self.push(need, Key::Turn(id), None);
         } else {
             self.seats.remove(&id);
         }
+    }
+
+    /// A turn is given to nobody until something new is said of the instance.
+    pub(super) fn turn_is_blocked(&mut self, id: InstanceId) {
+        if let Some(seat) = self.seats.get_mut(&id) {
+            seat.look = false;
+            seat.fresh.clear();
+        }
+        self.turn_rests(id, None);
     }
 
     /// What a token stands for, when it is the newest of its work; the work is ending from now on.
@@ -444,8 +377,9 @@ impl Book {
         (id, woken)
     }
 
-    /// A worker has gone: what it had waits for another one. Gives the activities that it may have run.
-    pub(super) fn disconnect(&mut self, worker: WorkerId) -> Vec<ActivityKey> {
+    /// A worker has gone: its turns wait for another one. Gives the activities that it may have run, and the turns that
+    /// too many workers have gone with.
+    pub(super) fn disconnect(&mut self, worker: WorkerId) -> (Vec<ActivityKey>, Vec<InstanceId>) {
         self.workers.remove(&worker);
         let had: Vec<(Token, Key)> = self
             .outs
@@ -453,7 +387,7 @@ impl Book {
             .filter(|(_, out)| out.worker == worker)
             .map(|(token, out)| (*token, out.key))
             .collect();
-        let mut activities = Vec::new();
+        let (mut activities, mut deadly) = (Vec::new(), Vec::new());
         for (token, key) in had {
             let Some(standing) = self.standing(key) else { continue };
             if *standing != Standing::Out(token) {
@@ -463,14 +397,19 @@ impl Book {
             match key {
                 Key::Turn(id) => {
                     let Some(seat) = self.seats.get_mut(&id) else { continue };
-                    seat.look = true;
+                    (seat.look, seat.lost) = (true, seat.lost + 1);
+                    if seat.lost > TURN_WORKERS_LOST_MAX {
+                        (seat.standing, seat.lost) = (Standing::Ending, 0);
+                        deadly.push(id);
+                        continue;
+                    }
                     let need = seat.need.clone();
                     self.push_first(need, key);
                 }
                 Key::Activity(key) => activities.push(key),
             }
         }
-        activities
+        (activities, deadly)
     }
 
     /// An activity whose worker has gone waits for another one.
@@ -487,14 +426,4 @@ impl Book {
     pub(super) fn depths(&self) -> [usize; 3] {
         self.ready.depths()
     }
-}
-
-/// The arrivals of a request, numbered.
-pub(super) fn numbered(
-    execution: u32,
-    before: u64,
-    at: Timestamp,
-    fresh: Vec<Arrival>,
-) -> impl Iterator<Item = (u32, u64, Dated)> {
-    (before + 1..).zip(fresh).map(move |(number, arrival)| (execution, number, (at, arrival)))
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::book::{ActivityKey, Book, Key, Standing};
+use super::book::Book;
+use super::piece::{ActivityKey, Key, Standing};
 use super::ready::{Kind, Names, Need, WorkerOptions};
 use super::{Inner, Remote};
 use crate::id::JobId;

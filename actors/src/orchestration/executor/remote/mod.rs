@@ -8,6 +8,7 @@
 mod book;
 mod chronicle;
 mod demand;
+mod piece;
 mod ready;
 mod turns;
 mod worker;
@@ -22,15 +23,17 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::book::{ActivityKey, Book, Key, Standing, numbered};
+use self::book::Book;
 pub use self::chronicle::{Chronicle, Line};
 pub use self::demand::{Bound, Holder};
+use self::piece::{ActivityKey, Key, Standing, numbered};
 pub use self::ready::{Kind, Names, WorkerOptions};
 use self::ready::{Need, WorkerId};
 use super::{OrchestrationMail, stored};
 use crate::clock::{Clock, Timestamp};
 use crate::durable::published::Published;
 use crate::durable::shell;
+use crate::limits::TURN_WORKERS_LOST_MAX;
 use crate::orchestration::Payload;
 use crate::orchestration::event::{Event, TurnRequest};
 use crate::orchestration::failure::{Failure, kinds};
@@ -337,16 +340,35 @@ impl Remote {
     }
 
     fn left(&self, worker: WorkerId) {
-        let activities = self.0.book.lock().disconnect(worker);
+        let (activities, deadly) = self.0.book.lock().disconnect(worker);
         let mut executions: BTreeMap<(InstanceId, u32), Vec<ActivityKey>> = BTreeMap::new();
         for key in activities {
             executions.entry((key.0, key.1)).or_default().push(key);
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        for id in deadly {
+            let this = self.clone();
+            runtime.spawn(async move { this.block(id).await });
+        }
         for ((id, execution), keys) in executions {
             let this = self.clone();
             runtime.spawn(async move { this.run_again(id, execution, keys).await });
         }
+    }
+
+    /// A turn that ends the stream of every worker is given to nobody until somebody says so.
+    async fn block(&self, id: InstanceId) {
+        if let Some(state) = self.0.parts.published.read(id).ok().flatten() {
+            let reason = format!(
+                "{TURN_WORKERS_LOST_MAX} workers in a row were gone before they had answered; its history may be \
+                 larger than the messages that they take (4 MiB by default): raise that limit, or let its code continue \
+                 as new more often, and release it"
+            );
+            tracing::error!(instance = %id, orchestration = state.name, reason, "an orchestration is blocked");
+            let (execution, turn) = (state.execution, state.turns + 1);
+            self.insist(id, Event::TurnBlocked { execution, turn, reason }).await;
+        }
+        self.0.book.lock().turn_is_blocked(id);
     }
 
     /// What ends every worker that it is given to must not go on for ever: it is counted.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::book::{Kept, Key, OutTurn, Taken};
 use super::chronicle::{Chronicle, Dated, Line};
+use super::piece::{Kept, Key, OutTurn, Taken};
 use super::ready::WorkerId;
 use super::{Item, Remote, TASK_BITS, TurnAnswer, Work, stored};
 use crate::orchestration::event::{Event, TurnEnd};
@@ -27,7 +27,7 @@ impl Remote {
             }
             Taken::Turn { id, kept, look, fresh } => {
                 let prepared = match self.0.parts.published.read(id) {
-                    Ok(Some(state)) if state.phase == Phase::Running => {
+                    Ok(Some(state)) if state.phase == Phase::Running && (look || state.blocked.is_none()) => {
                         self.prepare(&state, kept, look, fresh).map(|turn| turn.map(|turn| (state, turn)))
                     }
                     Ok(_) => Ok(None),
