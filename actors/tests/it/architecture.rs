@@ -13,6 +13,7 @@ const PURE: &[&str] = &[
     "actors/src/job/",
     "actors/src/webhook/",
     "actors/src/orchestration/",
+    "actors/src/pool/",
     "actors/src/durable/mod.rs",
     "actors/src/durable/batch.rs",
     "actors/src/durable/keys.rs",
@@ -40,6 +41,8 @@ const NOT_PURE: &[&str] = &[
     "actors/src/orchestration/context/",
     "actors/src/orchestration/executor/",
     "actors/src/orchestration/registry.rs",
+    "actors/src/pool/performer.rs",
+    "actors/src/pool/watcher.rs",
 ];
 
 /// What pure files must not name.
