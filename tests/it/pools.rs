@@ -168,7 +168,7 @@ async fn a_killed_server_finds_its_instances_again_and_the_activity_ends() {
 
 #[actix_web::test]
 async fn a_workers_token_is_good_for_its_own_activities_and_nothing_else() {
-    let bench = Bench::start_with(On::Process, &[("DOGWATCH_GRPC__TASK_HUBS", "[\"blue\"]")]).await;
+    let bench = Bench::start_with(On::Process, &[("DOGWATCH_GRPC__TASK_HUBS", "blue")]).await;
     declare(&bench, "shouting", &pool(json!({"min": 1, "max": 1}))).await;
     let up = until(&bench, "shouting", "its instance is connected", is_connected).await;
     let job = instances(&up).remove(0);

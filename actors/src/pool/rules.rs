@@ -56,7 +56,7 @@ impl Draft {
     fn stop_drained(&mut self) {
         for job in self.in_mode(Mode::Draining) {
             let seen = self.pool.instances.get(&job).and_then(|instance| instance.seen);
-            if seen.is_none_or(|seen| seen.retired && seen.busy == 0) {
+            if seen.is_some_and(|seen| seen.retired && seen.busy == 0) {
                 self.stop(job);
             }
         }
@@ -85,16 +85,13 @@ impl Draft {
         }
     }
 
-    /// Gives an instance no more work; one that is not connected has none and is stopped at once.
+    /// Gives an instance no more work. That it has none is certain only after a look at it that comes later: its worker
+    /// may be connecting in this moment.
     fn retire(&mut self, job: JobId, why: &str) {
         let Some(instance) = self.pool.instances.get_mut(&job) else { return };
-        let is_connected = instance.seen.is_some();
         instance.mode = Mode::Draining;
         self.effects.push(Effect::Retire(job));
         self.say(format!("instance {job} goes: {why}"));
-        if !is_connected {
-            self.stop(job);
-        }
     }
 
     fn stop(&mut self, job: JobId) {

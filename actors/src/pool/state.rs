@@ -90,7 +90,7 @@ pub struct Instance {
     /// When its worker first connected.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub connected_at: Option<Timestamp>,
-    /// Its worker, when it was last looked at; `None` while it is not connected.
+    /// Its worker, when it was last looked at; `None` where there was nothing to see.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub seen: Option<Seen>,
     /// Since when it has nothing to do, and nothing waits.
@@ -113,6 +113,8 @@ pub enum Mode {
 /// What was seen of the worker of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
+    /// Whether it is connected.
+    pub connected: bool,
     /// How much work it has.
     pub busy: u32,
     /// Whether it is certain that it is given no more.
@@ -126,7 +128,7 @@ pub struct Demand {
     pub waiting: u64,
     /// Work that instances have.
     pub running: u64,
-    /// The instances whose workers are connected.
+    /// The instances whose workers are connected, and those that are certainly given nothing any more.
     pub instances: BTreeMap<JobId, Seen>,
 }
 
@@ -261,7 +263,10 @@ impl Pool {
     pub fn wanted(&self) -> u32 {
         let Phase::Active = self.phase else { return 0 };
         let spec = self.spec();
-        let work = self.waiting.saturating_add(self.running);
+        // What those that go have, they end.
+        let up = self.instances.values().filter(|instance| instance.mode == Mode::Up);
+        let running: u64 = up.filter_map(|instance| instance.seen).map(|seen| u64::from(seen.busy)).sum();
+        let work = self.waiting.saturating_add(running);
         let needed = work.div_ceil(u64::from(spec.per_instance.max(1)));
         u32::try_from(needed).unwrap_or(u32::MAX).clamp(spec.min.min(spec.max), spec.max)
     }

@@ -145,7 +145,7 @@ fn of_instance(id: JobId, instance: &Instance, job: Option<JobView>) -> Instance
         job_state: job.as_ref().map(|job| job.state),
         message: job.and_then(|job| job.message),
         since: instance.since,
-        connected: instance.seen.is_some(),
+        connected: instance.seen.is_some_and(|seen| seen.connected),
         busy: instance.seen.map_or(0, |seen| seen.busy),
         idle_since: instance.idle_since,
         leaving: instance.mode != Mode::Up,

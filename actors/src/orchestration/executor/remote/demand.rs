@@ -166,10 +166,14 @@ impl Book {
             Key::Turn(_) => None,
         });
         demand.waiting += pausing.filter(|task| bound.has(&task.need)).count() as u64;
+        for (job, _) in self.pools.retired.iter().filter(|(_, of)| **of == pool) {
+            demand.instances.insert(*job, Seen { connected: false, busy: 0, retired: true });
+        }
         for worker in self.workers.values() {
             let Some((_, job)) = worker.options.instance.filter(|(of, _)| *of == pool) else { continue };
-            let retired = self.pools.retired.contains_key(&job);
-            let seen = demand.instances.entry(job).or_insert(Seen { busy: 0, retired });
+            let new = Seen { connected: true, busy: 0, retired: false };
+            let seen = demand.instances.entry(job).or_insert(new);
+            seen.connected = true;
             seen.busy += worker.busy();
             demand.running += u64::from(worker.busy());
         }
