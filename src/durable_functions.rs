@@ -21,6 +21,7 @@ use actix_web::http::Method;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use dogwatch_actors::handle::orchestrations::{self, Orchestrations};
+use dogwatch_actors::orchestration::id::DEFAULT_HUB;
 
 use self::answer::Refusal;
 use self::parameters::Parameters;
@@ -38,6 +39,8 @@ struct Call {
     /// The segments behind [`BASE`].
     path: Vec<String>,
     parameters: Parameters,
+    /// The task hub that is meant.
+    hub: String,
     req: HttpRequest,
     body: Payload,
 }
@@ -59,7 +62,11 @@ async fn answer(auth: &Auth, api: &Api, req: HttpRequest, body: Payload) -> Resu
     let parameters = Parameters::read(req.query_string())?;
     access::check(auth, &req, &parameters)?;
     let path = segments(req.path());
+    // Clients name the hub of their configuration, which need be none of ours: then the default one is meant.
+    let named = parameters.text("taskHub").filter(|hub| api.handle.task_hubs().exists(hub).unwrap_or(false));
+    let hub = named.unwrap_or(DEFAULT_HUB).to_owned();
     let call = Call {
+        hub,
         client: api.handle.orchestrations(),
         method: req.method().clone(),
         path,

@@ -181,3 +181,10 @@ pub const DURABLE_TASK_TERMINATE_BATCH_MAX: usize = 500;
 /// How long calls may take to end after the listener was told to stop: those that wait for the end of an instance
 /// would go on for ever.
 pub const DURABLE_TASK_SHUTDOWN_MAX: Duration = Duration::from_secs(2);
+
+/// Bytes of requests that a connection may have under way. Half of it is what the overhead of small frames may come to
+/// before the connection is ended as one that attacks (ENHANCE_YOUR_CALM): with this thousands of calls at once are none.
+pub const DURABLE_TASK_CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
+
+/// Bytes of one request that are taken before it is looked at: a turn with large payloads is not to wait for each part.
+pub const DURABLE_TASK_CALL_WINDOW: u32 = 1024 * 1024;

@@ -64,6 +64,7 @@
 //! | [`examine`] | whether everything in a store fits together |
 //! | [`orchestration`] | workflows as code over activities, jobs, timers, events and children |
 //! | [`pool`] | sets of identical jobs whose number follows a demand, down to zero |
+//! | [`entity`] | named objects with a state that do one thing after another |
 //! | [`webhook`], [`outbound`] | telling the world, safely |
 //! | [`logs`] | the output of attempts |
 //! | [`handle`] | what one asks of a supervisor |
@@ -77,10 +78,12 @@ pub mod backup;
 pub mod clock;
 pub mod data_dir;
 pub mod durable;
+pub mod entity;
 pub mod examine;
 pub mod fault;
 pub mod fleet;
 pub mod handle;
+mod hub;
 pub mod id;
 pub mod job;
 pub mod json;

@@ -1,10 +1,12 @@
 //! Every limit of the crate, in one place: name, unit last, and why it is what it is.
 
+mod entity;
 mod orchestration;
 mod pool;
 
 use std::time::Duration;
 
+pub use self::entity::*;
 pub use self::orchestration::*;
 pub use self::pool::*;
 

@@ -29,6 +29,8 @@ use crate::data_dir::DirLock;
 use crate::durable::Machine;
 use crate::durable::host::Dispatch;
 use crate::durable::timers::Router;
+use crate::entity::Entity;
+use crate::entity::executor::{EntityExecutor, EntityParts};
 use crate::fault::{self, Point};
 use crate::fleet::Budget;
 use crate::handle::{Counters, Handle, Inner};
@@ -95,8 +97,12 @@ pub struct Builder {
     intensity: Intensity,
     lock: Option<DirLock>,
     registry: Registry,
+    entity_executor: Option<MakeEntityExecutor>,
     workers: bool,
 }
+
+/// Makes the executor of entities of the parts that it works with.
+type MakeEntityExecutor = Arc<dyn Fn(EntityParts) -> Arc<dyn EntityExecutor> + Send + Sync>;
 
 impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -214,6 +220,17 @@ impl Builder {
         self
     }
 
+    /// What runs the code of entities, made of the parts that it works with. Default: nothing does, and what entities
+    /// are to do waits.
+    #[must_use]
+    pub fn entity_executor(
+        mut self,
+        make: impl Fn(EntityParts) -> Arc<dyn EntityExecutor> + Send + Sync + 'static,
+    ) -> Self {
+        self.entity_executor = Some(Arc::new(make));
+        self
+    }
+
     /// Lets workers elsewhere run the orchestrations and activities that this application does not know: they connect
     /// by [`Handle::workers`]. An instance whose code nobody has waits for a worker. Default: no.
     #[must_use]
@@ -266,7 +283,7 @@ impl Builder {
             intensity: self.intensity,
         };
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
-        let Hosts { jobs, webhooks, orchestrations, pools, executor, workers, fleet, logs } = hosts;
+        let Hosts { jobs, webhooks, orchestrations, entities, pools, executor, workers, fleet, logs } = hosts;
         let (recovery_done, recovered) = watch::channel(false);
         let alarm = Alarm::default();
         let inner = Inner {
@@ -276,6 +293,7 @@ impl Builder {
             pools: pools.clone(),
             declaring: tokio::sync::Mutex::default(),
             worker_urls: self.worker_urls,
+            entities: entities.clone(),
             executor,
             workers,
             store: Arc::clone(&store),
@@ -297,6 +315,7 @@ impl Builder {
                 webhooks.alarm(),
                 orchestrations.alarm(),
                 pools.alarm(),
+                entities.alarm(),
             ],
             lock: Mutex::new(self.lock),
             background: Mutex::new(None),
@@ -308,6 +327,7 @@ impl Builder {
             (Delivery::KIND, Arc::new(webhooks) as Arc<dyn Dispatch>),
             (Orchestration::KIND, Arc::new(orchestrations) as Arc<dyn Dispatch>),
             (Pool::KIND, Arc::new(pools) as Arc<dyn Dispatch>),
+            (Entity::KIND, Arc::new(entities) as Arc<dyn Dispatch>),
         ]));
         fault::reach(Point::RecoveryAssembled);
         let tasks = shop.background(home, router, watcher, recovery_done, alarm);
@@ -360,6 +380,7 @@ impl Supervisor {
             intensity: Intensity::default(),
             lock: None,
             registry: Registry::new(),
+            entity_executor: None,
             workers: false,
         }
     }
@@ -387,11 +408,7 @@ impl Handle {
         let Some(background) = inner.background.lock().take() else { return };
         inner.fleet.shutdown();
         let settled = async {
-            let in_flight = || {
-                let others = inner.webhooks.in_flight() + inner.pools.in_flight();
-                inner.jobs.in_flight() + inner.orchestrations.in_flight() + others
-            };
-            while in_flight() > 0 {
+            while inner.in_flight() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

@@ -17,7 +17,8 @@ use super::problem::{Code, Problem};
 
 /// The instance that the path names.
 pub(crate) fn instance_id(req: &HttpRequest) -> Result<InstanceId, Problem> {
-    let text = req.match_info().get("instance").unwrap_or_default();
+    // A `/` in a segment, which is behind the task hub, stays encoded when paths are matched.
+    let text = req.match_info().get("instance").unwrap_or_default().replace("%2F", "/").replace("%2f", "/");
     text.parse().map_err(|error: dogwatch_actors::orchestration::id::ParseInstanceIdError| {
         Problem::new(Code::InstanceNotFound, error.to_string())
     })

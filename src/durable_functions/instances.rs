@@ -27,7 +27,7 @@ const CONTINUATION: &str = "x-ms-continuation-token";
 #[serde(rename_all = "camelCase")]
 struct State {
     name: String,
-    instance_id: InstanceId,
+    instance_id: String,
     runtime_status: &'static str,
     input: Option<Value>,
     custom_status: Option<Value>,
@@ -47,7 +47,7 @@ impl State {
         };
         Self {
             name: instance.name,
-            instance_id: instance.id,
+            instance_id: instance.id.local().to_owned(),
             runtime_status: runtime_status(instance.status),
             input: instance.input,
             custom_status: instance.custom_status,
@@ -72,7 +72,7 @@ const fn runtime_status(status: Status) -> &'static str {
 
 fn id(call: &Call) -> Result<InstanceId, Refusal> {
     // What cannot be an id is none that exists.
-    call.path.get(1).and_then(|text| text.parse().ok()).ok_or_else(Refusal::not_found)
+    call.path.get(1).and_then(|text| InstanceId::in_hub(&call.hub, text).ok()).ok_or_else(Refusal::not_found)
 }
 
 /// `GET /instances/{instanceId}`
@@ -142,6 +142,7 @@ pub(super) async fn list(call: Call) -> Result<HttpResponse, Refusal> {
         limit: most.min(LIST_PAGE_MAX),
         cursor: token.filter(|token| !token.is_empty() && *token != "null").map(str::to_owned),
         reads: Reads { input: parameters.flag("showInput", true)?, output: true },
+        hub: Some(call.hub.clone()),
         ..InstanceFilter::default()
     };
     let mut states = Vec::new();
@@ -199,6 +200,7 @@ pub(super) async fn purge_many(call: Call) -> Result<HttpResponse, Refusal> {
         statuses: over,
         created_after: Some(from),
         created_before: parameters.time("createdTimeTo")?,
+        hub: Some(call.hub.clone()),
         ..InstanceFilter::default()
     };
     let mut deleted = 0;

@@ -20,7 +20,7 @@ const CONNECTION: &str = "Storage";
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Management {
-    id: InstanceId,
+    id: String,
     pub(super) status_query_get_uri: String,
     send_event_post_uri: String,
     terminate_post_uri: String,
@@ -36,7 +36,7 @@ pub(super) fn management(req: &HttpRequest, parameters: &Parameters, id: Instanc
     let suffix = suffix(parameters);
     let verb = |verb: &str| format!("{own}/{verb}?reason={{text}}&{suffix}");
     Management {
-        id,
+        id: id.local().to_owned(),
         status_query_get_uri: format!("{own}?{suffix}"),
         send_event_post_uri: format!("{own}/raiseEvent/{{eventName}}?{suffix}"),
         terminate_post_uri: verb("terminate"),
@@ -50,7 +50,7 @@ pub(super) fn management(req: &HttpRequest, parameters: &Parameters, id: Instanc
 fn instance_url(req: &HttpRequest, id: InstanceId) -> String {
     let connection = req.connection_info();
     let scope = req.path().rfind(BASE).map_or("", |at| &req.path()[..at]);
-    let id: String = byte_serialize(id.as_str().as_bytes()).collect();
+    let id: String = byte_serialize(id.local().as_bytes()).collect();
     format!("{}://{}{scope}{BASE}/instances/{id}", connection.scheme(), connection.host())
 }
 

@@ -22,15 +22,18 @@ const ASK_AFTER: u64 = 10;
 
 /// `POST /orchestrators/{functionName}/{instanceId?}`
 pub(super) async fn start(call: Call) -> Result<HttpResponse, Refusal> {
-    let Call { client, path, parameters, req, body, .. } = call;
+    let Call { client, path, parameters, hub, req, body, .. } = call;
     let patience = patience(&parameters)?;
-    let id = path.get(2).map(|text| text.parse::<InstanceId>().map_err(Refusal::incorrect)).transpose()?;
+    let id = match path.get(2) {
+        Some(text) => InstanceId::in_hub(&hub, text).map_err(Refusal::incorrect)?,
+        None => client.random_id(&hub)?,
+    };
     let name = path.get(1).cloned().unwrap_or_default();
     let input = input(&req, body).await?;
     let version = parameters.text("version").map(str::to_owned);
     // As the extension does by default: an id is free again once its instance is over.
     let replaces = vec![Status::Completed, Status::Failed, Status::Terminated];
-    let order = StartOrder { id, version, replaces, ..StartOrder::new(name, input) };
+    let order = StartOrder { id: Some(id), version, replaces, ..StartOrder::new(name, input) };
     let starting = client.clone();
     let instance = insist(async move { starting.start(order).await }).await??;
     started(&client, &req, &parameters, instance.id, patience).await
@@ -38,12 +41,12 @@ pub(super) async fn start(call: Call) -> Result<HttpResponse, Refusal> {
 
 /// `POST /instances/{instanceId}/restart`
 pub(super) async fn restart(call: Call) -> Result<HttpResponse, Refusal> {
-    let Call { client, path, parameters, req, .. } = call;
+    let Call { client, path, parameters, hub, req, .. } = call;
     let patience = patience(&parameters)?;
     let with_new_id = parameters.flag("restartWithNewInstanceId", true)?;
     // The extension calls an unknown id an incorrect argument here.
-    let id: InstanceId =
-        path.get(1).map(String::as_str).unwrap_or_default().parse().map_err(Refusal::incorrect)?;
+    let local = path.get(1).map(String::as_str).unwrap_or_default();
+    let id = InstanceId::in_hub(&hub, local).map_err(Refusal::incorrect)?;
     let restarting = client.clone();
     let restarted = insist(async move { restarting.restart(id, with_new_id).await });
     let instance = match restarted.await? {

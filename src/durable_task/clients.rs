@@ -13,6 +13,7 @@ use futures_util::Stream;
 use tonic::Status;
 
 use super::convert::{self, moment, payload, statuses, text};
+use super::entities::EntityClients;
 use super::proto;
 use super::refusal::of_instance;
 use crate::limits::{DURABLE_TASK_OVERLOAD_PATIENCE, DURABLE_TASK_PAGE_BYTES_MAX};
@@ -21,9 +22,10 @@ use crate::limits::{DURABLE_TASK_OVERLOAD_PATIENCE, DURABLE_TASK_PAGE_BYTES_MAX}
 const OVERLOAD_PAUSE: Duration = Duration::from_millis(20);
 
 /// What clients of one task hub may ask for.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Clients {
     client: Orchestrations,
+    entities: EntityClients,
     hub: String,
 }
 
@@ -31,7 +33,8 @@ type Answer<T> = Result<T, Status>;
 
 impl Clients {
     pub(super) fn of(handle: &Handle, hub: String) -> Self {
-        Self { client: handle.orchestrations(), hub }
+        let entities = EntityClients::of(handle, hub.clone());
+        Self { client: handle.orchestrations(), entities, hub }
     }
 
     fn id(&self, local: &str) -> Answer<InstanceId> {
@@ -224,6 +227,10 @@ impl Clients {
     async fn purge_all(&self, ids: &[String], recursive: bool) -> Answer<u64> {
         let mut deleted = 0;
         for id in ids {
+            if id.starts_with('@') {
+                deleted += self.entities.purge(id).await?;
+                continue;
+            }
             let Ok(id) = self.id(id) else { continue };
             match self.client.purge_one(id, recursive).await {
                 Ok(purged) => deleted += purged,
@@ -343,14 +350,26 @@ where
     F: Future<Output = Result<T, Error>>,
 {
     use dogwatch_actors::handle::Error::Overloaded;
+    patiently_of(ask, |error| matches!(error, Error::Other(Overloaded { .. })), of_instance).await
+}
+
+/// The same for other errors.
+pub(super) async fn patiently_of<T, E, F>(
+    ask: impl Fn() -> F,
+    is_overloaded: impl Fn(&E) -> bool,
+    status: impl Fn(E) -> Status,
+) -> Answer<T>
+where
+    F: Future<Output = Result<T, E>>,
+{
     let until = tokio::time::Instant::now() + DURABLE_TASK_OVERLOAD_PATIENCE;
     loop {
         match ask().await {
             Ok(answer) => return Ok(answer),
-            Err(Error::Other(Overloaded { .. })) if tokio::time::Instant::now() < until => {
+            Err(error) if is_overloaded(&error) && tokio::time::Instant::now() < until => {
                 tokio::time::sleep(OVERLOAD_PAUSE).await;
             }
-            Err(error) => return Err(of_instance(error)),
+            Err(error) => return Err(status(error)),
         }
     }
 }

@@ -179,7 +179,7 @@ pub(super) fn execution_id(state: &Orchestration) -> String {
     execution_id_of(state.id, state.execution)
 }
 
-fn execution_id_of(id: InstanceId, execution: u32) -> String {
+pub(super) fn execution_id_of(id: InstanceId, execution: u32) -> String {
     let digest = <sha2::Sha256 as sha2::Digest>::digest(format!("{execution}/{id}"));
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use dogwatch_actors::clock::Timestamp;
+use dogwatch_actors::orchestration::entity::{EntityCall, EntityRequest};
 use dogwatch_actors::orchestration::executor::remote::{Chronicle, Line, worker_task};
 use dogwatch_actors::orchestration::history::{
     Action, ActivityCall, Arrival, ChildCall, Note, Outcome, Started, TaskResult,
@@ -90,6 +91,64 @@ impl<'a> Events<'a> {
             Arrival::EventRaised { name, data } => {
                 EventType::EventRaised(proto::EventRaisedEvent { name: name.clone(), input: written(data) })
             }
+            Arrival::EntityAnswered { request_id, outcome: Outcome::Completed(output), .. } => {
+                EventType::EntityOperationCompleted(proto::EntityOperationCompletedEvent {
+                    request_id: request_id.clone(),
+                    output: written(output),
+                })
+            }
+            Arrival::EntityAnswered { request_id, outcome: Outcome::Failed(failure), .. } => {
+                EventType::EntityOperationFailed(proto::EntityOperationFailedEvent {
+                    request_id: request_id.clone(),
+                    failure_details: Some(failure_details(failure)),
+                })
+            }
+            Arrival::LockGranted { section, .. } => {
+                EventType::EntityLockGranted(proto::EntityLockGrantedEvent {
+                    critical_section_id: section.clone(),
+                })
+            }
+        }
+    }
+
+    /// What the code asked of an entity, as it asked for it.
+    fn message(&self, call: &EntityCall) -> EventType {
+        let target_instance_id = Some(call.entity.local().to_owned());
+        let parent_instance_id = Some(self.state.id.local().to_owned());
+        match &call.request {
+            EntityRequest::Signal(signal) => {
+                EventType::EntityOperationSignaled(proto::EntityOperationSignaledEvent {
+                    request_id: signal.request_id.clone().unwrap_or_default(),
+                    operation: signal.operation.clone(),
+                    scheduled_time: signal.at.map(timestamp),
+                    input: written(&signal.input),
+                    target_instance_id,
+                })
+            }
+            EntityRequest::Call { request_id, operation, input, .. } => {
+                EventType::EntityOperationCalled(proto::EntityOperationCalledEvent {
+                    request_id: request_id.clone(),
+                    operation: operation.clone(),
+                    scheduled_time: None,
+                    input: written(input),
+                    parent_instance_id,
+                    parent_execution_id: Some(execution_id(self.state)),
+                    target_instance_id,
+                })
+            }
+            EntityRequest::Lock { section, set } => {
+                EventType::EntityLockRequested(proto::EntityLockRequestedEvent {
+                    critical_section_id: section.clone(),
+                    lock_set: set.iter().map(|entity| entity.local().to_owned()).collect(),
+                    position: 0,
+                    parent_instance_id,
+                })
+            }
+            EntityRequest::Unlock { section } => EventType::EntityUnlockSent(proto::EntityUnlockSentEvent {
+                critical_section_id: section.clone(),
+                parent_instance_id,
+                target_instance_id,
+            }),
         }
     }
 
@@ -131,6 +190,7 @@ impl<'a> Events<'a> {
                 name: name.clone(),
                 input: written(data),
             }),
+            Action::MessageEntity(call) => self.message(call),
             Action::Complete(outcome) => EventType::ExecutionCompleted(completed(outcome)),
             Action::Refuse { .. }
             | Action::Cancel { .. }

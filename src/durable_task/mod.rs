@@ -10,6 +10,7 @@
 
 mod clients;
 mod convert;
+mod entities;
 mod gate;
 mod history;
 mod refusal;

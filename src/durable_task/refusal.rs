@@ -2,7 +2,7 @@
 //! statuses of gRPC.
 
 use dogwatch_actors::handle::orchestrations::Error;
-use dogwatch_actors::handle::{self, hubs, pools};
+use dogwatch_actors::handle::{self, entities, hubs, pools};
 use tonic::Status;
 
 /// The status for an error about instances.
@@ -15,6 +15,20 @@ pub(super) fn of_instance(error: Error) -> Status {
         Error::Conflict { .. } | Error::Parked(..) => Status::failed_precondition(message),
         Error::TooManyEvents(_) => Status::resource_exhausted(message),
         Error::Other(error) => of_any(&error),
+        _ => Status::internal(message),
+    }
+}
+
+/// The status for an error about entities.
+pub(super) fn of_entity(error: entities::Error) -> Status {
+    let message = error.to_string();
+    match error {
+        entities::Error::NotFound(_) | entities::Error::NoHub(_) => Status::not_found(message),
+        entities::Error::Invalid(_) | entities::Error::BadCursor => Status::invalid_argument(message),
+        entities::Error::InUse(_) | entities::Error::NotQuarantined(_) | entities::Error::Parked(..) => {
+            Status::failed_precondition(message)
+        }
+        entities::Error::Other(error) => of_any(&error),
         _ => Status::internal(message),
     }
 }

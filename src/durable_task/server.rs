@@ -23,8 +23,8 @@ use super::service::Service;
 use super::sockets::Sockets;
 use crate::api::Auth;
 use crate::limits::{
-    DURABLE_TASK_CALLS_PER_CONNECTION_MAX, DURABLE_TASK_KEEP_ALIVE, DURABLE_TASK_MESSAGE_BYTES_MAX,
-    DURABLE_TASK_SHUTDOWN_MAX,
+    DURABLE_TASK_CALL_WINDOW, DURABLE_TASK_CALLS_PER_CONNECTION_MAX, DURABLE_TASK_CONNECTION_WINDOW,
+    DURABLE_TASK_KEEP_ALIVE, DURABLE_TASK_MESSAGE_BYTES_MAX, DURABLE_TASK_SHUTDOWN_MAX,
 };
 
 /// Why it cannot be served.
@@ -189,6 +189,8 @@ async fn wait(mut stopped: watch::Receiver<bool>) {
 fn builder(tls: Option<(Vec<u8>, Vec<u8>)>) -> Result<Server, Error> {
     let server = Server::builder()
         .max_concurrent_streams(DURABLE_TASK_CALLS_PER_CONNECTION_MAX)
+        .initial_connection_window_size(DURABLE_TASK_CONNECTION_WINDOW)
+        .initial_stream_window_size(DURABLE_TASK_CALL_WINDOW)
         .http2_keepalive_interval(Some(DURABLE_TASK_KEEP_ALIVE))
         .http2_keepalive_timeout(Some(DURABLE_TASK_KEEP_ALIVE))
         .tcp_nodelay(true);

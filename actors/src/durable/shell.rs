@@ -16,6 +16,7 @@ use super::batch::{self, Terms};
 use super::host::{Idle, Shard, Shared};
 use super::replies::Replies;
 use super::{Change, Liveness, Machine, Step, keys, published};
+use crate::clock::Timestamp;
 use crate::fault::{self, Point};
 use crate::store::{self, Batch, KeyRange, Order};
 
@@ -196,7 +197,12 @@ impl<M: Machine> Shell<M> {
     }
 
     /// Applies an event to what is held.
-    fn decide(&self, state: Option<&M>, delivery: &Delivery<M>) -> Result<Step<M>, Answer<M>> {
+    fn decide(
+        &self,
+        state: Option<&M>,
+        delivery: &Delivery<M>,
+        now: Timestamp,
+    ) -> Result<Step<M>, Answer<M>> {
         if let Some(digest) = &delivery.terms.digest {
             match self.shared.store.get(&keys::digest::<M>(self.id, digest)) {
                 Ok(None) => {}
@@ -207,7 +213,6 @@ impl<M: Machine> Shell<M> {
                 Err(error) => return Err(Err(Error::Store(error))),
             }
         }
-        let now = self.shared.clock.now();
         let outcome = match state {
             Some(machine) => machine.apply(&delivery.event, now),
             None => M::create(self.id, &delivery.event, now).ok_or(Err(Error::Missing))?,
@@ -222,9 +227,9 @@ impl<M: Machine> Shell<M> {
         }
     }
 
-    fn batch(&self, old: Option<&M>, step: &Step<M>, terms: &Terms) -> store::Result<Batch> {
+    fn batch(&self, old: Option<&M>, step: &Step<M>, terms: &Terms, now: Timestamp) -> store::Result<Batch> {
         let mut batch = Batch::new();
-        terms.write::<M>(self.id, &mut batch);
+        terms.write::<M>(self.id, now, &mut batch);
         match &step.change {
             Change::None => {}
             Change::Next(new, record) => {
@@ -281,14 +286,15 @@ impl<M: Machine> Shell<M> {
             Held::Broken(error) => return self.answer(delivery, Err(Error::Store(error.clone()))),
             Held::Unread | Held::New => return self.answer(delivery, Err(Error::Lost)),
         };
-        let step = match self.decide(old.as_deref(), &delivery) {
+        let now = self.shared.clock.now();
+        let step = match self.decide(old.as_deref(), &delivery, now) {
             Ok(step) => step,
             Err(answer) => return self.refuse(delivery, answer, ctx),
         };
         if matches!(step.change, Change::None) && step.outbox.is_empty() && delivery.terms.is_empty() {
             return self.conclude(delivery, old, step.effects);
         }
-        let batch = self.batch(old.as_deref(), &step, &delivery.terms);
+        let batch = self.batch(old.as_deref(), &step, &delivery.terms, now);
         let batch = match batch
             .and_then(|batch| fault::check(Point::StepDecided, || store::Error::Busy).map(|()| batch))
         {

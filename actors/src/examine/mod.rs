@@ -61,6 +61,9 @@ pub struct Records {
     /// Pools.
     #[serde(default)]
     pub pools: u64,
+    /// Entities.
+    #[serde(default)]
+    pub entities: u64,
     /// Entries of histories.
     pub history: u64,
     /// Rows by which jobs are listed, found again at a start, or woken.

@@ -2,9 +2,12 @@
 //!
 //! Not responsible for where the rows come from.
 
+use std::collections::VecDeque;
+
 use super::{Fault, Records, Report, Source};
 use crate::durable::batch::read_event_pointer;
 use crate::durable::{Liveness, Machine, MachineId, keys, published};
+use crate::entity::Entity;
 use crate::id::JobId;
 use crate::job::state::Job;
 use crate::limits::{EXAMINE_FAULTS_MAX, EXAMINE_PAGE};
@@ -76,6 +79,7 @@ impl Examination {
             Some(Delivery::KIND) => self.machine_row::<Delivery>(source, key),
             Some(Orchestration::KIND) => self.machine_row::<Orchestration>(source, key),
             Some(Pool::KIND) => self.machine_row::<Pool>(source, key),
+            Some(Entity::KIND) => self.machine_row::<Entity>(source, key),
             _ => {
                 self.fault(None, format!("the row {} is of no known kind", key.escape_ascii()));
                 Ok(())
@@ -132,6 +136,7 @@ impl Examination {
                 Job::KIND => self.records.jobs += 1,
                 Delivery::KIND => self.records.webhooks += 1,
                 Pool::KIND => self.records.pools += 1,
+                Entity::KIND => self.records.entities += 1,
                 _ => self.records.orchestrations += 1,
             }
             let Some(stored) = published::load::<M>(id, |key| source.get(key))? else { return Ok(()) };
@@ -183,8 +188,13 @@ impl Examination {
                 format!("the row {} of the {} {id} is missing", key.escape_ascii(), M::KIND),
             );
         }
+        self.history::<M>(source, id, machine)
+    }
+
+    /// The entries of its history: all that it keeps, and no others.
+    fn history<M: Machine>(&mut self, source: &impl Source, id: M::Id, machine: &M) -> Result<(), Error> {
         let newest = machine.revision();
-        let mut expected = machine.history_from();
+        let mut kept: VecDeque<(u64, u64)> = machine.kept().into();
         let mut range = KeyRange::prefix(keys::history::<M>(id));
         loop {
             let page = source.keys(range.clone(), EXAMINE_PAGE)?;
@@ -194,19 +204,30 @@ impl Examination {
                 let Some(number) = key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes)) else {
                     continue;
                 };
-                if number > expected {
-                    self.hole(id, expected, number - 1, M::KIND);
+                while let Some((first, last)) = kept.pop_front_if(|(first, _)| *first < number) {
+                    self.hole(id, first, last.min(number - 1), M::KIND);
+                    if last >= number {
+                        kept.push_front((number, last));
+                    }
                 }
-                expected = number + 1;
+                match kept.pop_front_if(|(first, _)| *first == number) {
+                    Some((_, last)) if last > number => kept.push_front((number + 1, last)),
+                    Some(_) => {}
+                    None if number > newest => {
+                        let message =
+                            format!("the history goes on to {number}, but the {} is at {newest}", M::KIND);
+                        self.fault(id.job(), message);
+                    }
+                    None => {
+                        let message =
+                            format!("entry {number} of the history of the {} {id} should be gone", M::KIND);
+                        self.fault(id.job(), message);
+                    }
+                }
             }
         }
-        if expected <= newest {
-            self.hole(id, expected, newest, M::KIND);
-        }
-        if expected > newest + 1 {
-            let message =
-                format!("the history goes on to {}, but the {} is at {newest}", expected - 1, M::KIND);
-            self.fault(id.job(), message);
+        for (first, last) in kept {
+            self.hole(id, first, last, M::KIND);
         }
         Ok(())
     }
@@ -248,9 +269,8 @@ fn kind_of(key: &[u8]) -> Option<&'static str> {
 }
 
 fn known(kind: &[u8]) -> Option<&'static str> {
-    [Job::KIND, Delivery::KIND, Orchestration::KIND, Pool::KIND]
-        .into_iter()
-        .find(|known| known.as_bytes() == kind)
+    let kinds = [Job::KIND, Delivery::KIND, Orchestration::KIND, Entity::KIND, Pool::KIND];
+    kinds.into_iter().find(|known| known.as_bytes() == kind)
 }
 
 /// The machine in a key of one of its rows.

@@ -1,6 +1,6 @@
 //! Task hubs: namespaces of orchestrations and entities. The default one is always there; others are created.
 
-use super::{Handle, orchestrations};
+use super::{Handle, entities, orchestrations};
 use crate::durable::keys;
 use crate::handle::orchestrations::InstanceFilter;
 use crate::orchestration::id::{DEFAULT_HUB, is_hub};
@@ -30,6 +30,9 @@ pub enum Error {
     /// What may be answered about its instances.
     #[error(transparent)]
     Instances(#[from] orchestrations::Error),
+    /// What may be answered about its entities.
+    #[error(transparent)]
+    Entities(#[from] entities::Error),
 }
 
 impl From<crate::store::Error> for Error {
@@ -120,7 +123,8 @@ impl TaskHubs {
                 return Err(Error::Busy);
             }
             if page.instances.is_empty() && page.next.is_none() {
-                return Ok(());
+                // Last: an instance that ends still speaks to entities.
+                return Ok(self.handle.entities().clear(name).await?);
             }
         }
     }

@@ -116,6 +116,12 @@ impl Handle {
             "Orchestration instances whose actor is in memory.",
             inner.orchestrations.published().in_memory(),
         );
+        text.metric(
+            "entities_in_memory",
+            "gauge",
+            "Entities whose actor is in memory.",
+            inner.entities.published().in_memory(),
+        );
         text.fleet(&fleet);
         if let Some(bytes) = inner.store.size_on_disk() {
             text.metric("store_bytes", "gauge", "Bytes of the store on disk.", bytes);

@@ -4,6 +4,7 @@
 //! resolve when they are durable; dropping the future does not recall them. Reads show durable states only.
 
 mod candidates;
+pub mod entities;
 mod error;
 mod events;
 pub mod hubs;
@@ -35,6 +36,7 @@ use crate::durable::batch::Terms;
 use crate::durable::host::Host;
 use crate::durable::keys;
 use crate::durable::shell;
+use crate::entity::Entity;
 use crate::examine;
 use crate::fault::{self, Point};
 use crate::fleet::{FleetHandle, FleetView};
@@ -67,6 +69,7 @@ pub(crate) struct Inner {
     pub(crate) declaring: tokio::sync::Mutex<()>,
     /// Where workers of pools connect, by runtime.
     pub(crate) worker_urls: std::collections::BTreeMap<String, String>,
+    pub(crate) entities: Host<Entity>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workers: Option<Remote>,
     pub(crate) store: Arc<dyn Store>,
@@ -402,6 +405,12 @@ impl Handle {
 impl Inner {
     fn open(&self) -> Result<()> {
         if self.closing.load(Ordering::SeqCst) { Err(Error::ShuttingDown) } else { Ok(()) }
+    }
+
+    /// Requests that are being committed.
+    pub(crate) fn in_flight(&self) -> usize {
+        let jobs = self.jobs.in_flight() + self.webhooks.in_flight() + self.pools.in_flight();
+        jobs + self.orchestrations.in_flight() + self.entities.in_flight()
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::entity::EntityCall;
 use super::history::{ActivityCall, Arrival, ChildCall, Outcome, Rewind, TaskResult, Trace, Turn};
 use super::id::TaskId;
 use super::payload::Payload;
@@ -78,6 +79,31 @@ pub enum Event {
         task: TaskId,
         /// What came of it.
         outcome: Outcome,
+    },
+    /// An entity has done what it was called for.
+    EntityAnswered {
+        /// When the instance that called it was created.
+        created_at: Timestamp,
+        /// In which execution it was called.
+        execution: u32,
+        /// As which task.
+        task: TaskId,
+        /// With which request id.
+        request_id: String,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// It has a set of entities for itself.
+    LockGranted {
+        /// When the instance that asked for that was created.
+        created_at: Timestamp,
+        /// In which execution it asked.
+        execution: u32,
+        /// How often that had been rewound by then.
+        #[serde(default)]
+        rewinds: u32,
+        /// For which critical section.
+        section: String,
     },
     /// Somebody wants it to pause.
     SuspendRequested {
@@ -192,6 +218,9 @@ pub struct OpenTasks {
     pub children: Vec<ChildCall>,
     /// Jobs.
     pub jobs: Vec<(TaskId, crate::id::JobId)>,
+    /// Calls of entities and lock requests, as they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entities: Vec<EntityCall>,
 }
 
 /// What an instance asks of the world.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::entity::EntityRequest;
 use super::failure::Failure;
 use super::history::{Action, Arrival, Entry, Note, Outcome, TaskResult};
 use super::state::{Orchestration, Phase, Status};
@@ -33,7 +34,7 @@ pub struct Explanation {
 /// One thing that is waited for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Wait {
-    /// `activity`, `timer`, `child`, `job`, `event`, `start`, `attempt`, `slot`, `code`.
+    /// `activity`, `timer`, `child`, `job`, `entity`, `lock`, `event`, `start`, `attempt`, `slot`, `code`.
     pub kind: String,
     /// Which, in words.
     pub what: String,
@@ -131,6 +132,17 @@ fn open(state: &Orchestration, action: &Action) -> Option<Wait> {
         Action::SubmitJob(call) if state.jobs.contains_key(&call.task) => {
             Some(Wait::new("job", format!("job {}", call.job), None))
         }
+        Action::MessageEntity(call) => match &call.request {
+            EntityRequest::Call { .. } if state.calls.contains(call.task) => {
+                Some(Wait::new("entity", format!("the answer to {call}"), None))
+            }
+            EntityRequest::Lock { section, .. }
+                if state.sections.get(section).is_some_and(|section| !section.is_held) =>
+            {
+                Some(Wait::new("lock", call.to_string(), None))
+            }
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -192,6 +204,7 @@ fn last_error(state: &Orchestration, entries: &[Entry]) -> Option<Failure> {
         let arrived = || {
             entry.arrivals.iter().rev().find_map(|arrival| match arrival {
                 Arrival::TaskEnded(result) => failed(result),
+                Arrival::EntityAnswered { outcome: Outcome::Failed(failure), .. } => Some(failure.clone()),
                 _ => None,
             })
         };

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::entity::EntityCall;
 use super::failure::Failure;
 use super::id::{InstanceId, TaskId};
 use super::payload::Payload;
@@ -92,6 +93,22 @@ pub enum Arrival {
         /// Its payload.
         #[serde(default, skip_serializing_if = "Payload::is_none")]
         data: Payload,
+    },
+    /// An entity has done what it was called for.
+    EntityAnswered {
+        /// As which task it was called.
+        task: TaskId,
+        /// With which request id.
+        request_id: String,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// The instance has a set of entities for itself.
+    LockGranted {
+        /// As which task it asked for that.
+        task: TaskId,
+        /// For which critical section.
+        section: String,
     },
 }
 
@@ -205,6 +222,8 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "Payload::is_none")]
         data: Payload,
     },
+    /// Signal, call, lock or unlock an entity.
+    MessageEntity(Box<EntityCall>),
     /// What the code asked for cannot be done at all: it was told so at once.
     Refuse {
         /// Its number.
@@ -251,6 +270,7 @@ impl Action {
             Self::ScheduleActivity(call) => Some(call.task),
             Self::StartChild(call) => Some(call.task),
             Self::SubmitJob(call) => Some(call.task),
+            Self::MessageEntity(call) => Some(call.task),
             Self::CreateTimer { task, .. }
             | Self::SendEvent { task, .. }
             | Self::Terminate { task, .. }
@@ -276,6 +296,7 @@ impl std::fmt::Display for Action {
             Self::Terminate { task, instance, .. } => {
                 write!(f, "the termination of {instance} as task {task}")
             }
+            Self::MessageEntity(call) => call.fmt(f),
             Self::Refuse { task, failure } => write!(f, "task {task}, refused ({failure})"),
             Self::Cancel { task } => write!(f, "the cancellation of task {task}"),
             Self::ContinueAsNew { .. } => f.write_str("continuing as new"),

@@ -2,20 +2,15 @@
 //!
 //! An instance's id is chosen by whoever starts it, so it is checked before it reaches a key or a path.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use crate::durable::MachineId;
+pub use crate::hub::{DEFAULT_HUB, is_hub};
+use crate::hub::{Text, hub_id, split};
 use crate::limits::{INSTANCE_ID_BYTES_MAX, TASK_HUB_BYTES_MAX};
 
 /// A task within an execution: an activity, a timer, a child, a job, an event that was sent. Numbered from 1 in the
 /// order in which the code asked for them, which is the same whenever it is replayed.
 pub type TaskId = u64;
-
-/// The task hub of those that name none.
-pub const DEFAULT_HUB: &str = "default";
 
 /// The longest text of an id.
 const TEXT_BYTES_MAX: usize = TASK_HUB_BYTES_MAX + 1 + INSTANCE_ID_BYTES_MAX;
@@ -24,16 +19,9 @@ const TEXT_BYTES_MAX: usize = TASK_HUB_BYTES_MAX + 1 + INSTANCE_ID_BYTES_MAX;
 /// a leading `@`, as Durable Functions has it. One in a task hub that is not the default one has the hub's name and a
 /// `/` in front: hubs are namespaces of their own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InstanceId {
-    bytes: [u8; TEXT_BYTES_MAX],
-    length: u8,
-}
+pub struct InstanceId(Text<TEXT_BYTES_MAX>);
 
-/// Whether a text may be the name of a task hub: 1 to 64 letters, digits, `-` and `_`.
-pub fn is_hub(text: &str) -> bool {
-    (1..=TASK_HUB_BYTES_MAX).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-}
+hub_id!(InstanceId, TEXT_BYTES_MAX);
 
 /// The text is no instance id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,35 +38,13 @@ impl ParseInstanceIdError {
 }
 
 impl InstanceId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        // Only ASCII was let in.
-        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
-    }
-
-    /// The task hub that it belongs to.
-    pub fn hub(&self) -> &str {
-        self.as_str().split_once('/').map_or(DEFAULT_HUB, |(hub, _)| hub)
-    }
-
-    /// The id within its task hub.
-    pub fn local(&self) -> &str {
-        self.as_str().split_once('/').map_or(self.as_str(), |(_, local)| local)
-    }
-
     /// The id of an instance in a task hub.
     pub fn in_hub(hub: &str, local: &str) -> Result<Self, ParseInstanceIdError> {
         if local.contains('/') {
             return Err(ParseInstanceIdError::of(local));
         }
-        format!("{hub}/{local}").parse()
-    }
-
-    fn of_text(text: &str) -> Self {
-        let (mut bytes, text) = ([0; TEXT_BYTES_MAX], text.as_bytes());
-        let length = text.len().min(TEXT_BYTES_MAX);
-        bytes[..length].copy_from_slice(&text[..length]);
-        Self { bytes, length: u8::try_from(length).unwrap_or(u8::MAX) }
+        // What is wrong is wrong with what the caller wrote.
+        format!("{hub}/{local}").parse().map_err(|_| ParseInstanceIdError::of(local))
     }
 
     /// The id of a child whose parent gave it none: the parent's and the task's number, as the Durable Task family
@@ -90,9 +56,9 @@ impl InstanceId {
             let digest = xxhash_rust::xxh3::xxh3_128(text.as_bytes());
             let local = format!("{digest:032x}");
             if parent.hub() == DEFAULT_HUB {
-                Self::of_text(&local)
+                Self(Text::of(&local))
             } else {
-                Self::of_text(&format!("{}/{local}", parent.hub()))
+                Self(Text::of(&format!("{}/{local}", parent.hub())))
             }
         })
     }
@@ -102,89 +68,23 @@ impl FromStr for InstanceId {
     type Err = ParseInstanceIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (hub, local) = text.split_once('/').unwrap_or((DEFAULT_HUB, text));
+        let (hub, local) = split(text);
         let good = is_hub(hub)
             && (1..=INSTANCE_ID_BYTES_MAX).contains(&local.len())
             && local.bytes().all(|byte| byte.is_ascii_graphic() && !br"/\#?".contains(&byte))
             && !local.starts_with('@');
         match good {
-            true if hub == DEFAULT_HUB => Ok(Self::of_text(local)),
-            true => Ok(Self::of_text(text)),
+            true if hub == DEFAULT_HUB => Ok(Self(Text::of(local))),
+            true => Ok(Self(Text::of(text))),
             false => Err(ParseInstanceIdError::of(text)),
         }
-    }
-}
-
-impl fmt::Display for InstanceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for InstanceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "InstanceId({self})")
-    }
-}
-
-impl Serialize for InstanceId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for InstanceId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl utoipa::PartialSchema for InstanceId {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-        utoipa::openapi::ObjectBuilder::new()
-            .schema_type(utoipa::openapi::schema::Type::String)
-            .max_length(Some(TEXT_BYTES_MAX))
-            .into()
-    }
-}
-
-impl utoipa::ToSchema for InstanceId {}
-
-/// What stands before and behind an id in keys: no id contains them, so that no key of one instance is the beginning
-/// of a key of another, and an id is found at the end of a row as well as at its front.
-const OPENS: u8 = 1;
-const CLOSES: u8 = 0;
-
-impl MachineId for InstanceId {
-    fn to_key(self) -> Vec<u8> {
-        let mut key = Vec::with_capacity(usize::from(self.length) + 2);
-        key.push(OPENS);
-        key.extend_from_slice(self.as_str().as_bytes());
-        key.push(CLOSES);
-        key
-    }
-
-    fn from_key(bytes: &[u8]) -> Option<Self> {
-        let (OPENS, rest) = bytes.split_first().map(|(first, rest)| (*first, rest))? else { return None };
-        let (CLOSES, text) = rest.split_last().map(|(last, text)| (*last, text))? else { return None };
-        std::str::from_utf8(text).ok()?.parse().ok()
-    }
-
-    fn at_front(bytes: &[u8]) -> Option<Self> {
-        let end = bytes.iter().position(|byte| *byte == CLOSES)?;
-        Self::from_key(&bytes[..=end])
-    }
-
-    fn at_end(bytes: &[u8]) -> Option<Self> {
-        let start = bytes.iter().rposition(|byte| *byte == OPENS)?;
-        Self::from_key(&bytes[start..])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::durable::MachineId as _;
 
     #[test]
     fn only_safe_texts_are_ids() {

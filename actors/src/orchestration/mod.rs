@@ -39,6 +39,7 @@
 
 pub mod activity;
 pub mod context;
+pub mod entity;
 pub mod event;
 pub mod executor;
 pub mod explain;

@@ -67,14 +67,17 @@ fn open_after(story: &Story, turns: usize) -> BTreeMap<TaskId, Action> {
         for sight in story.sights(index) {
             match sight {
                 Arrival::TaskEnded(result) => drop(open.remove(&result.task)),
-                Arrival::TimerFired { task } => drop(open.remove(&task)),
-                _ => {}
+                Arrival::TimerFired { task }
+                | Arrival::EntityAnswered { task, .. }
+                | Arrival::LockGranted { task, .. } => drop(open.remove(&task)),
+                Arrival::Started(_) | Arrival::EventRaised { .. } => {}
             }
         }
         for action in &story.turns[index].actions {
             match action {
                 Action::Cancel { task } => drop(open.remove(task)),
                 Action::SendEvent { .. } | Action::Refuse { .. } => {}
+                Action::MessageEntity(call) if !call.is_awaited() => {}
                 action => drop(action.begins().map(|task| open.insert(task, action.clone()))),
             }
         }
@@ -100,8 +103,11 @@ fn is_failure(story: &Story, result: &TaskResult) -> bool {
 fn first_void(story: &Story) -> usize {
     let tells_failure = |index: usize| {
         let refused = |action: &Action| matches!(action, Action::Refuse { .. });
-        let failed =
-            |sight: Arrival| matches!(&sight, Arrival::TaskEnded(result) if is_failure(story, result));
+        let failed = |sight: Arrival| match &sight {
+            Arrival::TaskEnded(result) => is_failure(story, result),
+            Arrival::EntityAnswered { outcome, .. } => matches!(outcome, Outcome::Failed(_)),
+            _ => false,
+        };
         story.turns[index].actions.iter().any(refused) || story.sights(index).any(failed)
     };
     let ends = |turn: &Turn| matches!(turn.actions.last(), Some(Action::Complete(_)));
@@ -137,11 +143,19 @@ pub(super) fn plan(story: &Story, reason: Option<String>) -> (Rewind, OpenTasks,
                 reopened.insert(result.task);
                 continue;
             }
-            Arrival::TaskEnded(TaskResult { task, .. }) | Arrival::TimerFired { task } => {
+            Arrival::EntityAnswered { task, outcome: Outcome::Failed(_), .. } if open.contains_key(task) => {
+                reopened.insert(*task);
+                continue;
+            }
+            Arrival::TaskEnded(TaskResult { task, .. })
+            | Arrival::TimerFired { task }
+            | Arrival::EntityAnswered { task, .. } => {
                 if open.remove(task).is_none() {
                     continue;
                 }
             }
+            // It was given back with the failure, and is asked for again.
+            Arrival::LockGranted { .. } => continue,
             Arrival::Started(_) | Arrival::EventRaised { .. } => {}
         }
         arrivals.push(sight);
@@ -160,6 +174,7 @@ fn sorted(open: BTreeMap<TaskId, Action>) -> OpenTasks {
             Action::CreateTimer { fire_at, .. } => tasks.timers.push((task, fire_at)),
             Action::StartChild(call) => tasks.children.push(*call),
             Action::SubmitJob(call) => tasks.jobs.push((task, call.job)),
+            Action::MessageEntity(call) => tasks.entities.push(*call),
             _ => {}
         }
     }

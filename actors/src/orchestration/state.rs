@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::entity::Section;
 use super::failure::Failure;
 use super::id::{InstanceId, TaskId};
 use super::payload::Payload;
@@ -75,6 +76,12 @@ pub struct Orchestration {
     /// Jobs that are not over.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub jobs: BTreeMap<TaskId, JobId>,
+    /// Calls of entities that are not answered. Those of an instance that failed stay open, should it be rewound.
+    #[serde(default, skip_serializing_if = "TaskSet::is_empty")]
+    pub calls: TaskSet,
+    /// The critical sections that it is in, or waits for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sections: BTreeMap<String, Section>,
     /// The span under which its worker traces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span: Option<Span>,

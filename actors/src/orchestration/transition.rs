@@ -5,6 +5,7 @@
 
 mod code;
 mod ending;
+mod entities;
 mod rewind;
 mod turn;
 
@@ -59,6 +60,8 @@ pub(super) fn create(id: InstanceId, event: &Event, now: Timestamp) -> Option<Ap
         children: TaskSet::default(),
         named_children: std::collections::BTreeMap::new(),
         jobs: std::collections::BTreeMap::new(),
+        calls: TaskSet::default(),
+        sections: std::collections::BTreeMap::new(),
         span: None,
         custom_status: None,
         awaited: vec![],
@@ -97,6 +100,12 @@ pub(super) fn apply(state: &Orchestration, event: &Event, now: Timestamp) -> App
         Event::ActivitiesRestarting { execution, tasks } => draft.activities_restarting(*execution, tasks),
         Event::ChildEnded { execution, task, outcome } | Event::JobEnded { execution, task, outcome } => {
             draft.tasks_ended(*execution, &[TaskResult { task: *task, outcome: outcome.clone() }])
+        }
+        Event::EntityAnswered { created_at, execution, task, request_id, outcome } => {
+            draft.entity_answered((*created_at, *execution), *task, request_id, outcome)
+        }
+        Event::LockGranted { created_at, execution, rewinds, section } => {
+            draft.lock_granted((*created_at, *execution), *rewinds, section)
         }
         Event::SuspendRequested { reason } => draft.suspend(reason.clone()),
         Event::ResumeRequested { reason } => draft.go_on(reason.clone()),
@@ -257,6 +266,8 @@ impl Draft {
         next.timers.clear();
         next.named_children.clear();
         next.jobs.clear();
+        next.calls = TaskSet::default();
+        next.sections.clear();
     }
 
     /// An instance that is there gives way to a new one where the starter said so.
@@ -270,6 +281,7 @@ impl Draft {
             self.tell_parent(Outcome::Failed(failure));
         }
         self.cancel_work();
+        self.unlock_all();
         self.effects.push(Effect::Forget);
         Ok(())
     }

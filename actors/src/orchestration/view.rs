@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::entity::{EntityCall, EntityRequest};
 use super::failure::Failure;
 use super::history::{Action, Arrival, Entry, Note, Outcome, TaskResult};
 use super::id::InstanceId;
@@ -163,6 +164,17 @@ fn of_arrival(arrival: &Arrival) -> (&'static str, Option<u64>, Value) {
         Arrival::EventRaised { name, data } => {
             ("event_raised", None, json!({ "name": name, "data": data.value() }))
         }
+        Arrival::EntityAnswered { task, request_id, outcome: Outcome::Completed(output) } => (
+            "entity_operation_completed",
+            Some(*task),
+            json!({ "output": output.value(), "request_id": request_id }),
+        ),
+        Arrival::EntityAnswered { task, request_id, outcome: Outcome::Failed(failure) } => {
+            ("entity_operation_failed", Some(*task), json!({ "failure": failure, "request_id": request_id }))
+        }
+        Arrival::LockGranted { task, section } => {
+            ("entity_lock_granted", Some(*task), json!({ "section": section }))
+        }
     }
 }
 
@@ -200,6 +212,7 @@ fn of_action(action: &Action) -> (&'static str, Option<u64>, Value) {
             task,
             json!({ "instance": instance, "reason": reason, "recursive": recursive }),
         ),
+        Action::MessageEntity(call) => of_message(call),
         Action::Refuse { failure, .. } => ("task_refused", task, json!({ "failure": failure })),
         Action::Cancel { task } => ("task_cancelled", Some(*task), json!({})),
         Action::ContinueAsNew { input, .. } => ("continued_as_new", None, json!({ "input": input.value() })),
@@ -210,6 +223,33 @@ fn of_action(action: &Action) -> (&'static str, Option<u64>, Value) {
             ("execution_failed", None, json!({ "failure": failure }))
         }
     }
+}
+
+fn of_message(call: &EntityCall) -> (&'static str, Option<u64>, Value) {
+    let entity = call.entity;
+    let (kind, data) = match &call.request {
+        EntityRequest::Signal(signal) => (
+            "entity_operation_signaled",
+            json!({
+                "entity": entity,
+                "operation": signal.operation,
+                "input": signal.input.value(),
+                "request_id": signal.request_id,
+                "at": signal.at,
+            }),
+        ),
+        EntityRequest::Call { request_id, operation, input, .. } => (
+            "entity_operation_called",
+            json!({ "entity": entity, "operation": operation, "input": input.value(), "request_id": request_id }),
+        ),
+        EntityRequest::Lock { section, set } => {
+            ("entity_lock_requested", json!({ "section": section, "entities": set }))
+        }
+        EntityRequest::Unlock { section } => {
+            ("entity_unlock_sent", json!({ "section": section, "entity": entity }))
+        }
+    };
+    (kind, Some(call.task), data)
 }
 
 fn of_note(note: &Note) -> (&'static str, Option<u64>, Value) {

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::background::Tasks;
 use super::recovery::Recovery;
-use super::trimming::trim_events;
+use super::trimming::{trim_digests, trim_events};
 use super::{Builder, StartError};
 use crate::clock::Clock;
 use crate::durable::host::{Host, Shared};
@@ -15,6 +15,8 @@ use crate::durable::outbox::Outbox;
 use crate::durable::published::Published;
 use crate::durable::timers::{Router, Timers};
 use crate::durable::{Machine, Perform};
+use crate::entity::Entity;
+use crate::entity::executor::{EntityExecutor, EntityParts, EntityPerformer, NoWorkers};
 use crate::fleet::{self, Fleet, FleetHandle, LogSinks};
 use crate::job::performer::{JobLedger, JobMail, JobPerformer};
 use crate::job::planner::Planner;
@@ -38,6 +40,7 @@ pub(super) struct Hosts {
     pub(super) webhooks: Host<Delivery>,
     pub(super) orchestrations: Host<Orchestration>,
     pub(super) pools: Host<Pool>,
+    pub(super) entities: Host<Entity>,
     pub(super) executor: Arc<dyn Executor>,
     pub(super) workers: Option<Remote>,
     pub(super) fleet: FleetHandle,
@@ -76,7 +79,8 @@ impl Builder {
         // Without any code there is nothing to be run.
         let threads = if self.registry.is_empty() && !self.workers { 0 } else { self.threads };
         let parts = self.executor_parts(policy, &shop.store, &seen, &mail);
-        let workers = self.workers.then(|| self.remote(&shop.store, &seen, &mail));
+        let entities = self.entity_parts(shop);
+        let workers = self.workers.then(|| self.remote(&shop.store, &seen, &mail, &entities));
         let local = InProcess::new(parts, threads).map_err(StartError::Threads)?;
         let executor: Arc<dyn Executor> = match &workers {
             Some(remote) => Arc::new(Mixed::new(local, remote.clone())),
@@ -87,7 +91,36 @@ impl Builder {
         mail.open(&orchestrations);
         let performer = Arc::new(PoolPerformer(workers.clone()));
         let pools = Host::start(shop.shared(shop.published(), performer), own).await;
-        Ok(Hosts { jobs, webhooks, orchestrations, pools, executor, workers, fleet, logs })
+        let entities = self.entities_host(shop, entities, workers.as_ref(), own).await;
+        Ok(Hosts { jobs, webhooks, orchestrations, entities, pools, executor, workers, fleet, logs })
+    }
+
+    fn entity_parts(&self, shop: &Workshop) -> EntityParts {
+        EntityParts {
+            clock: Arc::clone(&self.clock),
+            store: Arc::clone(&shop.store),
+            published: shop.published::<Entity>(),
+            mail: Arc::default(),
+        }
+    }
+
+    async fn entities_host(
+        &self,
+        shop: &Workshop,
+        parts: EntityParts,
+        workers: Option<&Remote>,
+        own: &[ArbiterHandle],
+    ) -> Host<Entity> {
+        let executor: Arc<dyn EntityExecutor> = match (&self.entity_executor, workers) {
+            (Some(make), _) => make(parts.clone()),
+            (None, Some(remote)) => Arc::new(remote.clone()),
+            (None, None) => Arc::new(NoWorkers),
+        };
+        let (seen, mail) = (Arc::clone(&parts.published), Arc::clone(&parts.mail));
+        let entities =
+            Host::start(shop.shared(seen, Arc::new(EntityPerformer::new(executor, parts))), own).await;
+        mail.open(&entities);
+        entities
     }
 
     fn fleet_options(&self, ledger: JobLedger, mail: &Arc<JobMail>, logs: &LogStore) -> fleet::Options {
@@ -126,6 +159,7 @@ impl Builder {
         store: &Arc<dyn Store>,
         published: &Arc<Published<Orchestration>>,
         mail: &Arc<OrchestrationMail>,
+        entities: &EntityParts,
     ) -> Remote {
         let mut nonce = [0; 8];
         self.ids.random(&mut nonce);
@@ -134,6 +168,7 @@ impl Builder {
             store: Arc::clone(store),
             published: Arc::clone(published),
             mail: Arc::clone(mail),
+            entities: entities.clone(),
         };
         Remote::new(parts, u64::from_le_bytes(nonce))
     }
@@ -192,6 +227,7 @@ impl Workshop {
         let mut tasks = Tasks::new(home, alarm);
         let recovery = Recovery { store: Arc::clone(&store), router: Arc::clone(&router), done };
         tasks.run("the recovery", move || recovery.clone().run());
+        let digest_clock = Arc::clone(&clock);
         let (timer_store, timer_router) = (Arc::clone(&store), Arc::clone(&router));
         tasks.run("the timers", move || {
             Arc::clone(&timers).run(Arc::clone(&timer_store), Arc::clone(&clock), Arc::clone(&timer_router))
@@ -203,6 +239,10 @@ impl Workshop {
         if let Some(watcher) = watcher {
             tasks.run("the watcher of pools", move || watcher.clone().run());
         }
+        let digest_store = Arc::clone(&store);
+        tasks.run("the trimming of request ids", move || {
+            trim_digests(Arc::clone(&digest_store), Arc::clone(&digest_clock))
+        });
         tasks.run("the trimming of events", move || trim_events(Arc::clone(&store)));
         tasks
     }

@@ -14,6 +14,8 @@ const PURE: &[&str] = &[
     "actors/src/webhook/",
     "actors/src/orchestration/",
     "actors/src/pool/",
+    "actors/src/entity/",
+    "actors/src/hub.rs",
     "actors/src/durable/mod.rs",
     "actors/src/durable/batch.rs",
     "actors/src/durable/keys.rs",
@@ -43,6 +45,8 @@ const NOT_PURE: &[&str] = &[
     "actors/src/orchestration/registry.rs",
     "actors/src/pool/performer.rs",
     "actors/src/pool/watcher.rs",
+    "actors/src/entity/executor.rs",
+    "actors/src/entity/stored.rs",
 ];
 
 /// What pure files must not name.

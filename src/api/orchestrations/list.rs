@@ -12,12 +12,22 @@ use crate::api::query::{Query, word};
 use crate::api::state::Api;
 
 /// What says which instances.
-pub(super) const CONDITIONS: [&str; 6] =
-    ["status", "name", "tag", "id_prefix", "created_after", "created_before"];
+pub(super) const CONDITIONS: [&str; 7] =
+    ["task_hub", "status", "name", "tag", "id_prefix", "created_after", "created_before"];
 
 /// What a list may be asked by.
-const PARAMETERS: [&str; 9] =
-    ["status", "name", "tag", "id_prefix", "created_after", "created_before", "limit", "cursor", "payloads"];
+const PARAMETERS: [&str; 10] = [
+    "task_hub",
+    "status",
+    "name",
+    "tag",
+    "id_prefix",
+    "created_after",
+    "created_before",
+    "limit",
+    "cursor",
+    "payloads",
+];
 
 /// List orchestrations
 ///
@@ -26,6 +36,7 @@ const PARAMETERS: [&str; 9] =
     get, path = "/v1/orchestrations", tag = "orchestrations", operation_id = "list_orchestrations",
     params(
         ("status" = Option<Vec<Status>>, Query, description = "In one of these: repeated, or with commas"),
+        ("task_hub" = Option<String>, Query, description = "In this task hub; default `default`"),
         ("name" = Option<String>, Query, description = "Of this orchestration"),
         ("tag" = Option<Vec<String>>, Query, description = "With this tag, `key:value`; may be repeated"),
         ("id_prefix" = Option<String>, Query, description = "Whose id begins so"),
@@ -59,6 +70,7 @@ pub(super) fn conditions(query: &Query) -> Result<InstanceFilter, Problem> {
     }
     Ok(InstanceFilter {
         statuses,
+        hub: query.text("task_hub")?.map(str::to_owned),
         name: query.text("name")?.map(str::to_owned),
         tags: query.pairs("tag")?,
         id_prefix: query.text("id_prefix")?.map(str::to_owned),

@@ -193,7 +193,10 @@ impl Core {
         match arrival {
             Arrival::Started(_) => {}
             Arrival::TaskEnded(TaskResult { task, outcome }) => self.resolve(task, outcome),
-            Arrival::TimerFired { task } => self.resolve(task, Outcome::Completed(Payload::NONE)),
+            Arrival::TimerFired { task } | Arrival::LockGranted { task, .. } => {
+                self.resolve(task, Outcome::Completed(Payload::NONE));
+            }
+            Arrival::EntityAnswered { task, outcome, .. } => self.resolve(task, outcome),
             Arrival::EventRaised { name, data } => {
                 let mut state = self.state.lock();
                 state.raised += 1;

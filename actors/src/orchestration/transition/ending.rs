@@ -12,7 +12,12 @@ impl Draft {
     /// The code returned.
     pub(super) fn complete(&mut self, outcome: &Outcome) {
         self.cancel_work();
+        self.unlock_all();
+        let calls = std::mem::take(&mut self.next.calls);
         self.drop_tasks();
+        if matches!(outcome, Outcome::Failed(_)) {
+            self.next.calls = calls;
+        }
         self.next.finished_at = Some(self.now);
         self.next.awaited.clear();
         self.next.phase = match outcome {
@@ -46,6 +51,7 @@ impl Draft {
         self.cancel_work();
         self.effects.push(Effect::Forget);
         self.next.timers.clear();
+        self.next.calls = Default::default();
         self.next.awaited.clear();
         self.next.blocked = None;
         if recursive {
@@ -70,6 +76,8 @@ impl Draft {
         if self.next.has_open_work() {
             return;
         }
+        // Not before: what it started may need what it has locked.
+        self.unlock_all();
         self.drop_tasks();
         let message = reason.clone().unwrap_or_else(|| "terminated on request".to_owned());
         self.tell_parent(Outcome::Failed(Failure::new(kinds::TERMINATED, message)));

@@ -1,5 +1,6 @@
 //! How a failed instance goes on from before its failure. Pure.
 
+use super::super::entity::EntityRequest;
 use super::super::event::{Effect, Event, OpenTasks};
 use super::super::history::{Arrival, Note, Rewind};
 use super::super::state::{Orchestration, Phase};
@@ -31,6 +32,7 @@ impl Draft {
             // Something happened meanwhile.
             return Ok(Step::unchanged(vec![Effect::PlanRewind { reason: reason.clone() }]));
         }
+        let unanswered = std::mem::take(&mut self.next.calls);
         self.drop_tasks();
         let next = &mut self.next;
         next.phase = Phase::Running;
@@ -51,6 +53,15 @@ impl Draft {
             let start = Some(Box::new(self.child_start(call)));
             let event = Event::RewindRequested { reason: rewind.reason.clone(), start };
             self.outbox.push(Message::to::<Orchestration>(call.instance, &event));
+        }
+        for call in &open.entities {
+            match call.request {
+                EntityRequest::Call { .. } if unanswered.contains(call.task) => {
+                    self.next.calls.insert(call.task)
+                }
+                // What failed is called again; a lock was given back with the failure.
+                _ => self.message_entity(call),
+            }
         }
         self.note = Some(Note::Rewound(rewind.clone()));
         self.effects.push(Effect::Forget);

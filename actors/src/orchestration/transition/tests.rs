@@ -1,5 +1,8 @@
 //! The rules as tables.
 
+mod entities;
+mod world;
+
 use serde_json::json;
 
 use super::super::event::{Effect, Event, Rejected, Start, TurnEnd};

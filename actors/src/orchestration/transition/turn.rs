@@ -30,15 +30,16 @@ impl Draft {
         }
         next.awaited.clone_from(&end.awaited);
         next.awaited.truncate(AWAITED_NAMES_MAX);
+        let mut calls = Vec::new();
+        for action in &end.turn.actions {
+            self.act(action, end.detached, &mut calls);
+        }
         if let Some(Action::ContinueAsNew { input, version, carried }) = end.turn.actions.last() {
+            // Activities of such a turn are not begun: nobody would hear of them.
             if !end.detached {
                 self.cancel_work();
             }
             return self.continue_as_new(input, version.as_ref(), carried);
-        }
-        let mut calls = Vec::new();
-        for action in &end.turn.actions {
-            self.act(action, end.detached, &mut calls);
         }
         if !calls.is_empty() {
             let execution = self.next.execution;
@@ -105,6 +106,7 @@ impl Draft {
                 let event = Event::TerminateRequested { reason: reason.clone(), recursive: *recursive };
                 self.outbox.push(Message::to::<Orchestration>(*instance, &event));
             }
+            Action::MessageEntity(call) => self.message_entity(call),
             Action::Cancel { task } => self.cancel_task(*task, calls),
             Action::Complete(outcome) if detached => self.complete_detached(outcome),
             Action::Complete(outcome) => {
@@ -140,6 +142,7 @@ impl Draft {
     fn cancel_task(&mut self, task: u64, calls: &mut Vec<super::super::history::ActivityCall>) {
         calls.retain(|call| call.task != task);
         self.next.timers.remove(&task);
+        self.let_go_of(task);
         if let Some(job) = self.next.jobs.remove(&task) {
             self.outbox.push(Message::to::<job::state::Job>(job, &job::event::Event::CancelRequested));
         } else if self.next.activities.contains(task) {
@@ -155,6 +158,7 @@ impl Draft {
         version: Option<&String>,
         carried: &[(String, Payload)],
     ) -> Applied {
+        self.unlock_all();
         self.next.execution += 1;
         self.begin();
         self.next.awaited.clear();

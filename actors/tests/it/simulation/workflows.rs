@@ -5,7 +5,6 @@
 //! `DOGWATCH_PROVE_WORKFLOWS` sets how many seeds are run (default 100), `DOGWATCH_SIM_SEED` runs one alone.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,6 +26,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::{json, to_value};
 
+use super::lives::{every_seed, live};
 use super::random::Random;
 use super::steps::{Step, events, without_events, worth};
 use super::time::{Time, WallClock};
@@ -241,27 +241,6 @@ impl World {
     }
 }
 
-fn live<F: Future>(
-    world: &Arc<World>,
-    memory: MemoryStore,
-    how: impl FnOnce(Arc<MemoryStore>) -> F,
-) -> MemoryStore {
-    let memory = Arc::new(memory);
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_time().start_paused(true).build().expect("a runtime of one thread")
-    };
-    actix::System::with_tokio_rt(runtime).block_on(async {
-        world.time.begin();
-        how(Arc::clone(&memory)).await;
-        // Whatever the dead server still does, nobody sees.
-        memory.freeze();
-        world.panics.forbid();
-        world.time.end();
-    });
-    memory.crash()
-}
-
 fn run(seed: u64) -> std::result::Result<(u64, u64), String> {
     let random = Random::new(seed ^ 0x6f72_6368);
     let time = Time::default();
@@ -295,15 +274,15 @@ fn run(seed: u64) -> std::result::Result<(u64, u64), String> {
     let crashes = world.random.below(5);
     let mut memory = MemoryStore::new();
     for _ in 0..crashes {
-        memory = live(&world, memory, |memory| badly(Arc::clone(&world), memory));
+        memory = live(&world.time, &world.panics, memory, |memory| badly(Arc::clone(&world), memory));
         world.time.pass(world.random.up_to(Duration::from_secs(60)));
     }
     let mut broken = Ok(0);
-    live(&world, memory, |memory| {
+    live(&world.time, &world.panics, memory, |memory| {
         let (world, broken) = (Arc::clone(&world), &mut broken);
         async move { *broken = well(world, memory).await }
     });
-    broken.map(|instances| (instances, crashes)).map_err(|what| format!("seed {seed}: {what}"))
+    broken.map(|instances| (instances, crashes))
 }
 
 /// Until it is killed at some moment, or its power is lost at some commit.
@@ -399,30 +378,7 @@ fn check(known: &Known, view: &InstanceView) -> std::result::Result<(), String> 
 fn every_workflow_comes_to_its_end_whatever_the_seed() {
     let count = setting("DOGWATCH_PROVE_WORKFLOWS", 100);
     let seeds = one_seed().map_or(0..count, |seed| seed..seed + 1);
-    let (next, sum, failures) = (AtomicU64::new(seeds.start), Mutex::new((0, 0)), Mutex::new(Vec::new()));
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end || failures.lock().len() >= 3 {
-                        return;
-                    }
-                    match run(seed) {
-                        Ok((instances, crashes)) => {
-                            let mut sum = sum.lock();
-                            sum.0 += instances;
-                            sum.1 += crashes;
-                        }
-                        Err(what) => failures.lock().push(what),
-                    }
-                }
-            });
-        }
-    });
-    let failures = failures.into_inner();
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    let (instances, crashes) = sum.into_inner();
+    let done = every_seed(seeds, run);
+    let (instances, crashes) = done.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     println!("{count} seeds: {instances} workflows, {crashes} crashes, each came to its end");
 }

@@ -317,7 +317,7 @@ async fn until_over(client: &Client, jobs: usize) {
 }
 
 /// The disk: what was written becomes durable after a while.
-async fn sync(memory: Arc<MemoryStore>, written: Arc<Notify>, random: Random, longest: Duration) {
+pub(super) async fn sync(memory: Arc<MemoryStore>, written: Arc<Notify>, random: Random, longest: Duration) {
     loop {
         if memory.sync() == 0 {
             written.notified().await;

@@ -16,9 +16,10 @@ use tokio::time::Instant;
 use super::super::resting::Resting;
 use super::chronicle::Dated;
 use super::demand::Pools;
-use super::piece::{ActivityKey, Kept, Key, Out, OutTurn, Seat, Standing, Taken, Task, Token};
+use super::piece::{ActivityKey, Kept, Key, Load, Operations, Out, Seat, Standing, Taken, Task, Token};
 use super::ready::{Kind, Need, Ready, WorkerId, WorkerOptions};
 use super::worker::{Worker, idlers};
+use crate::entity::EntityId;
 use crate::limits::{
     INSTANCES_HOT_MAX, TURN_WORKERS_LOST_MAX, WORK_GIVEN_BACK_PAUSE, WORK_GIVEN_BACK_PAUSE_MAX,
 };
@@ -29,6 +30,7 @@ use crate::orchestration::id::InstanceId;
 pub(super) struct Book {
     pub(super) seats: HashMap<InstanceId, Seat>,
     pub(super) tasks: HashMap<ActivityKey, Task>,
+    pub(super) batches: HashMap<EntityId, Operations>,
     pub(super) outs: HashMap<Token, Out>,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     resting: Resting<InstanceId, Kept>,
@@ -44,6 +46,7 @@ impl Default for Book {
         Self {
             seats: HashMap::new(),
             tasks: HashMap::new(),
+            batches: HashMap::new(),
             outs: HashMap::new(),
             workers: BTreeMap::new(),
             resting: Resting::new(INSTANCES_HOT_MAX),
@@ -97,6 +100,17 @@ impl Book {
             vacant.insert(Task { call, need: need.clone(), standing, returns: 0 });
             self.push(need, Key::Activity(key), None);
         }
+    }
+
+    /// Operations of an entity are to be run, unless that batch is known.
+    pub(super) fn wants_batch(&mut self, id: EntityId, need: Need, number: u64) {
+        if self.batches.get(&id).is_some_and(|known| known.number >= number) {
+            return;
+        }
+        self.forget_batch(id);
+        let standing = Standing::Ready(None);
+        self.batches.insert(id, Operations { number, need: need.clone(), standing, returns: 0 });
+        self.push(need, Key::Batch(id), None);
     }
 
     fn push(&mut self, need: Need, key: Key, avoid: Option<WorkerId>) {
@@ -158,7 +172,7 @@ impl Book {
         let standing = self.standing(key)?;
         let Standing::Ready(orphan) = *standing else { return None };
         *standing = match key {
-            Key::Turn(_) => Standing::Preparing,
+            Key::Turn(_) | Key::Batch(_) => Standing::Preparing,
             Key::Activity(_) => Standing::Out(token),
         };
         self.outs.remove(&orphan.unwrap_or(0));
@@ -170,12 +184,11 @@ impl Book {
                 let (look, fresh) = (std::mem::take(&mut seat.look), std::mem::take(&mut seat.fresh));
                 Some(Taken::Turn { id, kept, look, fresh })
             }
+            Key::Batch(id) => Some(Taken::Batch { id, number: self.batches.get(&id)?.number }),
             Key::Activity(key) => {
                 let call = Arc::clone(&self.tasks.get(&key)?.call);
-                self.outs.insert(
-                    token,
-                    Out { key: Key::Activity(key), worker, turn: None, since: Instant::now() },
-                );
+                let (load, since) = (Load::Activity, Instant::now());
+                self.outs.insert(token, Out { key: Key::Activity(key), worker, load, since });
                 Some(Taken::Activity { key, call, token })
             }
         }
@@ -185,39 +198,81 @@ impl Book {
         match key {
             Key::Turn(id) => self.seats.get_mut(&id).map(|seat| &mut seat.standing),
             Key::Activity(key) => self.tasks.get_mut(&key).map(|task| &mut task.standing),
+            Key::Batch(id) => self.batches.get_mut(&id).map(|batch| &mut batch.standing),
         }
     }
 
-    /// A turn was put together and goes out; `None` when the worker has gone.
-    pub(super) fn turn_goes_out(&mut self, worker: WorkerId, id: InstanceId, turn: OutTurn) -> Option<Token> {
+    fn need(&self, key: Key) -> Option<&Need> {
+        match key {
+            Key::Turn(id) => self.seats.get(&id).map(|seat| &seat.need),
+            Key::Activity(key) => self.tasks.get(&key).map(|task| &task.need),
+            Key::Batch(id) => self.batches.get(&id).map(|batch| &batch.need),
+        }
+    }
+
+    /// Something was put together and goes out; `None` when the worker has gone, or it is not wanted any more.
+    pub(super) fn goes_out(&mut self, worker: WorkerId, key: Key, load: Load) -> Option<Token> {
         let token = self.number();
         let is_there = self.workers.contains_key(&worker);
-        let seat = self.seats.get_mut(&id)?;
+        let Some(standing @ Standing::Preparing) = self.standing(key) else {
+            self.makes_room(worker, key.kind());
+            return None;
+        };
+        *standing = Standing::Out(token);
         if !is_there {
-            self.turn_waits_again(id);
+            self.waits_again(key);
             return None;
         }
-        seat.standing = Standing::Out(token);
-        let (key, turn) = (Key::Turn(id), Some(Box::new(turn)));
-        self.outs.insert(token, Out { key, worker, turn, since: Instant::now() });
+        self.outs.insert(token, Out { key, worker, load, since: Instant::now() });
         Some(token)
+    }
+
+    /// There were no operations to be run after all.
+    pub(super) fn batch_was_none(&mut self, worker: WorkerId, id: EntityId) {
+        self.makes_room(worker, Kind::Entity);
+        self.batches.remove(&id);
+    }
+
+    /// Operations are over and recorded, or of no interest.
+    pub(super) fn batch_rests(&mut self, id: EntityId, number: u64) {
+        // The next ones may have been asked for meanwhile.
+        if self.batches.get(&id).is_some_and(|batch| batch.number <= number) {
+            self.batches.remove(&id);
+        }
+    }
+
+    /// Nobody wants to hear of an entity's operations any more.
+    pub(super) fn forget_batch(&mut self, id: EntityId) {
+        let Some(batch) = self.batches.remove(&id) else { return };
+        if let Standing::Out(token) | Standing::Ready(Some(token)) = batch.standing
+            && let Some(out) = self.outs.remove(&token)
+            && matches!(batch.standing, Standing::Out(_))
+        {
+            self.makes_room(out.worker, Kind::Entity);
+        }
     }
 
     /// There was nothing to be seen after all, or it could not be read: `again` says that it is to be tried again.
     pub(super) fn turn_was_none(&mut self, worker: WorkerId, id: InstanceId, again: bool) {
         self.makes_room(worker, Kind::Orchestration);
         if again {
-            self.turn_waits_again(id);
+            self.waits_again(Key::Turn(id));
         } else {
             self.turn_rests(id, None);
         }
     }
 
-    fn turn_waits_again(&mut self, id: InstanceId) {
-        if let Some(seat) = self.seats.get_mut(&id) {
-            (seat.standing, seat.look) = (Standing::Ready(None), true);
-            let need = seat.need.clone();
-            self.push_first(need, Key::Turn(id));
+    fn waits_again(&mut self, key: Key) {
+        if let Key::Turn(id) = key
+            && let Some(seat) = self.seats.get_mut(&id)
+        {
+            seat.look = true;
+        }
+        if let Some(standing) = self.standing(key) {
+            *standing = Standing::Ready(None);
+        }
+        if let Some(need) = self.need(key).cloned() {
+            self.push_first(need, key);
         }
     }
 
@@ -255,8 +310,10 @@ impl Book {
     /// What a token stands for, when it is the newest of its work; the work is ending from now on.
     pub(super) fn begin_end(&mut self, token: Token) -> Option<Out> {
         let out = self.outs.remove(&token)?;
-        if let Some(kind) = self.kind_of_out(&out) {
-            self.makes_room(out.worker, kind);
+        let standing = self.standing(out.key)?;
+        // Of a worker that has gone.
+        if !matches!(*standing, Standing::Ready(_)) {
+            self.makes_room(out.worker, out.key.kind());
         }
         let standing = self.standing(out.key)?;
         let counts =
@@ -265,16 +322,6 @@ impl Book {
             *standing = Standing::Ending;
             out
         })
-    }
-
-    /// The kind of what a worker that is still there had.
-    fn kind_of_out(&mut self, out: &Out) -> Option<Kind> {
-        match (self.standing(out.key)?, out.key) {
-            // Its worker has gone.
-            (Standing::Ready(_), _) => None,
-            (_, Key::Turn(_)) => Some(Kind::Orchestration),
-            (_, Key::Activity(_)) => Some(Kind::Activity),
-        }
     }
 
     fn makes_room(&mut self, worker: WorkerId, kind: Kind) {
@@ -319,20 +366,21 @@ impl Book {
     pub(super) fn give_back(&mut self, token: Token) {
         let Some(out) = self.begin_end(token) else { return };
         let (key, worker) = (out.key, out.worker);
-        let (need, returns) = match key {
-            Key::Turn(id) => {
-                let Some(seat) = self.seats.get_mut(&id) else { return };
-                (seat.standing, seat.look) = (Standing::Ready(None), true);
-                seat.returns += 1;
-                (seat.need.clone(), seat.returns)
-            }
-            Key::Activity(key) => {
-                let Some(task) = self.tasks.get_mut(&key) else { return };
-                task.standing = Standing::Ready(None);
-                task.returns += 1;
-                (task.need.clone(), task.returns)
-            }
+        let returns = match key {
+            Key::Turn(id) => self.seats.get_mut(&id).map(|seat| {
+                seat.look = true;
+                &mut seat.returns
+            }),
+            Key::Activity(key) => self.tasks.get_mut(&key).map(|task| &mut task.returns),
+            Key::Batch(id) => self.batches.get_mut(&id).map(|batch| &mut batch.returns),
         };
+        let Some(returns) = returns else { return };
+        *returns += 1;
+        let returns = *returns;
+        if let Some(standing) = self.standing(key) {
+            *standing = Standing::Ready(None);
+        }
+        let Some(need) = self.need(key).cloned() else { return };
         let others = self.workers.iter().filter(|(id, other)| **id != worker && other.takes(&need)).count();
         if (returns as usize) <= others {
             self.push(need, key, Some(worker));
@@ -355,10 +403,7 @@ impl Book {
                 break;
             }
             let key = entry.remove();
-            let need = match key {
-                Key::Turn(id) => self.seats.get(&id).map(|seat| seat.need.clone()),
-                Key::Activity(key) => self.tasks.get(&key).map(|task| task.need.clone()),
-            };
+            let need = self.need(key).cloned();
             if let Some(need) = need {
                 self.push(need, key, None);
             }
@@ -403,13 +448,19 @@ impl Book {
                         deadly.push(id);
                         continue;
                     }
-                    let need = seat.need.clone();
-                    self.push_first(need, key);
+                    self.waits_for_another(key);
                 }
                 Key::Activity(key) => activities.push(key),
+                Key::Batch(_) => self.waits_for_another(key),
             }
         }
         (activities, deadly)
+    }
+
+    fn waits_for_another(&mut self, key: Key) {
+        if let Some(need) = self.need(key).cloned() {
+            self.push_first(need, key);
+        }
     }
 
     /// An activity whose worker has gone waits for another one.
@@ -417,8 +468,7 @@ impl Book {
         if let Some(task) = self.tasks.get(&key)
             && matches!(task.standing, Standing::Ready(_))
         {
-            let need = task.need.clone();
-            self.push_first(need, Key::Activity(key));
+            self.waits_for_another(Key::Activity(key));
         }
     }
 

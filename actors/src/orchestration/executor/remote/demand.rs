@@ -163,7 +163,7 @@ impl Book {
         let pausing = self.pausing.values().filter(|key| waits(key));
         let pausing = pausing.filter_map(|key| match key {
             Key::Activity(key) => self.tasks.get(key),
-            Key::Turn(_) => None,
+            Key::Turn(_) | Key::Batch(_) => None,
         });
         demand.waiting += pausing.filter(|task| bound.has(&task.need)).count() as u64;
         for (job, _) in self.pools.retired.iter().filter(|(_, of)| **of == pool) {

@@ -26,13 +26,16 @@ use tokio::time::Instant;
 use self::book::Book;
 pub use self::chronicle::{Chronicle, Line};
 pub use self::demand::{Bound, Holder};
-use self::piece::{ActivityKey, Key, Standing, numbered};
+use self::piece::{ActivityKey, Key, Load, Standing, numbered};
 pub use self::ready::{Kind, Names, WorkerOptions};
 use self::ready::{Need, WorkerId};
 use super::{OrchestrationMail, stored};
 use crate::clock::{Clock, Timestamp};
 use crate::durable::published::Published;
 use crate::durable::shell;
+use crate::entity::batch::{Batch, BatchOutcome};
+use crate::entity::executor::{EntityExecutor, EntityParts};
+use crate::entity::{self, EntityId};
 use crate::limits::TURN_WORKERS_LOST_MAX;
 use crate::orchestration::Payload;
 use crate::orchestration::event::{Event, TurnRequest};
@@ -65,6 +68,8 @@ pub struct RemoteParts {
     pub published: Arc<Published<Orchestration>>,
     /// The way back.
     pub mail: Arc<OrchestrationMail>,
+    /// What is needed for entities.
+    pub entities: EntityParts,
 }
 
 impl fmt::Debug for RemoteParts {
@@ -96,8 +101,6 @@ impl fmt::Debug for Remote {
 pub struct Item {
     /// What its end is told with.
     pub token: String,
-    /// The instance that it is of.
-    pub state: Arc<Orchestration>,
     /// What is to be done.
     pub work: Work,
 }
@@ -107,6 +110,8 @@ pub struct Item {
 pub enum Work {
     /// Give the code of an instance a turn.
     Turn {
+        /// The instance.
+        state: Arc<Orchestration>,
         /// What it saw and asked for before.
         past: Arc<Chronicle>,
         /// What time it is for the code.
@@ -115,7 +120,14 @@ pub enum Work {
         fresh: Vec<Line>,
     },
     /// Run an activity.
-    Activity(Arc<ActivityCall>),
+    Activity {
+        /// The instance that asked for it.
+        state: Arc<Orchestration>,
+        /// What it asked for.
+        call: Arc<ActivityCall>,
+    },
+    /// Run operations of an entity.
+    Batch(Arc<Batch>),
 }
 
 /// What a worker's code asked for in a turn. Tasks have the numbers that the worker gave them.
@@ -225,6 +237,22 @@ impl Remote {
         let results = vec![TaskResult { task, outcome }];
         self.insist(id, Event::TasksEnded { execution, results }).await;
         self.0.book.lock().activity_rests(&key);
+    }
+
+    /// A worker tells what came of operations of an entity. Resolves when that is durable; a stale token changes
+    /// nothing, and where none was run they are run again later.
+    pub async fn complete_batch(&self, token: &str, outcome: BatchOutcome) {
+        let Some(number) = self.number(token) else { return };
+        if outcome.results.is_empty() {
+            return self.give_back(token);
+        }
+        let Some(out) = self.0.book.lock().begin_end(number) else { return };
+        let Load::Batch(batch) = out.load else { return };
+        if let Some(end) = batch.ended(outcome) {
+            let event = entity::event::Event::BatchEnded(Box::new(end));
+            self.0.parts.entities.mail.insist(batch.entity, event).await;
+        }
+        self.0.book.lock().batch_rests(batch.entity, batch.number);
     }
 
     /// A worker gives a piece of work back: it cannot do it, or does not want to.
@@ -410,6 +438,18 @@ fn sentence(book: &Book, need: &Need, standing: Standing) -> Option<String> {
             Some(format!("{what} is with {peer} since {} s", out.since.elapsed().as_secs()))
         }
         Standing::Idle | Standing::Preparing | Standing::Ending => None,
+    }
+}
+
+impl EntityExecutor for Remote {
+    fn run_batch(&self, id: EntityId, number: u64) {
+        let (hub, name) = (id.hub().to_owned(), id.name().to_owned());
+        let need = Need { hub, kind: Kind::Entity, name, version: String::new() };
+        self.0.book.lock().wants_batch(id, need, number);
+    }
+
+    fn forget(&self, id: EntityId) {
+        self.0.book.lock().forget_batch(id);
     }
 }
 

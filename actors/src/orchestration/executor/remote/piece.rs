@@ -5,8 +5,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::chronicle::{Chronicle, Dated};
-use super::ready::{Need, WorkerId};
+use super::ready::{Kind, Need, WorkerId};
 use crate::clock::Timestamp;
+use crate::entity::EntityId;
+use crate::entity::batch::Batch;
 use crate::orchestration::history::{ActivityCall, Arrival};
 use crate::orchestration::id::{InstanceId, TaskId};
 
@@ -23,6 +25,18 @@ pub(super) enum Key {
     Turn(InstanceId),
     /// An activity.
     Activity(ActivityKey),
+    /// The next operations of an entity.
+    Batch(EntityId),
+}
+
+impl Key {
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Turn(_) => Kind::Orchestration,
+            Self::Activity(_) => Kind::Activity,
+            Self::Batch(_) => Kind::Entity,
+        }
+    }
 }
 
 /// A turn as it was handed out.
@@ -43,8 +57,19 @@ pub(super) struct OutTurn {
 pub(super) struct Out {
     pub(super) key: Key,
     pub(super) worker: WorkerId,
-    pub(super) turn: Option<Box<OutTurn>>,
+    pub(super) load: Load,
     pub(super) since: Instant,
+}
+
+/// What of it is needed when it ends.
+#[derive(Debug)]
+pub(super) enum Load {
+    /// A turn.
+    Turn(Box<OutTurn>),
+    /// An activity: its key says it all.
+    Activity,
+    /// Operations of an entity.
+    Batch(Arc<Batch>),
 }
 
 /// Where a piece of work stands.
@@ -86,6 +111,17 @@ pub(super) struct Task {
     pub(super) returns: u32,
 }
 
+/// The operations of an entity that come next.
+#[derive(Debug)]
+pub(super) struct Operations {
+    /// The number of the batch.
+    pub(super) number: u64,
+    pub(super) need: Need,
+    pub(super) standing: Standing,
+    /// How often it was given back in a row.
+    pub(super) returns: u32,
+}
+
 /// The last chronicle of an instance, and of which execution it is.
 pub(super) type Kept = (u32, Arc<Chronicle>);
 
@@ -93,6 +129,8 @@ pub(super) type Kept = (u32, Arc<Chronicle>);
 pub(super) enum Taken {
     /// A turn that has to be put together.
     Turn { id: InstanceId, kept: Option<Kept>, look: bool, fresh: Vec<(u32, u64, Dated)> },
+    /// Operations of an entity that have to be read.
+    Batch { id: EntityId, number: u64 },
     /// An activity, under this token.
     Activity { key: ActivityKey, call: Arc<ActivityCall>, token: Token },
 }

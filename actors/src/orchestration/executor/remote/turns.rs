@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::chronicle::{Chronicle, Dated, Line};
-use super::piece::{Kept, Key, OutTurn, Taken};
+use super::piece::{Kept, Key, Load, OutTurn, Taken};
 use super::ready::WorkerId;
 use super::{Item, Remote, TASK_BITS, TurnAnswer, Work, stored};
+use crate::entity::executor::EntityParts;
+use crate::entity::{EntityId, stored as stored_entity};
 use crate::orchestration::event::{Event, TurnEnd};
 use crate::orchestration::history::{Action, Arrival, Turn};
 use crate::orchestration::id::{InstanceId, TaskId};
@@ -23,7 +25,7 @@ impl Remote {
                     self.0.book.lock().activity_rests(&key);
                     return None;
                 };
-                Some(Item { token: self.token(token), state, work: Work::Activity(call) })
+                Some(Item { token: self.token(token), work: Work::Activity { state, call } })
             }
             Taken::Turn { id, kept, look, fresh } => {
                 let prepared = match self.0.parts.published.read(id) {
@@ -47,10 +49,35 @@ impl Remote {
                 };
                 let (past, now) = (Arc::clone(&turn.chronicle), turn.now);
                 let fresh = turn.saw.iter().map(|(at, arrival)| Line::Saw(*at, arrival.clone())).collect();
-                let token = self.0.book.lock().turn_goes_out(worker, id, turn)?;
-                Some(Item { token: self.token(token), state, work: Work::Turn { past, now, fresh } })
+                let load = Load::Turn(Box::new(turn));
+                let token = self.0.book.lock().goes_out(worker, Key::Turn(id), load)?;
+                Some(Item { token: self.token(token), work: Work::Turn { state, past, now, fresh } })
             }
+            Taken::Batch { id, number } => self.batch(worker, id, number),
         }
+    }
+
+    /// The operations of an entity that come next, where there still are any.
+    fn batch(&self, worker: WorkerId, id: EntityId, number: u64) -> Option<Item> {
+        let EntityParts { store, published, .. } = &self.0.parts.entities;
+        let read = published.read(id).and_then(|entity| match entity {
+            Some(entity) => stored_entity::batch(store.as_ref(), &entity),
+            None => Ok(None),
+        });
+        let batch = match read {
+            Ok(Some(batch)) if batch.number == number => Arc::new(batch),
+            Ok(_) => {
+                self.0.book.lock().batch_was_none(worker, id);
+                return None;
+            }
+            Err(error) => {
+                tracing::error!(entity = %id, %error, "what it keeps cannot be read; run `dogwatch doctor --store`");
+                self.0.book.lock().batch_was_none(worker, id);
+                return None;
+            }
+        };
+        let token = self.0.book.lock().goes_out(worker, Key::Batch(id), Load::Batch(Arc::clone(&batch)))?;
+        Some(Item { token: self.token(token), work: Work::Batch(batch) })
     }
 
     /// The next turn of an instance, where there is something that its code has not seen.
@@ -102,7 +129,7 @@ impl Remote {
         let Some(out) = self.number(token).and_then(|number| self.0.book.lock().begin_end(number)) else {
             return;
         };
-        let (Key::Turn(id), Some(turn)) = (out.key, out.turn) else { return };
+        let (Key::Turn(id), Load::Turn(turn)) = (out.key, out.load) else { return };
         let kept = self.record(id, *turn, answer).await;
         self.0.book.lock().turn_rests(id, kept);
     }
@@ -188,6 +215,7 @@ fn renumber(action: &mut Action, epoch: TaskId) {
         Action::ScheduleActivity(call) => &mut call.task,
         Action::StartChild(call) => &mut call.task,
         Action::SubmitJob(call) => &mut call.task,
+        Action::MessageEntity(call) => &mut call.task,
         Action::CreateTimer { task, .. }
         | Action::SendEvent { task, .. }
         | Action::Terminate { task, .. }
