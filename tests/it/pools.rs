@@ -269,7 +269,7 @@ async fn cannot_end_the_work_of_others(bench: &Bench, token: &str) {
 
 #[actix_web::test]
 async fn more_work_starts_more_instances_up_to_the_most_and_a_new_declaration_replaces_them() {
-    let bench = Bench::start(On::Process).await;
+    let mut bench = Bench::start(On::Process).await;
     let spec = pool(json!({"max": 2, "per_instance": 1, "idle": "30s"}));
     declare(&bench, "shouting", &spec).await;
     let caller = Caller::of(&bench, "default");
@@ -301,6 +301,9 @@ async fn more_work_starts_more_instances_up_to_the_most_and_a_new_declaration_re
         (environment(worker, "COLOUR"), environment(worker, "TOKEN")),
         ("red".into(), "s3cret".into())
     );
+    bench.restart(Signal::KILL).await;
+    let kept = bench.get("/v1/pools/shouting").await;
+    assert_eq!((&kept["spec"], instances(&kept)), (&replaced["spec"], instances(&replaced)), "{kept}");
     assert_eq!(bench.request(Method::DELETE, "/v1/pools/shouting").send().await.unwrap().status(), 202);
     bench
         .eventually("the pool is gone", async || {
