@@ -76,6 +76,42 @@ async fn the_javascript_sdk_finds_all_that_it_expects() {
     world.passes(world.program("node", "durabletask-js", "suite.mjs")).await;
 }
 
+/// The examples, by the commands that their README names behind the installation.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_in_other_languages_do_what_they_say() {
+    let world = World::start().await;
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    // The suite has the same SDK installed.
+    let modules = clients("durabletask-js").join("node_modules");
+    for (folder, program, worker, client) in [
+        ("python", "python", "order_worker.py", "order_client.py"),
+        ("javascript", "node", "fan_out_worker.mjs", "fan_out_start.mjs"),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(examples.join(folder)).unwrap() {
+            let file = file.unwrap();
+            if file.file_type().unwrap().is_file() {
+                std::fs::copy(file.path(), place.path().join(file.file_name())).unwrap();
+            }
+        }
+        std::os::unix::fs::symlink(&modules, place.path().join("node_modules")).unwrap();
+        let command = |file: &str| {
+            let mut command = Command::new(sdks().join("bin").join(program));
+            command.arg(file).current_dir(place.path()).env("DOGWATCH_GRPC", world.bench.grpc());
+            command.env("DOGWATCH_API_KEY", world.bench.key());
+            command
+        };
+        let mut worker = command(worker).stdout(Stdio::null()).spawn().unwrap();
+        let mut client = command(client);
+        let output = tokio::task::spawn_blocking(move || client.output().unwrap()).await.unwrap();
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{folder}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(said.to_lowercase().contains("completed"), "{folder}: {said}");
+    }
+}
+
 /// What the program says about itself comes on its standard output, among it where the server is to be killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_of_everything_nothing_is_lost_or_doubled() {

@@ -40,6 +40,8 @@ const ROUNDS: &[Rounds] = &[
     rounds("DOGWATCH_PROVE_CLOCKS", 20, 500),
     // Worlds of orchestrations from a seed.
     rounds("DOGWATCH_PROVE_WORKFLOWS", 150, 20_000),
+    // Worlds of entities and those who lock them from a seed.
+    rounds("DOGWATCH_PROVE_ENTITIES", 150, 20_000),
     // Damage to the files of a store, losses of power, failing calls of a disk.
     rounds("DOGWATCH_PROVE_FLIPS", 150, 10_000),
     rounds("DOGWATCH_PROVE_POWER_LOSS", 12, 1_000_000),

@@ -197,6 +197,8 @@ pub struct LockRequest {
     pub position: usize,
     /// Whose lock it is.
     pub owner: Caller,
+    /// As which of its tasks it asked: an answer to another one is none.
+    pub task: TaskId,
     /// How often the owner's execution had been rewound: an answer to what it asked before that is none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rewinds: u32,

@@ -99,7 +99,9 @@ pub enum Event {
         created_at: Timestamp,
         /// In which execution it asked.
         execution: u32,
-        /// How often that had been rewound by then.
+        /// As which task.
+        task: TaskId,
+        /// How often the execution had been rewound by then.
         #[serde(default)]
         rewinds: u32,
         /// For which critical section.

@@ -104,8 +104,8 @@ pub(super) fn apply(state: &Orchestration, event: &Event, now: Timestamp) -> App
         Event::EntityAnswered { created_at, execution, task, request_id, outcome } => {
             draft.entity_answered((*created_at, *execution), *task, request_id, outcome)
         }
-        Event::LockGranted { created_at, execution, rewinds, section } => {
-            draft.lock_granted((*created_at, *execution), *rewinds, section)
+        Event::LockGranted { created_at, execution, task, rewinds, section } => {
+            draft.lock_granted((*created_at, *execution), (*task, *rewinds), section)
         }
         Event::SuspendRequested { reason } => draft.suspend(reason.clone()),
         Event::ResumeRequested { reason } => draft.go_on(reason.clone()),

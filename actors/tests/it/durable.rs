@@ -1,6 +1,6 @@
 //! The durable shell with a small machine: order, faults, panics, rest, timers, messages, crashes.
 
-mod bench;
+pub(crate) mod bench;
 mod counter;
 mod crashes;
 mod messages;

@@ -7,6 +7,7 @@ mod backup;
 #[cfg(feature = "docker")]
 mod docker;
 mod durable;
+mod entities;
 mod fake;
 #[path = "../../../tests/shared/faultfs.rs"]
 mod faultfs;

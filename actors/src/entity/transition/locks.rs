@@ -48,8 +48,9 @@ impl Draft {
                 Message::to::<Entity>(entity, &Event::LockRequested(Box::new(request)))
             }
             None => {
-                let (created_at, execution, rewinds) = (owner.created_at, owner.execution, request.rewinds);
-                let event = Told::LockGranted { created_at, execution, rewinds, section };
+                let (created_at, execution) = (owner.created_at, owner.execution);
+                let (task, rewinds) = (request.task, request.rewinds);
+                let event = Told::LockGranted { created_at, execution, task, rewinds, section };
                 Message::to::<Orchestration>(owner.instance, &event)
             }
         });

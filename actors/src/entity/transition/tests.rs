@@ -312,6 +312,7 @@ fn what_a_batch_sends_and_starts_goes_out_with_it() {
         tags: Default::default(),
         start_at: None,
         parent: None,
+        parent_name: None,
         trace: None,
         replaces: vec![],
     };
@@ -381,6 +382,7 @@ fn an_entity_with_nothing_to_it_goes_by_itself() {
         set: vec![id("@counter@a")],
         position: 0,
         owner: caller("i"),
+        task: 1,
         rewinds: 0,
     };
     for event in
@@ -398,7 +400,7 @@ fn what_is_in_use_is_not_purged() {
     use PurgeCondition::{Always, Empty, Idle};
     let lock = || {
         let (section, set, owner) = ("s".to_owned(), vec![id("@counter@a"), id("@counter@b")], caller("i"));
-        Event::LockRequested(Box::new(LockRequest { section, set, position: 0, owner, rewinds: 0 }))
+        Event::LockRequested(Box::new(LockRequest { section, set, position: 0, owner, task: 1, rewinds: 0 }))
     };
     let with_state = || {
         let mut one = One::after([signal("1")]);

@@ -38,6 +38,8 @@ impl Draft {
                 let operation = signal.clone().requested(Some(caller), spare);
                 self.send(call.entity, &Event::OperationRequested(Box::new(operation)));
             }
+            // Asked for already.
+            EntityRequest::Call { .. } if self.next.calls.contains(task) => {}
             EntityRequest::Call { request_id, operation, input, trace } => {
                 let operation = Operation {
                     request_id: request_id.clone(),
@@ -69,7 +71,7 @@ impl Draft {
         };
         let (owner, rewinds) = (self.as_caller(), self.next.rewinds);
         let request =
-            LockRequest { section: section.to_owned(), set: set.clone(), position: 0, owner, rewinds };
+            LockRequest { section: section.to_owned(), set: set.clone(), position: 0, owner, task, rewinds };
         self.next.sections.insert(section.to_owned(), Section { task, set, is_held: false, rewinds });
         self.send(first, &Event::LockRequested(Box::new(request)));
     }
@@ -143,9 +145,16 @@ impl Draft {
         Ok(step)
     }
 
-    pub(super) fn lock_granted(mut self, execution: (Timestamp, u32), rewinds: u32, name: &str) -> Applied {
+    pub(super) fn lock_granted(
+        mut self,
+        execution: (Timestamp, u32),
+        asked: (TaskId, u32),
+        name: &str,
+    ) -> Applied {
         let is_current = execution == self.execution();
-        let section = self.next.sections.get_mut(name).filter(|section| section.rewinds == rewinds);
+        let section = self.next.sections.get_mut(name);
+        // The code may use a name again, and a rewind asks once more for what was given back.
+        let section = section.filter(|section| (section.task, section.rewinds) == asked);
         let Some(section) = section.filter(|section| is_current && !section.is_held) else {
             return Ok(Step::unchanged(vec![]));
         };
@@ -153,8 +162,7 @@ impl Draft {
         let task = section.task;
         if matches!(self.next.phase, Phase::Terminating { .. }) {
             // Its code sees nothing any more; it is given back when all that it started has ended.
-            let change = Change::Next(Box::new(self.next), None);
-            return Ok(Step { change, effects: vec![], outbox: vec![] });
+            return self.unrecorded();
         }
         self.arrive(vec![Arrival::LockGranted { task, section: name.to_owned() }]);
         self.step()

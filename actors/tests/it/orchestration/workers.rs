@@ -9,6 +9,7 @@ use dogwatch_actors::orchestration::executor::remote::{
     Connection, Item, Kind, Line, TurnAnswer, Work, WorkerOptions,
 };
 use dogwatch_actors::orchestration::history::{Action, ActivityCall, Arrival, Outcome};
+use dogwatch_actors::orchestration::state::Orchestration;
 use dogwatch_actors::orchestration::{
     ActivityContext, Failure, OrchestrationContext, Payload, Registry, Result, Status,
 };
@@ -47,8 +48,13 @@ fn sight(item: &Item) -> (usize, Vec<Arrival>) {
     (past.lines.len(), fresh.iter().map(saw).collect())
 }
 
+fn state(item: &Item) -> &Orchestration {
+    let Work::Turn { state, .. } = &item.work else { panic!("no turn: {item:?}") };
+    state
+}
+
 fn call(item: &Item) -> &ActivityCall {
-    let Work::Activity(call) = &item.work else { panic!("no activity: {item:?}") };
+    let Work::Activity { call, .. } = &item.work else { panic!("no activity: {item:?}") };
     call
 }
 
@@ -236,7 +242,7 @@ fn what_arrives_while_it_begins_anew_is_carried_over() {
             .await;
         let anew = next(&worker).await;
         let (before, fresh) = sight(&anew);
-        assert_eq!((before, anew.state.execution), (0, 2));
+        assert_eq!((before, state(&anew).execution), (0, 2));
         let names: Vec<&str> = fresh
             .iter()
             .map(|arrival| match arrival {
@@ -341,7 +347,7 @@ fn everything_goes_on_after_a_restart_and_what_nobody_awaits_too() {
             remote.complete_activity(&item.token, text("2")).await;
         }
         ends(&remote, &next(&other).await).await;
-        let first = first.state.id.as_str().to_owned();
+        let first = state(&first).id.as_str().to_owned();
         until(&client, &first, is_over).await;
         supervisor.shutdown().await;
 

@@ -28,7 +28,7 @@ use dogwatch_actors::orchestration::history::Action;
 use dogwatch_actors::orchestration::state::{Orchestration, Phase, Status};
 use dogwatch_actors::orchestration::{InstanceId, Payload};
 use dogwatch_actors::store::memory::{Fault, MemoryStore};
-use dogwatch_actors::store::{KeyRange, Order, Store, codec};
+use dogwatch_actors::store::{self, KeyRange, Order, Store, codec};
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -187,6 +187,7 @@ impl Server {
             tags: BTreeMap::new(),
             start_at: None,
             parent: None,
+            parent_name: None,
             trace: None,
             replaces,
         };
@@ -252,6 +253,9 @@ async fn badly(world: Arc<World>, memory: Arc<MemoryStore>) {
         memory
             .inject(1 + world.random.below(300), world.random.pick(&[Fault::Freeze, Fault::KeepThenFreeze]));
     }
+    if world.random.chance(3_000) {
+        actix::spawn(fills_up(Arc::clone(&memory), world.random.clone()));
+    }
     let until = tokio::time::Instant::now() + world.random.up_to(Duration::from_secs(40));
     let pause = Duration::from_millis(world.random.pick(&[5, 300, 3_000]));
     let mut left = MEDDLING_MAX;
@@ -264,6 +268,16 @@ async fn badly(world: Arc<World>, memory: Arc<MemoryStore>) {
         tokio::time::sleep(world.random.up_to(pause)).await;
     }
     tokio::time::sleep_until(until).await;
+}
+
+/// The disk is full for a while, again and again.
+async fn fills_up(memory: Arc<MemoryStore>, random: Random) {
+    loop {
+        tokio::time::sleep(random.up_to(Duration::from_secs(10))).await;
+        memory.refuse(Some(store::Error::Full("as the seed wants it".into())));
+        tokio::time::sleep(random.up_to(Duration::from_secs(4))).await;
+        memory.refuse(None);
+    }
 }
 
 /// Without faults: everything must come to its end.

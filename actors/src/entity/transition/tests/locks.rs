@@ -5,7 +5,7 @@ use super::*;
 fn request(section: &str, by: &str, set: &[&str], position: usize) -> Event {
     let set = set.iter().map(|text| id(text)).collect();
     let (section, owner) = (section.to_owned(), caller(by));
-    Event::LockRequested(Box::new(LockRequest { section, set, position, owner, rewinds: 0 }))
+    Event::LockRequested(Box::new(LockRequest { section, set, position, owner, task: 1, rewinds: 0 }))
 }
 
 /// The request for this entity alone.

@@ -31,8 +31,8 @@ fn answered(execution: u32, task: u64) -> Event {
     Event::EntityAnswered { created_at: T0, execution, task, request_id: format!("r{task}"), outcome }
 }
 
-fn granted(execution: u32, rewinds: u32, section: &str) -> Event {
-    Event::LockGranted { created_at: T0, execution, rewinds, section: section.to_owned() }
+fn granted(execution: u32, task: u64, rewinds: u32, section: &str) -> Event {
+    Event::LockGranted { created_at: T0, execution, task, rewinds, section: section.to_owned() }
 }
 
 fn anew() -> Action {
@@ -84,6 +84,9 @@ fn messages_go_out_with_the_turn_that_asked_for_them() {
     assert_eq!(event["lock_requested"]["set"], json!(["@x@1", "@x@2"]), "each once");
     assert_eq!(event["lock_requested"]["position"], 0);
     assert_eq!(instance.state.liveness(), Liveness::Waiting);
+    // The same once more, as workers may ask that were asked to pause.
+    instance.turn(vec![], vec![call(2), lock(3, "s", &["@x@1"])]);
+    assert_eq!(instance.outbox, []);
 }
 
 #[test]
@@ -148,7 +151,7 @@ fn what_was_asked_by_one_that_was_purged_is_not_told_to_the_next_of_its_name() {
             request_id: "r1".to_owned(),
             outcome,
         },
-        Event::LockGranted { created_at: of_before, execution, rewinds: 0, section },
+        Event::LockGranted { created_at: of_before, execution, task: 2, rewinds: 0, section },
     ] {
         instance.does(&event).unwrap();
         assert!(instance.entry.is_none(), "{event:?}");
@@ -159,13 +162,14 @@ fn what_was_asked_by_one_that_was_purged_is_not_told_to_the_next_of_its_name() {
 fn a_lock_is_granted_once_and_only_to_the_execution_that_asked() {
     let mut instance = Instance::started();
     instance.turn(vec![], vec![lock(1, "s", &["@x@1"])]);
-    for event in [granted(2, 0, "s"), granted(1, 1, "s"), granted(1, 0, "t")] {
+    for event in [granted(2, 1, 0, "s"), granted(1, 2, 0, "s"), granted(1, 1, 1, "s"), granted(1, 1, 0, "t")]
+    {
         instance.does(&event).unwrap();
         assert!(instance.entry.is_none(), "{event:?}");
     }
-    instance.does(&granted(1, 0, "s")).unwrap();
+    instance.does(&granted(1, 1, 0, "s")).unwrap();
     assert_eq!(arrivals(&mut instance), [Arrival::LockGranted { task: 1, section: "s".to_owned() }]);
-    instance.does(&granted(1, 0, "s")).unwrap();
+    instance.does(&granted(1, 1, 0, "s")).unwrap();
     assert!(instance.entry.is_none(), "once");
     // Of nothing one has all at once.
     instance.turn(vec![], vec![lock(2, "none", &[])]);
@@ -199,7 +203,7 @@ fn whatever_ends_an_execution_gives_back_its_locks() {
         let mut instance = Instance::started();
         let actions = vec![lock(1, "held", &["@x@1", "@x@2", "@x@3"]), lock(2, "asked", &["@y@1", "@y@2"])];
         instance.turn(vec![], actions);
-        instance.does(&granted(1, 0, "held")).unwrap();
+        instance.does(&granted(1, 1, 0, "held")).unwrap();
         instance.turn(vec![], vec![unlock(3, "held", "@x@2")]);
         assert_eq!(unlocks(&instance), [("@x@2".to_owned(), false)], "{what}");
         end(&mut instance);
@@ -208,7 +212,7 @@ fn whatever_ends_an_execution_gives_back_its_locks() {
             [("@y@1", true), ("@x@1", false), ("@x@3", false)].map(|(id, follows)| (id.to_owned(), follows));
         assert_eq!(unlocks(&instance), expected, "{what}");
         assert!(instance.state.sections.is_empty(), "{what}");
-        instance.does(&granted(1, 0, "asked")).unwrap();
+        instance.does(&granted(1, 2, 0, "asked")).unwrap();
         assert!(instance.entry.is_none(), "{what}: it comes too late");
     }
 }
@@ -219,7 +223,7 @@ fn locks_are_given_back_when_what_was_started_under_them_has_ended() {
     instance.turn(vec![], vec![lock(1, "s", &["@x@1"]), activity(2)]);
     instance.does(&Event::TerminateRequested { reason: None, recursive: true }).unwrap();
     assert_eq!(unlocks(&instance), []);
-    instance.does(&granted(1, 0, "s")).unwrap();
+    instance.does(&granted(1, 1, 0, "s")).unwrap();
     assert!(instance.entry.is_none(), "its code sees nothing any more");
     instance.does(&Event::TasksEnded { execution: 1, results: vec![done(2)] }).unwrap();
     assert_eq!(
@@ -235,7 +239,7 @@ fn code_unlocks_what_it_has_and_takes_back_what_it_asked_for() {
     instance.turn(vec![], vec![unlock(2, "s", "@x@2"), unlock(3, "s", "@x@1"), unlock(4, "other", "@x@1")]);
     assert_eq!(unlocks(&instance), [("@x@1".to_owned(), true)], "all of it by one that follows");
     instance.turn(vec![], vec![lock(5, "s", &["@x@1", "@x@2"])]);
-    instance.does(&granted(1, 0, "s")).unwrap();
+    instance.does(&granted(1, 5, 0, "s")).unwrap();
     instance.turn(vec![], vec![unlock(6, "s", "@x@2"), unlock(7, "s", "@x@2"), unlock(8, "s", "@x@1")]);
     assert_eq!(unlocks(&instance), [("@x@2".to_owned(), false), ("@x@1".to_owned(), false)], "each once");
     assert!(instance.state.sections.is_empty());
@@ -348,9 +352,9 @@ fn a_rewound_one_hears_what_came_after_its_failure_and_asks_again_for_the_rest()
     assert_eq!(sent[1]["lock_requested"]["rewinds"], 1, "the lock was given back, and is asked for again");
     assert!(told.instance.state.calls.iter().eq([2]));
     // What the old request still comes to is not for this one.
-    told.does(&granted(1, 0, "s"));
+    told.does(&granted(1, 4, 0, "s"));
     assert!(!told.instance.state.sections["s"].is_held);
-    told.does(&granted(1, 1, "s"));
+    told.does(&granted(1, 4, 1, "s"));
     assert!(told.instance.state.sections["s"].is_held);
 }
 
@@ -358,7 +362,7 @@ fn a_rewound_one_hears_what_came_after_its_failure_and_asks_again_for_the_rest()
 fn a_call_that_is_not_answered_stays_open_over_a_failure() {
     let mut told = Told::new();
     told.turn(vec![call(1), lock(2, "s", &["@x@1"])]);
-    told.does(&granted(1, 0, "s"));
+    told.does(&granted(1, 2, 0, "s"));
     told.turn(vec![call(3), failed()]);
     assert!(told.instance.state.calls.iter().eq([1, 3]));
     assert_eq!(told.rewind(), [], "a lock that was given back is not told of");
@@ -385,7 +389,7 @@ fn people_are_told_what_it_waits_for() {
         explained.waits_for.iter().map(|wait| (wait.kind.as_str(), wait.what.as_str())).collect();
     assert_eq!(waits[1], ("entity", "the answer to the call of `get` of @counter@a as task 1"));
     assert_eq!(waits[2], ("lock", "the lock of @x@1 and 1 more as task 2"));
-    told.does(&granted(1, 0, "s"));
+    told.does(&granted(1, 2, 0, "s"));
     told.turn(vec![unlock(5, "s", "@x@1")]);
     let kinds: Vec<String> = told.entries.iter().flat_map(events).map(|event| event.kind).collect();
     let expected = [

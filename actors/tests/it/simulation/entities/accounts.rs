@@ -85,6 +85,7 @@ impl Account {
                     tags: BTreeMap::new(),
                     start_at: None,
                     parent: None,
+                    parent_name: None,
                     trace: None,
                     replaces: vec![],
                 };
