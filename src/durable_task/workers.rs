@@ -258,7 +258,7 @@ fn ending(end: proto::CompleteOrchestrationAction) -> Action {
         status => {
             let unnamed = || proto::TaskFailureDetails {
                 error_type: status.as_str_name().to_owned(),
-                error_message: end.details.clone().or(end.result.clone()).unwrap_or_default(),
+                error_message: end.details.clone().or_else(|| end.result.clone()).unwrap_or_default(),
                 ..Default::default()
             };
             Action::Complete(Outcome::Failed(failure(end.failure_details.clone().unwrap_or_else(unnamed))))

@@ -99,10 +99,16 @@ pub enum Error {
     },
     /// A task hub of the configuration cannot be created.
     #[error("cannot create a task hub of grpc.task_hubs: {0}")]
-    TaskHub(#[from] dogwatch_actors::handle::hubs::Error),
+    TaskHub(Box<dogwatch_actors::handle::hubs::Error>),
     /// A listener ended by itself.
     #[error("a listener ended by itself: {0}; start dogwatch again, the jobs go on meanwhile")]
     ListenerEnded(String),
+}
+
+impl From<dogwatch_actors::handle::hubs::Error> for Error {
+    fn from(error: dogwatch_actors::handle::hubs::Error) -> Self {
+        Self::TaskHub(Box::new(error))
+    }
 }
 
 impl From<OpenError> for Error {
