@@ -50,6 +50,12 @@ impl JobId {
         })
     }
 
+    /// The id of a job that is submitted at `now`; `tail` is random, or at least nobody else's.
+    pub fn made_of(now: Timestamp, tail: &[u8; 10]) -> Self {
+        let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, tail).into_uuid())
+    }
+
     /// The 16 bytes, big-endian: they sort as the ids do.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
@@ -151,8 +157,7 @@ pub trait Ids: Send + Sync + 'static {
     fn job_id(&self, now: Timestamp) -> JobId {
         let mut tail = [0u8; 10];
         self.random(&mut tail);
-        let millis = u64::try_from(now.as_millis()).unwrap_or(0);
-        JobId(uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid())
+        JobId::made_of(now, &tail)
     }
 
     /// A new installation id.

@@ -63,6 +63,7 @@
 //! | [`backup`] | a whole store in one file, and a data directory made of it |
 //! | [`examine`] | whether everything in a store fits together |
 //! | [`orchestration`] | workflows as code over activities, jobs, timers, events and children |
+//! | [`pool`] | sets of identical jobs whose number follows a demand, down to zero |
 //! | [`entity`] | named objects with a state that do one thing after another |
 //! | [`webhook`], [`outbound`] | telling the world, safely |
 //! | [`logs`] | the output of attempts |
@@ -90,6 +91,7 @@ pub mod limits;
 pub mod logs;
 pub mod orchestration;
 pub mod outbound;
+pub mod pool;
 pub mod runtime;
 pub mod secret;
 pub mod shape;

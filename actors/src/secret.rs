@@ -71,6 +71,9 @@ impl utoipa::PartialSchema for Secret {
 
 impl utoipa::ToSchema for Secret {}
 
+/// What the token of a pool's worker begins with.
+pub const WORKER_TOKEN: &str = "dww_";
+
 /// Encrypted secrets, base64 of nonce and ciphertext. Safe to store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -147,6 +150,26 @@ impl Keyring {
         token.expose().as_bytes().ct_eq(presented.as_bytes()).into()
     }
 
+    /// The token of the worker of one attempt of a pool's instance. It names both, so that whoever checks it needs to
+    /// look nothing up before he knows that it is genuine.
+    pub fn worker_token(&self, pool: &str, key: AttemptKey) -> Secret {
+        let mut message = key.job.as_bytes().to_vec();
+        message.extend_from_slice(&key.number.to_be_bytes());
+        message.extend_from_slice(pool.as_bytes());
+        let mac = URL_SAFE_NO_PAD.encode(self.digest("worker-token", &message));
+        Secret(format!("{WORKER_TOKEN}{pool}.{}.{}.{mac}", key.job, key.number))
+    }
+
+    /// The pool and the attempt whose worker's token this is; compared in constant time. `None` when it is none.
+    pub fn read_worker_token<'a>(&self, presented: &'a str) -> Option<(&'a str, AttemptKey)> {
+        let mut parts = presented.strip_prefix(WORKER_TOKEN)?.split('.');
+        let (pool, job, number) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let key = AttemptKey::new(job, number);
+        let token = self.worker_token(pool, key);
+        let is_genuine: bool = token.expose().as_bytes().ct_eq(presented.as_bytes()).into();
+        is_genuine.then_some((pool, key))
+    }
+
     /// A keyed hash of `message` for `purpose`: what may be stored of a text that may hold secrets.
     pub fn digest(&self, purpose: &str, message: &[u8]) -> [u8; 32] {
         let mut mac =
@@ -195,5 +218,28 @@ mod tests {
         assert!(!keyring.is_callback_token(second, token.expose()));
         assert!(!keyring.is_callback_token(first, &token.expose()[1..]));
         assert!(!Keyring::new([8; 32]).is_callback_token(first, token.expose()));
+    }
+
+    #[test]
+    fn a_workers_token_names_its_pool_and_attempt_and_cannot_be_changed() {
+        let (keyring, key) = (Keyring::new([7; 32]), AttemptKey::new(job(), 1));
+        let token = keyring.worker_token("resize", key).expose().to_owned();
+        assert_eq!(keyring.read_worker_token(&token), Some(("resize", key)));
+        let other = AttemptKey::new(key.job, 2);
+        let changed = [
+            token.replace("resize", "crop"),
+            token.replace(".1.", ".2."),
+            token.replace(".1.", ".01."),
+            token[..token.len() - 1].to_owned(),
+            format!("{token}."),
+            token.replace("dww_", "dwc_"),
+            keyring.callback_token(key).expose().to_owned(),
+            String::new(),
+        ];
+        for changed in changed {
+            assert_eq!(keyring.read_worker_token(&changed), None, "{changed}");
+        }
+        assert_ne!(keyring.worker_token("resize", other).expose(), token);
+        assert_eq!(Keyring::new([8; 32]).read_worker_token(&token), None);
     }
 }

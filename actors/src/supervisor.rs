@@ -42,6 +42,7 @@ use crate::orchestration::Registry;
 use crate::orchestration::state::Orchestration;
 use crate::outbound::guard::Guard;
 use crate::outbound::{self, HttpNetwork, Network};
+use crate::pool::{Pool, Watcher};
 use crate::runtime::Runtime;
 use crate::secret::Keyring;
 use crate::store::Store;
@@ -87,6 +88,7 @@ pub struct Builder {
     installation: InstallationId,
     logs_dir: PathBuf,
     callback_urls: BTreeMap<String, String>,
+    worker_urls: BTreeMap<String, String>,
     budget: Budget,
     queued_max: usize,
     policy: Policy,
@@ -164,6 +166,14 @@ impl Builder {
     #[must_use]
     pub fn callback_url(mut self, runtime: impl Into<String>, base: impl Into<String>) -> Self {
         self.callback_urls.insert(runtime.into(), base.into().trim_end_matches('/').to_owned());
+        self
+    }
+
+    /// Where the workers of pools connect, as attempts on `runtime` see it, such as `http://172.17.0.1:7072`. Pools
+    /// whose instances would run on a runtime without one are refused.
+    #[must_use]
+    pub fn worker_url(mut self, runtime: impl Into<String>, url: impl Into<String>) -> Self {
+        self.worker_urls.insert(runtime.into(), url.into().trim_end_matches('/').to_owned());
         self
     }
 
@@ -273,13 +283,16 @@ impl Builder {
             intensity: self.intensity,
         };
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
-        let Hosts { jobs, webhooks, orchestrations, entities, executor, workers, fleet, logs } = hosts;
+        let Hosts { jobs, webhooks, orchestrations, entities, pools, executor, workers, fleet, logs } = hosts;
         let (recovery_done, recovered) = watch::channel(false);
         let alarm = Alarm::default();
         let inner = Inner {
             jobs: jobs.clone(),
             webhooks: webhooks.clone(),
             orchestrations: orchestrations.clone(),
+            pools: pools.clone(),
+            declaring: tokio::sync::Mutex::default(),
+            worker_urls: self.worker_urls,
             entities: entities.clone(),
             executor,
             workers,
@@ -301,20 +314,23 @@ impl Builder {
                 jobs.alarm(),
                 webhooks.alarm(),
                 orchestrations.alarm(),
+                pools.alarm(),
                 entities.alarm(),
             ],
             lock: Mutex::new(self.lock),
             background: Mutex::new(None),
         };
+        let watcher = inner.workers.clone().map(|remote| Watcher { remote, pools: pools.clone() });
         let handle = Handle::new(Arc::new(inner));
         let router: Arc<Router> = Arc::new(BTreeMap::from([
             (Job::KIND, Arc::new(jobs) as Arc<dyn Dispatch>),
             (Delivery::KIND, Arc::new(webhooks) as Arc<dyn Dispatch>),
             (Orchestration::KIND, Arc::new(orchestrations) as Arc<dyn Dispatch>),
+            (Pool::KIND, Arc::new(pools) as Arc<dyn Dispatch>),
             (Entity::KIND, Arc::new(entities) as Arc<dyn Dispatch>),
         ]));
         fault::reach(Point::RecoveryAssembled);
-        let tasks = shop.background(home, router, recovery_done, alarm);
+        let tasks = shop.background(home, router, watcher, recovery_done, alarm);
         *handle.inner().background.lock() = Some(Background::new(tasks, arbiters));
         Ok(Supervisor { handle })
     }
@@ -355,6 +371,7 @@ impl Supervisor {
             installation: RandomIds.installation_id(),
             logs_dir: std::env::temp_dir().join("dogwatch-logs"),
             callback_urls: BTreeMap::new(),
+            worker_urls: BTreeMap::new(),
             budget: Budget::default(),
             queued_max: JOBS_QUEUED_MAX,
             policy: Policy::default(),

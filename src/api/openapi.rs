@@ -13,7 +13,7 @@ use dogwatch_actors::units::Span;
 
 use super::problem::{self, Problem};
 use super::query::Query;
-use super::{events, jobs, links, metrics, orchestrations, probes, store};
+use super::{events, jobs, links, metrics, orchestrations, pools, probes, store};
 use crate::callbacks;
 
 #[derive(utoipa::OpenApi)]
@@ -34,6 +34,7 @@ use crate::callbacks;
         orchestrations::purge::one, orchestrations::purge::many, orchestrations::command::suspend,
         orchestrations::command::resume, orchestrations::command::terminate, orchestrations::command::rewind,
         orchestrations::command::release, orchestrations::command::restart,
+        pools::declare, pools::list, pools::show, pools::delete,
         events::follow, probes::livez, probes::readyz, metrics::metrics, show,
         store::examine, store::backup,
         callbacks::handler::callback,
@@ -44,6 +45,7 @@ use crate::callbacks;
     tags(
         (name = "jobs", description = "Jobs and what one may ask of them"),
         (name = "orchestrations", description = "Workflows as code, and what one may ask of their instances"),
+        (name = "pools", description = "Sets of jobs that run activities, and start when some wait"),
         (name = "events", description = "What happens, as it happens"),
         (name = "store", description = "What is kept: whether it is whole, and a copy of it"),
         (name = "probes", description = "Whether it works"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
-use dogwatch_actors::handle::{Error, FieldError, orchestrations};
+use dogwatch_actors::handle::{Error, FieldError, orchestrations, pools};
 use dogwatch_actors::id::{Ids as _, RandomIds};
 use dogwatch_actors::job::cause::Cause;
 use dogwatch_actors::job::view::JobState;
@@ -47,6 +47,8 @@ pub enum Code {
     InstanceNotFound,
     /// 404: there is no such task hub.
     TaskHubNotFound,
+    /// 404: there is no such pool.
+    PoolNotFound,
     /// 405: the route has other methods.
     MethodNotAllowed,
     /// 408: the body did not come in time.
@@ -57,6 +59,8 @@ pub enum Code {
     InstanceExists,
     /// 409: the state of the orchestration instance does not allow it.
     InstanceConflict,
+    /// 409: the state of the pool, or the number of pools, does not allow it.
+    PoolConflict,
     /// 409: the job received as many events as one may.
     TooManyEvents,
     /// 410: a callback of an attempt that is over.
@@ -102,6 +106,8 @@ impl Code {
             Self::WebhookNotFound => (StatusCode::NOT_FOUND, "there is no such webhook"),
             Self::InstanceNotFound => (StatusCode::NOT_FOUND, "there is no such orchestration instance"),
             Self::TaskHubNotFound => (StatusCode::NOT_FOUND, "there is no such task hub"),
+            Self::PoolNotFound => (StatusCode::NOT_FOUND, "there is no such pool"),
+            Self::PoolConflict => (StatusCode::CONFLICT, "the state of the pool does not allow it"),
             Self::InstanceExists => (StatusCode::CONFLICT, "there is an instance with this id"),
             Self::InstanceConflict => (StatusCode::CONFLICT, "the state of the instance does not allow it"),
             Self::UnknownOrchestration => {
@@ -306,6 +312,22 @@ impl From<Error> for Problem {
             Error::Interrupted => Self::new(Code::Interrupted, text).retry_after(Duration::from_secs(1)),
             Error::ShuttingDown => Self::new(Code::ShuttingDown, text).retry_after(Duration::from_secs(5)),
             Error::Store(error) => of_store(&error),
+            other => Self::internal(&other),
+        }
+    }
+}
+
+impl From<pools::Error> for Problem {
+    fn from(error: pools::Error) -> Self {
+        let text = error.to_string();
+        match error {
+            pools::Error::NotFound(_) => Self::new(Code::PoolNotFound, text),
+            pools::Error::Name(_) => Self::invalid_request(text),
+            pools::Error::Invalid(errors) => Self::invalid_fields(errors),
+            pools::Error::Deleting | pools::Error::TooMany | pools::Error::NoWorkers => {
+                Self::new(Code::PoolConflict, text)
+            }
+            pools::Error::Other(error) => error.into(),
             other => Self::internal(&other),
         }
     }

@@ -15,7 +15,7 @@ use futures_util::future::LocalBoxFuture;
 use super::auth::Auth;
 use super::problem::Problem;
 use super::state::Api;
-use super::{events, jobs, metrics, openapi, orchestrations, probes, store};
+use super::{events, jobs, metrics, openapi, orchestrations, pools, probes, store};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,10 @@ pub const TABLE: &[Entry] = &[
     entry(Method::GET, "/v1/orchestrations/{instance}/explain", Access::Key, || {
         web::to(orchestrations::show::explain)
     }),
+    entry(Method::GET, "/v1/pools", Access::Key, || web::to(pools::list)),
+    entry(Method::PUT, "/v1/pools/{name}", Access::Key, || web::to(pools::declare)),
+    entry(Method::GET, "/v1/pools/{name}", Access::Key, || web::to(pools::show)),
+    entry(Method::DELETE, "/v1/pools/{name}", Access::Key, || web::to(pools::delete)),
 ];
 
 /// Registers every route. What is under `/v1` but no route needs a key too; what is elsewhere is a 404.

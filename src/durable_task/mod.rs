@@ -11,10 +11,12 @@
 mod clients;
 mod convert;
 mod entities;
+mod gate;
 mod history;
 mod refusal;
 pub mod server;
 mod service;
+pub mod sockets;
 mod workers;
 
 #[expect(missing_docs, unused_qualifications, reason = "generated from the contract")]

@@ -2,7 +2,7 @@
 //! statuses of gRPC.
 
 use dogwatch_actors::handle::orchestrations::Error;
-use dogwatch_actors::handle::{self, entities, hubs};
+use dogwatch_actors::handle::{self, entities, hubs, pools};
 use tonic::Status;
 
 /// The status for an error about instances.
@@ -40,6 +40,16 @@ pub(super) fn of_hub(error: hubs::Error) -> Status {
         hubs::Error::Name(_) => Status::invalid_argument(message),
         hubs::Error::Default | hubs::Error::Busy => Status::failed_precondition(message),
         hubs::Error::Instances(error) => of_instance(error),
+        _ => Status::internal(message),
+    }
+}
+
+/// The status for an error about the workers of pools.
+pub(super) fn of_pool(error: pools::Error) -> Status {
+    let message = error.to_string();
+    match error {
+        pools::Error::Token(_) => Status::unauthenticated(message),
+        pools::Error::Other(error) => of_any(&error),
         _ => Status::internal(message),
     }
 }

@@ -3,6 +3,7 @@
 //! It has threads of its own, because what it is served by is no actix: a call may hold for days, and none holds up
 //! the API or an actor.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,13 +11,16 @@ use std::net::{SocketAddr, TcpListener};
 use dogwatch_actors::handle::Handle;
 use dogwatch_actors::orchestration::executor::Remote;
 use tokio::sync::{oneshot, watch};
-use tonic::service::interceptor::InterceptedService;
+use tonic::body::Body;
+use tonic::codegen::{Service as TowerService, http};
+use tonic::server::NamedService;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
-use tonic::{Request, Status};
 
+use super::gate::Gate;
 use super::proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
 use super::service::Service;
+use super::sockets::Sockets;
 use crate::api::Auth;
 use crate::limits::{
     DURABLE_TASK_CALL_WINDOW, DURABLE_TASK_CALLS_PER_CONNECTION_MAX, DURABLE_TASK_CONNECTION_WINDOW,
@@ -61,16 +65,12 @@ pub enum Error {
 
 /// What to serve.
 pub struct Options {
-    /// Where to listen; port 0 picks a free one.
-    pub listen: SocketAddr,
+    /// Where it listens.
+    pub sockets: Sockets,
     /// Whose orchestrations.
     pub handle: Handle,
     /// Who may call.
     pub auth: Auth,
-    /// Whether it may listen on an address that other machines reach without TLS.
-    pub allow_remote: bool,
-    /// Whether callers need no key; on a loopback address only.
-    pub allow_without_key: bool,
     /// The certificate chain and its key, as PEM.
     pub tls: Option<(Vec<u8>, Vec<u8>)>,
     /// On how many threads.
@@ -79,7 +79,7 @@ pub struct Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("listen", &self.listen).finish_non_exhaustive()
+        f.debug_struct("Options").field("sockets", &self.sockets).finish_non_exhaustive()
     }
 }
 
@@ -112,26 +112,16 @@ impl Listening {
 
 /// Starts serving.
 pub fn serve(options: Options) -> Result<Listening, Error> {
-    let Options { listen, handle, auth, allow_remote, allow_without_key, tls, threads } = options;
-    let is_local = listen.ip().is_loopback();
-    if allow_without_key && !is_local {
-        return Err(Error::Open(listen));
-    }
-    if !is_local && tls.is_none() && !allow_remote {
-        return Err(Error::Remote(listen));
-    }
+    let Options { sockets, handle, auth, tls, threads } = options;
     let remote = handle.workers().cloned().ok_or(Error::NoWorkers)?;
-    let refused = |source| Error::Listen { address: listen, source };
-    let socket = TcpListener::bind(listen).map_err(refused)?;
-    socket.set_nonblocking(true).map_err(refused)?;
-    let address = socket.local_addr().map_err(refused)?;
-    let server = builder(tls)?;
+    let (address, pools) = (sockets.local, handle.pools());
+    let auth = if sockets.is_open { Auth::none() } else { auth };
+    let servers = sockets.gates().map(|(socket, admits)| Ok((socket, admits, builder(tls.clone())?)));
+    let servers = servers.collect::<Result<Vec<_>, Error>>()?;
     let (stop, stopped) = watch::channel(false);
     let service = TaskHubSidecarServiceServer::new(Service::new(handle, remote.clone(), stopped.clone()))
         .max_decoding_message_size(DURABLE_TASK_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(usize::MAX);
-    let auth = if allow_without_key { Auth::none() } else { auth };
-    let service = InterceptedService::new(service, move |request: Request<()>| check(&auth, request));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads.max(1))
         .thread_name("dogwatch-grpc")
@@ -139,34 +129,54 @@ pub fn serve(options: Options) -> Result<Listening, Error> {
         .build()
         .map_err(Error::Threads)?;
     let (told, ended) = oneshot::channel();
-    let serving = async move {
-        let incoming = tokio::net::TcpListener::from_std(socket)
-            .map(|socket| TcpIncoming::from(socket).with_nodelay(Some(true)));
-        let incoming = match incoming {
-            Ok(incoming) => incoming,
-            Err(error) => return error.to_string(),
-        };
-        let mut server = server;
-        let served =
-            server.add_service(service).serve_with_incoming_shutdown(incoming, wait(stopped.clone()));
-        // Streams of work never end by themselves.
-        let late = async {
-            wait(stopped).await;
-            tokio::time::sleep(DURABLE_TASK_SHUTDOWN_MAX).await;
-        };
-        tokio::select! {
-            served = served => served.map_or_else(|error| error.to_string(), |()| "it stopped".to_owned()),
-            () = late => "it stopped".to_owned(),
-        }
-    };
+    let serving = servers.into_iter().map(|(socket, admits, server)| {
+        let gate = Gate::new(service.clone(), auth.clone(), pools.clone(), admits);
+        Box::pin(serve_one(server, socket, gate, stopped.clone()))
+    });
+    // Whichever ends first: none of them ends by itself.
+    let serving = futures_util::future::select_all(serving.collect::<Vec<_>>());
     let run = move || {
-        let message = runtime.block_on(serving);
+        let (message, ..) = runtime.block_on(serving);
         // What is still being asked is dropped with its thread.
         runtime.shutdown_background();
         drop(told.send(message));
     };
     std::thread::Builder::new().name("dogwatch-grpc".to_owned()).spawn(run).map_err(Error::Threads)?;
     Ok(Listening { address, remote, stop, ended: Some(ended) })
+}
+
+/// Serves one socket until it is told to stop; why it ended.
+async fn serve_one<S>(
+    mut server: Server,
+    socket: TcpListener,
+    gate: Gate<S>,
+    stopped: watch::Receiver<bool>,
+) -> String
+where
+    Gate<S>: TowerService<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+        + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    <Gate<S> as TowerService<http::Request<Body>>>::Future: Send,
+{
+    let incoming = tokio::net::TcpListener::from_std(socket)
+        .map(|socket| TcpIncoming::from(socket).with_nodelay(Some(true)));
+    let incoming = match incoming {
+        Ok(incoming) => incoming,
+        Err(error) => return error.to_string(),
+    };
+    let served = server.add_service(gate).serve_with_incoming_shutdown(incoming, wait(stopped.clone()));
+    // Streams of work never end by themselves.
+    let late = async {
+        wait(stopped).await;
+        tokio::time::sleep(DURABLE_TASK_SHUTDOWN_MAX).await;
+    };
+    tokio::select! {
+        served = served => served.map_or_else(|error| error.to_string(), |()| "it stopped".to_owned()),
+        () = late => "it stopped".to_owned(),
+    }
 }
 
 async fn wait(mut stopped: watch::Receiver<bool>) {
@@ -190,15 +200,4 @@ fn builder(tls: Option<(Vec<u8>, Vec<u8>)>) -> Result<Server, Error> {
             .tls_config(ServerTlsConfig::new().identity(Identity::from_pem(chain, key)))
             .map_err(|error| Error::Tls(error.to_string())),
     }
-}
-
-/// Lets a call in, or says why not.
-fn check(auth: &Auth, request: Request<()>) -> Result<Request<()>, Status> {
-    let headers = request.metadata().get_all("authorization");
-    let mut presented = headers.iter().filter_map(|value| value.to_str().ok());
-    let checked = match (presented.next(), presented.next()) {
-        (Some(value), None) => auth.check_bearer(Some(value)),
-        _ => auth.check_bearer(None),
-    };
-    checked.map(|()| request).map_err(|problem| Status::unauthenticated(problem.detail()))
 }

@@ -1,7 +1,10 @@
 //! The service of the contract: each call looks for its task hub and is passed on to whom it is for.
 
+use std::sync::Arc;
+
 use dogwatch_actors::handle::Handle;
 use dogwatch_actors::handle::hubs::TaskHubs;
+use dogwatch_actors::handle::pools::Scope;
 use dogwatch_actors::orchestration::Status as Standing;
 use dogwatch_actors::orchestration::executor::Remote;
 use dogwatch_actors::orchestration::id::DEFAULT_HUB;
@@ -12,9 +15,10 @@ use tonic::{Request, Response, Status};
 
 use super::clients::Clients;
 use super::entities::{self, EntityClients};
+use super::gate;
 use super::proto::task_hub_sidecar_service_server::TaskHubSidecarService;
 use super::proto::*;
-use super::refusal::of_hub;
+use super::refusal::{of_hub, of_pool};
 use super::workers::{self, WorkItems};
 use crate::limits::DURABLE_TASK_TERMINATE_BATCH_MAX;
 
@@ -78,6 +82,18 @@ impl Service {
     }
 }
 
+impl Service {
+    /// The worker of an instance ends its own work only.
+    fn may_complete(&self, scope: Option<Arc<Scope>>, token: &str) -> Result<(), Status> {
+        match scope {
+            Some(scope) if !self.handle.pools().may_complete(&scope, token) => {
+                Err(Status::permission_denied("this work is somebody else's"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The task hub that a call names.
 fn named_hub(metadata: &MetadataMap) -> Result<String, Status> {
     match metadata.get(TASK_HUB).map(|name| name.to_str()) {
@@ -100,7 +116,8 @@ fn peer<T>(request: &Request<T>) -> String {
 #[tonic::async_trait]
 impl TaskHubSidecarService for Service {
     async fn hello(&self, request: Request<()>) -> Answer<()> {
-        self.hub(request.metadata())?;
+        let hub = self.hub(request.metadata())?;
+        gate::check_hub(gate::scope(&request).as_ref(), &hub)?;
         Ok(Response::new(()))
     }
 
@@ -224,8 +241,17 @@ impl TaskHubSidecarService for Service {
         &self,
         request: Request<GetWorkItemsRequest>,
     ) -> Answer<Self::GetWorkItemsStream> {
-        let (hub, peer) = (self.hub(request.metadata())?, peer(&request));
-        Ok(Response::new(workers::stream(&self.remote, &hub, peer, request.into_inner())))
+        let (hub, peer, scope) = (self.hub(request.metadata())?, peer(&request), gate::scope(&request));
+        gate::check_hub(scope.as_ref(), &hub)?;
+        let pools = self.handle.pools();
+        if let Some(scope) = &scope {
+            pools.connect(scope).await.map_err(of_pool)?;
+        }
+        let items = workers::stream(&self.remote, &hub, peer, request.into_inner(), scope.as_deref());
+        Ok(Response::new(match scope {
+            Some(scope) => gate::while_it_runs(items, pools, scope),
+            None => items,
+        }))
     }
 
     // What completes work is answered well whatever it is about: a worker that is told of an error loses its result.
@@ -233,7 +259,9 @@ impl TaskHubSidecarService for Service {
         &self,
         request: Request<ActivityResponse>,
     ) -> Answer<CompleteTaskResponse> {
+        let scope = gate::scope(&request);
         let (token, outcome) = workers::activity_outcome(request.into_inner());
+        self.may_complete(scope, &token)?;
         self.remote.complete_activity(&token, outcome).await;
         Ok(Response::new(CompleteTaskResponse {}))
     }
@@ -262,7 +290,10 @@ impl TaskHubSidecarService for Service {
         &self,
         request: Request<AbandonActivityTaskRequest>,
     ) -> Answer<AbandonActivityTaskResponse> {
-        self.remote.give_back(&request.into_inner().completion_token);
+        let scope = gate::scope(&request);
+        let token = request.into_inner().completion_token;
+        self.may_complete(scope, &token)?;
+        self.remote.give_back(&token);
         Ok(Response::new(AbandonActivityTaskResponse {}))
     }
 

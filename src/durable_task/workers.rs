@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use dogwatch_actors::handle::pools::Scope;
 use dogwatch_actors::orchestration::executor::remote::{
     Connection, Item, Names, Remote, TurnAnswer, Work, WorkerOptions, worker_task,
 };
@@ -16,6 +17,7 @@ use super::convert::{
     self, execution_id, failure, moment, outcome, payload, tags, text, timestamp, trace_context, written,
 };
 use super::entities;
+use super::gate;
 use super::history::Events;
 use super::proto::history_event::EventType;
 use super::proto::orchestrator_action::OrchestratorActionType;
@@ -32,9 +34,14 @@ pub(super) fn stream(
     hub: &str,
     peer: String,
     request: proto::GetWorkItemsRequest,
+    scope: Option<&Scope>,
 ) -> WorkItems {
     let streams_history = request.capabilities().any(|it| it == proto::WorkerCapability::HistoryStreaming);
-    let connection = remote.connect(options(hub, peer, request));
+    let mut options = options(hub, peer, request);
+    if let Some(scope) = scope {
+        gate::restrict(&mut options, scope);
+    }
+    let connection = remote.connect(options);
     let ping = tokio::time::interval_at(tokio::time::Instant::now(), DURABLE_TASK_PING_EVERY);
     Box::pin(futures_util::stream::unfold((connection, ping), move |(connection, mut ping)| async move {
         let item = next(&connection, &mut ping, streams_history).await;
@@ -82,6 +89,7 @@ fn options(hub: &str, peer: String, request: proto::GetWorkItemsRequest) -> Work
             limit(request.max_concurrent_entity_work_items),
         ],
         peer: text(Some(request.worker_instance_id)).unwrap_or(peer),
+        instance: None,
     }
 }
 

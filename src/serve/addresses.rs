@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 const FILE: &str = "addresses.json";
 const PORT_FILE: &str = "callback.port";
+const GRPC_PORT_FILE: &str = "grpc.port";
 const GATEWAY_FILE: &str = "callback.gateway";
 
 /// Where a server listens.
@@ -54,15 +55,33 @@ impl Addresses {
 
 /// The callback port of the last start: running attempts hold it in their environment.
 pub fn last_callback_port(dir: &Path) -> Option<u16> {
-    std::fs::read_to_string(dir.join(PORT_FILE)).ok()?.trim().parse().ok().filter(|port| *port != 0)
+    last_port(dir, PORT_FILE)
+}
+
+/// The port of the last start by which the workers of running attempts know us.
+pub fn last_grpc_port(dir: &Path) -> Option<u16> {
+    last_port(dir, GRPC_PORT_FILE)
+}
+
+fn last_port(dir: &Path, file: &str) -> Option<u16> {
+    std::fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok().filter(|port| *port != 0)
 }
 
 /// Remembers the callback port for the next start.
 pub fn remember_callback_port(dir: &Path, port: u16) -> io::Result<()> {
-    if last_callback_port(dir) == Some(port) {
+    remember_port(dir, PORT_FILE, port)
+}
+
+/// Remembers the port for workers for the next start.
+pub fn remember_grpc_port(dir: &Path, port: u16) -> io::Result<()> {
+    remember_port(dir, GRPC_PORT_FILE, port)
+}
+
+fn remember_port(dir: &Path, file: &str, port: u16) -> io::Result<()> {
+    if last_port(dir, file) == Some(port) {
         return Ok(());
     }
-    files::replace(&dir.join(PORT_FILE), port.to_string().as_bytes())
+    files::replace(&dir.join(file), port.to_string().as_bytes())
 }
 
 /// The address by which containers reached this host when their engine was last asked.

@@ -20,13 +20,14 @@ use dogwatch_actors::secret::Secret;
 use dogwatch_actors::supervisor::{StartError, Supervisor};
 use tokio::sync::mpsc;
 
-use super::runtimes::Runtimes;
+use super::runtimes::{Runtimes, WorkerUrls};
 use super::{Error, Fatal, base_url};
 use crate::api::Auth;
 use crate::api::server::{self, ServerOptions};
 use crate::callbacks;
 use crate::config::Config;
 use crate::durable_task;
+use crate::durable_task::sockets::{Sockets, Wishes};
 use crate::listener::{BindError, Listening};
 
 pub use dogwatch_actors::runtime::process::Shim;
@@ -45,6 +46,8 @@ pub(super) struct Parts<'a> {
     pub(super) callback: Vec<SocketAddr>,
     /// Where workers connect, where they may.
     pub(super) grpc: Option<SocketAddr>,
+    /// The port by which the workers of attempts that may run since the last start know us.
+    pub(super) last_grpc_port: Option<u16>,
     /// The proof that the process runtime may start shims.
     pub(super) shim: Shim,
 }
@@ -70,11 +73,12 @@ impl fmt::Debug for Assembled {
 
 /// Opens the store, starts the supervisor and then the listeners.
 pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
-    let Parts { config, home, root_key, listen, callback, grpc, shim } = parts;
+    let Parts { config, home, root_key, listen, callback, grpc, last_grpc_port, shim } = parts;
     let auth = Auth::keys([&root_key]).map_err(|error| part("the API", &error))?;
     let runtimes = Runtimes::open(config, &home, shim)?;
     let gateway = runtimes.gateway(config, home.dir().path()).await;
     let callback = CallbackSockets::open(&callback, gateway)?;
+    let grpc = grpc.map(|listen| open_grpc(config, listen, last_grpc_port, gateway)).transpose()?;
 
     let builder = home.builder_on(config.store.engine.kind()).await?;
     let mut builder = builder
@@ -91,7 +95,8 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
         builder = builder.threads(threads);
     }
     let container_url = config.callback.docker_url.clone().or_else(|| callback.containers.map(base_url));
-    builder = runtimes.register(builder, &base_url(callback.local), container_url);
+    let worker_urls = grpc.as_ref().map(|grpc| WorkerUrls::of(grpc, config));
+    builder = runtimes.register(builder, &base_url(callback.local), container_url, worker_urls);
     let supervisor = builder.start().await.map_err(start_error)?;
 
     let (told, ended) = mpsc::channel(2);
@@ -145,10 +150,10 @@ impl Assembled {
     async fn listen_for_workers(
         &mut self,
         config: &Config,
-        listen: Option<SocketAddr>,
+        sockets: Option<Sockets>,
         auth: Auth,
     ) -> Result<(), Error> {
-        let Some(listen) = listen else { return Ok(()) };
+        let Some(sockets) = sockets else { return Ok(()) };
         let handle = self.supervisor.handle();
         for hub in &config.grpc.task_hubs {
             handle.task_hubs().create(hub).await?;
@@ -164,11 +169,9 @@ impl Assembled {
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
         self.grpc = Some(durable_task::server::serve(durable_task::server::Options {
-            listen,
+            sockets,
             handle,
             auth,
-            allow_remote: config.server.allow_remote,
-            allow_without_key: config.grpc.allow_without_key,
             tls,
             threads,
         })?);
@@ -278,6 +281,22 @@ impl CallbackSockets {
         let containers = gateway.map(|ip| SocketAddr::new(ip, local.port()));
         Ok(Self { sockets, local, containers })
     }
+}
+
+fn open_grpc(
+    config: &Config,
+    listen: SocketAddr,
+    last_port: Option<u16>,
+    gateway: Option<IpAddr>,
+) -> Result<Sockets, Error> {
+    Ok(Sockets::open(Wishes {
+        listen,
+        last_port,
+        gateway,
+        has_tls: config.grpc.tls_cert.is_some() || config.grpc.tls_key.is_some(),
+        allow_remote: config.server.allow_remote,
+        allow_without_key: config.grpc.allow_without_key,
+    })?)
 }
 
 fn read(setting: &'static str, path: Option<&PathBuf>) -> Result<Vec<u8>, Error> {

@@ -177,7 +177,8 @@ impl Server {
         let callback = callback_candidates(loaded.config.callback.listen, role, dir.path());
         let config = &loaded.config;
         let grpc = grpc_address(config, role);
-        let parts = Parts { config, home, root_key, listen, callback, grpc, shim };
+        let last_grpc_port = addresses::last_grpc_port(dir.path());
+        let parts = Parts { config, home, root_key, listen, callback, grpc, last_grpc_port, shim };
         let assembled = assemble::assemble(parts).await?;
         let addresses = Addresses {
             api: base_url(assembled.api),
@@ -187,6 +188,10 @@ impl Server {
         };
         fault::reach(Point::RecoveryListening);
         let told = addresses::remember_callback_port(dir.path(), assembled.callback.port())
+            .and_then(|()| match &assembled.grpc {
+                Some(grpc) => addresses::remember_grpc_port(dir.path(), grpc.address.port()),
+                None => Ok(()),
+            })
             .and_then(|()| addresses.write(dir.path()));
         if let Err(source) = told {
             assembled.shutdown(Duration::ZERO).await;

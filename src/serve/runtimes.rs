@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::{Error, addresses};
 use crate::config::{Config, RuntimeChoice};
+use crate::durable_task::sockets::Sockets;
 use crate::limits::ENGINE_START_MAX;
 
 /// The runtimes that are offered.
@@ -69,8 +70,13 @@ impl Runtimes {
         mut builder: Builder,
         local_url: &str,
         container_url: Option<String>,
+        workers: Option<WorkerUrls>,
     ) -> Builder {
+        let WorkerUrls { local: local_worker, containers: container_worker } = workers.unwrap_or_default();
         if let Some(process) = self.process {
+            if let Some(url) = local_worker {
+                builder = builder.worker_url(process.name(), url);
+            }
             builder = builder.callback_url(process.name(), local_url).runtime(process);
         }
         if let Some(docker) = self.docker {
@@ -78,9 +84,29 @@ impl Runtimes {
                 Some(url) => builder.callback_url(docker.name(), url),
                 None => builder,
             };
+            if let Some(url) = container_worker {
+                builder = builder.worker_url(docker.name(), url);
+            }
             builder = builder.runtime(docker);
         }
         builder
+    }
+}
+
+/// Where the workers of pools connect.
+#[derive(Debug, Default)]
+pub(super) struct WorkerUrls {
+    /// Processes of this host.
+    local: Option<String>,
+    /// Containers.
+    containers: Option<String>,
+}
+
+impl WorkerUrls {
+    /// Those of a listener on these sockets.
+    pub(super) fn of(sockets: &Sockets, config: &Config) -> Self {
+        let url = |address| super::grpc_url(address, config);
+        Self { local: Some(url(sockets.local)), containers: sockets.containers.map(url) }
     }
 }
 

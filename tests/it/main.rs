@@ -48,6 +48,7 @@ mod overload;
 mod own_engine;
 #[cfg(feature = "fault-points")]
 mod points;
+mod pools;
 mod process_jobs;
 #[path = "../shared/random.rs"]
 mod random;

@@ -161,7 +161,7 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
     type Effect: fmt::Debug + Clone + Send + Unpin + 'static;
     /// One entry of its history.
     type Record: fmt::Debug + Clone + Serialize + DeserializeOwned + Send + Unpin + 'static;
-    /// What it was given when it was created and never changes: stored once, in a row of its own, so that no
+    /// What it was given when it was created, and seldom or never is again: stored in a row of its own, so that no
     /// transition writes it again. `()` for a kind that has none.
     type Given: Serialize + DeserializeOwned;
     /// Why an event cannot be accepted.
@@ -197,6 +197,12 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
 
     /// What it was given, where [`Machine::HAS_GIVEN`].
     fn given(&self) -> Option<&Self::Given>;
+
+    /// Whether it was given something else than it was in `old`: the row is written again. Only for a kind that can be.
+    fn is_given_anew(&self, old: &Self) -> bool {
+        let _ = old;
+        false
+    }
 
     /// Puts back what its snapshot does not hold.
     #[must_use]

@@ -234,7 +234,7 @@ impl<M: Machine> Shell<M> {
             Change::None => {}
             Change::Next(new, record) => {
                 batch::transition(self.id, old, new.as_ref(), record.as_ref(), &mut batch);
-                if !self.given_is_stored {
+                if !self.given_is_stored || old.is_some_and(|old| new.is_given_anew(old)) {
                     batch::given(self.id, new.as_ref(), &mut batch);
                 }
             }

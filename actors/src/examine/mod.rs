@@ -58,6 +58,9 @@ pub struct Records {
     /// Orchestrations.
     #[serde(default)]
     pub orchestrations: u64,
+    /// Pools.
+    #[serde(default)]
+    pub pools: u64,
     /// Entities.
     #[serde(default)]
     pub entities: u64,

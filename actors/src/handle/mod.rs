@@ -12,6 +12,7 @@ mod listing;
 mod logs;
 mod metrics;
 pub mod orchestrations;
+pub mod pools;
 mod types;
 
 use std::fmt;
@@ -51,6 +52,7 @@ use crate::logs::LogStore;
 use crate::orchestration::executor::{Executor, Remote};
 use crate::orchestration::explain::Explanation;
 use crate::orchestration::state::Orchestration;
+use crate::pool::Pool;
 use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
 use crate::supervise::{Alarm, GaveUp};
@@ -62,6 +64,11 @@ pub(crate) struct Inner {
     pub(crate) jobs: Host<Job>,
     pub(crate) webhooks: Host<Delivery>,
     pub(crate) orchestrations: Host<Orchestration>,
+    pub(crate) pools: Host<Pool>,
+    /// Held while a pool is declared: what it runs is compared with what others run.
+    pub(crate) declaring: tokio::sync::Mutex<()>,
+    /// Where workers of pools connect, by runtime.
+    pub(crate) worker_urls: std::collections::BTreeMap<String, String>,
     pub(crate) entities: Host<Entity>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workers: Option<Remote>,
@@ -402,7 +409,7 @@ impl Inner {
 
     /// Requests that are being committed.
     pub(crate) fn in_flight(&self) -> usize {
-        let jobs = self.jobs.in_flight() + self.webhooks.in_flight();
+        let jobs = self.jobs.in_flight() + self.webhooks.in_flight() + self.pools.in_flight();
         jobs + self.orchestrations.in_flight() + self.entities.in_flight()
     }
 }

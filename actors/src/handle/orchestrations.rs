@@ -39,7 +39,7 @@ use crate::store::codec;
 /// What one may ask about orchestrations. Every clone is of the same supervisor.
 #[derive(Debug, Clone)]
 pub struct Orchestrations {
-    handle: Handle,
+    pub(super) handle: Handle,
 }
 
 impl Handle {
@@ -379,7 +379,10 @@ impl Orchestrations {
         let state = self.state(id)?;
         let entries = self.entries(&state, state.began).collect::<Result<Vec<Entry>>>()?;
         let status = state.status().ok_or(Error::NotFound(id))?;
-        Ok(explain::explain(&state, status, &entries, self.handle.inner().executor.explain(&state)))
+        let workers = self.handle.inner().executor.explain(&state);
+        let mut explanation = explain::explain(&state, status, &entries, workers);
+        self.explain_pools(&state, &mut explanation);
+        Ok(explanation)
     }
 }
 

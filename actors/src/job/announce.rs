@@ -1,13 +1,15 @@
-//! What a job tells others: its webhooks and the orchestration that waits for it. Pure.
+//! What a job tells others: its webhooks, and the orchestration or pool that started it. Pure.
 
 use serde_json::{Value, json};
 
+use super::parent::Parent;
 use super::state::Job;
 use crate::durable::Message;
 use crate::limits::WEBHOOK_OUTPUT_BYTES_MAX;
 use crate::orchestration::event::Event as OrchestrationEvent;
 use crate::orchestration::history::{self, JobOutcome};
 use crate::orchestration::state::Orchestration;
+use crate::pool;
 use crate::webhook::{Announcement, Delivery, Event, WebhookId};
 
 /// One message to each webhook of a job that has just finished.
@@ -33,9 +35,22 @@ pub(super) fn messages(job: &Job) -> Vec<Message> {
         .collect()
 }
 
-/// The end of a job, to the orchestration that waits for it.
+/// The end of a job, to whoever started it and waits for it.
 pub(super) fn end(job: &Job) -> Option<Message> {
-    let (parent, outcome) = (job.given.parent?, job.outcome()?);
+    let outcome = job.outcome()?;
+    let parent = match job.given.parent.as_ref()? {
+        Parent::Task(task) => *task,
+        Parent::Pool(parent) => {
+            let end = pool::End {
+                state: outcome.state,
+                cause: outcome.ending.cause,
+                exit_code: job.attempts.last().and_then(|attempt| attempt.exit_code),
+                message: outcome.ending.message.clone(),
+            };
+            let event = pool::Event::InstanceEnded { job: job.id, end: Box::new(end) };
+            return Some(Message::to::<pool::Pool>(parent.pool, &event));
+        }
+    };
     let told = JobOutcome {
         job: job.id,
         state: outcome.state,
@@ -55,7 +70,7 @@ pub(super) fn end(job: &Job) -> Option<Message> {
 
 /// An event that an attempt called back or that was raised, to the orchestration that waits for the job.
 pub(super) fn raised(job: &Job, name: &str, data: &Value) -> Option<Message> {
-    let parent = job.given.parent?;
+    let parent = job.given.parent.as_ref()?.task()?;
     let event = OrchestrationEvent::EventRaised {
         name: name.to_owned(),
         data: data.clone().into(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::parent::Parent;
 use super::spec::Spec;
-use crate::orchestration::state::Parent;
 use crate::runtime::{Exit, Running, StartFault};
 use crate::secret::Sealed;
 
@@ -144,7 +144,7 @@ pub struct Submitted {
     pub vault: Option<Sealed>,
     /// The digest of the client's idempotency key, in hexadecimal, so that a purge frees the key.
     pub claim: Option<String>,
-    /// The task of an orchestration that waits for its end.
+    /// Who is told its end.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub parent: Option<Parent>,
 }

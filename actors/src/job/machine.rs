@@ -38,7 +38,7 @@ impl Machine for Job {
                 spec: Arc::clone(&submitted.spec),
                 vault: submitted.vault.clone(),
                 claim: submitted.claim.clone(),
-                parent: submitted.parent,
+                parent: submitted.parent.clone(),
             }),
             // The same moment by which it is found in the index of ids.
             created_at: id.made_at().unwrap_or(now),

@@ -16,6 +16,7 @@ pub mod effect;
 pub mod event;
 pub mod explain;
 pub mod machine;
+pub mod parent;
 pub mod parse;
 pub mod performer;
 pub mod planner;

@@ -14,7 +14,7 @@ pub fn parse(json: &Value) -> Result<Spec, Vec<FieldError>> {
 }
 
 /// Words of neighbouring systems for which a list of our fields would be a poor answer.
-fn hint(parent: &str, field: &str) -> Option<&'static str> {
+pub fn hint(parent: &str, field: &str) -> Option<&'static str> {
     if !parent.is_empty() {
         return None;
     }

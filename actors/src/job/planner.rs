@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::parent::{Parent, PoolParent};
 use super::state::Job;
 use crate::id::{AttemptKey, InstallationId};
 use crate::logs::LogStore;
@@ -22,6 +23,8 @@ pub struct Planner {
     /// The base address of the callback listener as attempts on each runtime see it, without a trailing
     /// slash. A runtime without one gives its attempts no callback address.
     pub callback_urls: BTreeMap<String, String>,
+    /// Where the workers of pools connect, as attempts on each runtime see it.
+    pub worker_urls: BTreeMap<String, String>,
 }
 
 impl Planner {
@@ -30,12 +33,17 @@ impl Planner {
         let key = job.attempt_key();
         let mut spec = (*job.given.spec).clone();
         if let Some(vault) = &job.given.vault {
-            spec.put_secrets(self.keyring.open(job.id, vault)?);
+            let parent = job.given.parent.as_ref().and_then(Parent::pool);
+            let sealed_for = parent.map_or(job.id, |parent| parent.sealed_for);
+            spec.put_secrets(self.keyring.open(sealed_for, vault)?);
         }
         let mut env: BTreeMap<String, Secret> =
             spec.env.iter().map(|(name, value)| (name.clone(), Secret::new(value))).collect();
         env.append(&mut spec.secrets);
         env.extend(self.own_env(key, spec.runtime_name()));
+        if let Some(parent) = job.given.parent.as_ref().and_then(Parent::pool) {
+            env.extend(self.worker_env(key, spec.runtime_name(), parent));
+        }
         Ok(Plan {
             key,
             installation: self.installation,
@@ -67,6 +75,25 @@ impl Planner {
         if let Some(base) = self.callback_urls.get(runtime) {
             let url = format!("{base}/v1/callbacks/{}/{}", key.job, key.number);
             env.insert("DOGWATCH_CALLBACK_URL".to_owned(), Secret::new(url));
+        }
+        env
+    }
+
+    /// The variables of an attempt whose worker connects to serve a pool: ours, and those by which workers of on-demand
+    /// sandboxes of the Durable Task Scheduler find their way.
+    fn worker_env(&self, key: AttemptKey, runtime: &str, parent: &PoolParent) -> BTreeMap<String, Secret> {
+        let mut env = BTreeMap::from([
+            ("DOGWATCH_GRPC_TOKEN".to_owned(), self.keyring.worker_token(parent.pool.as_str(), key)),
+            ("DOGWATCH_TASK_HUB".to_owned(), Secret::new(&parent.hub)),
+            ("DTS_TASK_HUB".to_owned(), Secret::new(&parent.hub)),
+            ("DTS_WORKER_PROFILE_ID".to_owned(), Secret::new(parent.pool.as_str())),
+            ("DTS_SANDBOX_ID".to_owned(), Secret::new(key.job.to_string())),
+        ]);
+        if let Some(url) = self.worker_urls.get(runtime) {
+            let address = url.split_once("://").map_or(url.as_str(), |(_, address)| address);
+            env.insert("DOGWATCH_GRPC_ENDPOINT".to_owned(), Secret::new(address));
+            // With its scheme: without one a worker of the SDKs would ask for TLS.
+            env.insert("DTS_ENDPOINT".to_owned(), Secret::new(url));
         }
         env
     }

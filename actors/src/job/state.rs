@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cause::Cause;
+use super::parent::Parent;
 use super::spec::Spec;
 use super::view::{AttemptState, JobState};
 use crate::clock::Timestamp;
 use crate::id::{AttemptKey, JobId};
-use crate::orchestration::state::Parent;
 use crate::runtime::{Exit, Running};
 use crate::secret::Sealed;
 
@@ -28,7 +28,7 @@ pub struct Given {
     /// The digest of the idempotency key it was submitted with.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub claim: Option<String>,
-    /// The task of an orchestration that waits for its end.
+    /// Who is told its end.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub parent: Option<Parent>,
 }

@@ -29,6 +29,7 @@ use crate::orchestration::executor::{
 };
 use crate::orchestration::state::Orchestration;
 use crate::outbound::Network;
+use crate::pool::{Pool, PoolPerformer, Watcher};
 use crate::store::Store;
 use crate::supervise::{Alarm, Intensity};
 use crate::webhook::{Delivery, WebhookPerformer};
@@ -38,6 +39,7 @@ pub(super) struct Hosts {
     pub(super) jobs: Host<Job>,
     pub(super) webhooks: Host<Delivery>,
     pub(super) orchestrations: Host<Orchestration>,
+    pub(super) pools: Host<Pool>,
     pub(super) entities: Host<Entity>,
     pub(super) executor: Arc<dyn Executor>,
     pub(super) workers: Option<Remote>,
@@ -87,8 +89,10 @@ impl Builder {
         let performer = OrchestrationPerformer(Arc::clone(&executor));
         let orchestrations = Host::start(shop.shared(seen, Arc::new(performer)), own).await;
         mail.open(&orchestrations);
+        let performer = Arc::new(PoolPerformer(workers.clone()));
+        let pools = Host::start(shop.shared(shop.published(), performer), own).await;
         let entities = self.entities_host(shop, entities, workers.as_ref(), own).await;
-        Ok(Hosts { jobs, webhooks, orchestrations, entities, executor, workers, fleet, logs })
+        Ok(Hosts { jobs, webhooks, orchestrations, entities, pools, executor, workers, fleet, logs })
     }
 
     fn entity_parts(&self, shop: &Workshop) -> EntityParts {
@@ -175,6 +179,7 @@ impl Builder {
             installation: self.installation,
             logs: logs.clone(),
             callback_urls: self.callback_urls.clone(),
+            worker_urls: self.worker_urls.clone(),
         }
     }
 }
@@ -214,6 +219,7 @@ impl Workshop {
         self,
         home: ArbiterHandle,
         router: Arc<Router>,
+        watcher: Option<Watcher>,
         done: watch::Sender<bool>,
         alarm: Alarm,
     ) -> Tasks {
@@ -230,6 +236,9 @@ impl Workshop {
         tasks.run("the outbox", move || {
             Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
         });
+        if let Some(watcher) = watcher {
+            tasks.run("the watcher of pools", move || watcher.clone().run());
+        }
         let digest_store = Arc::clone(&store);
         tasks.run("the trimming of request ids", move || {
             trim_digests(Arc::clone(&digest_store), Arc::clone(&digest_clock))

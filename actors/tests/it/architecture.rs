@@ -13,6 +13,7 @@ const PURE: &[&str] = &[
     "actors/src/job/",
     "actors/src/webhook/",
     "actors/src/orchestration/",
+    "actors/src/pool/",
     "actors/src/entity/",
     "actors/src/hub.rs",
     "actors/src/durable/mod.rs",
@@ -42,6 +43,8 @@ const NOT_PURE: &[&str] = &[
     "actors/src/orchestration/context/",
     "actors/src/orchestration/executor/",
     "actors/src/orchestration/registry.rs",
+    "actors/src/pool/performer.rs",
+    "actors/src/pool/watcher.rs",
     "actors/src/entity/executor.rs",
     "actors/src/entity/stored.rs",
 ];

@@ -131,6 +131,7 @@ impl World {
             installation: InstallationId::from_bytes([9; 16]),
             logs,
             callback_urls: BTreeMap::new(),
+            worker_urls: BTreeMap::new(),
         };
         let network = Arc::new(HttpNetwork::new(Guard::default()).unwrap());
         let inner =

@@ -92,7 +92,7 @@ impl Draft {
                     spec: call.spec.clone(),
                     vault: call.vault.clone(),
                     claim: None,
-                    parent: Some(self.as_parent(call.task)),
+                    parent: Some(self.as_parent(call.task).into()),
                 };
                 let event = job::event::Event::Submitted(Box::new(submitted));
                 self.outbox.push(Message::to::<job::state::Job>(call.job, &event));

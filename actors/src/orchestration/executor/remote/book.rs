@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::super::resting::Resting;
 use super::chronicle::Dated;
+use super::demand::Pools;
 use super::piece::{ActivityKey, Kept, Key, Load, Operations, Out, Seat, Standing, Taken, Task, Token};
 use super::ready::{Kind, Need, Ready, WorkerId, WorkerOptions};
 use super::worker::{Worker, idlers};
@@ -33,9 +34,10 @@ pub(super) struct Book {
     pub(super) outs: HashMap<Token, Out>,
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     resting: Resting<InstanceId, Kept>,
-    ready: Ready<Key>,
+    pub(super) ready: Ready<Key>,
     /// What was given back and pauses.
-    pausing: BTreeMap<(Instant, u64), Key>,
+    pub(super) pausing: BTreeMap<(Instant, u64), Key>,
+    pub(super) pools: Pools,
     numbers: u64,
 }
 
@@ -50,6 +52,7 @@ impl Default for Book {
             resting: Resting::new(INSTANCES_HOT_MAX),
             ready: Ready::default(),
             pausing: BTreeMap::new(),
+            pools: Pools::default(),
             numbers: 0,
         }
     }
@@ -126,8 +129,9 @@ impl Book {
             worker.is_waiting() && Some(**id) != avoid && worker.takes(need) && worker.has_room(need.kind)
         };
         let idlest = self.workers.iter_mut().filter(could);
-        if let Some((_, worker)) = idlest.min_by_key(|(_, worker)| worker.order()) {
-            worker.wake();
+        match idlest.min_by_key(|(_, worker)| worker.order()) {
+            Some((_, worker)) => worker.wake(),
+            None => self.pools.want(need),
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod book;
 mod chronicle;
+mod demand;
 mod piece;
 mod ready;
 mod turns;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 
 use self::book::Book;
 pub use self::chronicle::{Chronicle, Line};
+pub use self::demand::{Bound, Holder};
 use self::piece::{ActivityKey, Key, Load, Standing, numbered};
 pub use self::ready::{Kind, Names, WorkerOptions};
 use self::ready::{Need, WorkerId};
@@ -167,7 +169,9 @@ impl Remote {
 
     /// A worker connects.
     pub fn connect(&self, options: WorkerOptions) -> Connection {
-        let (id, wakes) = self.0.book.lock().connect(options);
+        let mut book = self.0.book.lock();
+        let options = book.pools.admit(options);
+        let (id, wakes) = book.connect(options);
         Connection { remote: self.clone(), id, wakes }
     }
 
@@ -422,9 +426,12 @@ fn sentence(book: &Book, need: &Need, standing: Standing) -> Option<String> {
         Standing::Ready(_) if book.workers.values().any(|worker| worker.takes(need)) => {
             Some(format!("{what} waits for a worker that has room"))
         }
-        Standing::Ready(_) => Some(format!(
-            "no worker that is connected to the task hub `{hub}` takes {what}; start one, or look at its filters"
-        )),
+        Standing::Ready(_) => Some(match book.pools.of(need) {
+            Some(pool) => format!("{what} waits for an instance of the pool `{pool}`"),
+            None => format!(
+                "no worker that is connected to the task hub `{hub}` takes {what}; start one, or look at its filters"
+            ),
+        }),
         Standing::Out(token) => {
             let out = book.outs.get(&token)?;
             let peer = book.workers.get(&out.worker).map_or("a worker", |worker| &worker.options.peer);

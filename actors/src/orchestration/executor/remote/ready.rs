@@ -6,6 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 
+use crate::id::JobId;
+use crate::pool::PoolId;
+
 /// The kinds of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -48,6 +51,8 @@ pub struct WorkerOptions {
     pub limits: [u32; 3],
     /// Who it is, for people.
     pub peer: String,
+    /// Of which pool it is an instance, and which of its jobs.
+    pub instance: Option<(PoolId, JobId)>,
 }
 
 impl WorkerOptions {
@@ -145,6 +150,16 @@ impl<K: Copy + Eq + Hash> Ready<K> {
             lanes.remove(&lane);
         }
         Some((kind, taken.key))
+    }
+
+    /// What waits in each lane of a kind of work, by name and version.
+    pub(super) fn lanes(
+        &self,
+        hub: &str,
+        kind: Kind,
+    ) -> impl Iterator<Item = (&(String, String), impl Iterator<Item = &K>)> {
+        let lanes = self.lanes.get(&(hub.to_owned(), kind)).into_iter().flatten();
+        lanes.map(|(lane, waiting)| (lane, waiting.iter().map(|waiting| &waiting.key)))
     }
 
     /// How many wait, by kind.

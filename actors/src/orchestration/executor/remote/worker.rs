@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ready::{Kind, Need, WorkerId, WorkerOptions};
+use crate::id::JobId;
 use crate::limits::WORKER_ITEMS_DEFAULT;
 
 /// How much more than another worker one may have to do before work is left to that one.
@@ -38,6 +39,11 @@ impl Worker {
         self.options.hub == need.hub && self.options.admits(need.kind, &need.name, &need.version)
     }
 
+    /// Whether it is the worker of this instance of a pool.
+    pub(super) fn is_instance(&self, job: JobId) -> bool {
+        self.options.instance.is_some_and(|(_, own)| own == job)
+    }
+
     /// Whether it may have more of a kind.
     pub(super) fn has_room(&self, kind: Kind) -> bool {
         let limit = match self.options.limits[kind as usize] {
@@ -48,7 +54,7 @@ impl Worker {
     }
 
     /// How much it has to do.
-    fn busy(&self) -> u32 {
+    pub(super) fn busy(&self) -> u32 {
         self.out.iter().sum()
     }
 

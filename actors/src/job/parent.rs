@@ -1,0 +1,74 @@
+//! Who started a job and is told its end: an orchestration's task, or a pool. Data only.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::JobId;
+use crate::orchestration::state::Parent as Task;
+use crate::pool::PoolId;
+
+/// Who started a job and is told its end. A task is written as it always was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Parent {
+    /// The task of an orchestration that waits for it.
+    Task(Task),
+    /// The pool whose instance it is.
+    Pool(PoolParent),
+}
+
+/// The pool whose instance a job is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolParent {
+    /// Which.
+    pub pool: PoolId,
+    /// The task hub that it serves.
+    pub hub: String,
+    /// What the job's secrets are sealed for: they are those of all instances.
+    pub sealed_for: JobId,
+}
+
+impl Parent {
+    /// The task that waits, where it is one.
+    pub fn task(&self) -> Option<Task> {
+        match self {
+            Self::Task(task) => Some(*task),
+            Self::Pool(_) => None,
+        }
+    }
+
+    /// The pool, where it is one.
+    pub fn pool(&self) -> Option<&PoolParent> {
+        match self {
+            Self::Task(_) => None,
+            Self::Pool(pool) => Some(pool),
+        }
+    }
+}
+
+impl From<Task> for Parent {
+    fn from(task: Task) -> Self {
+        Self::Task(task)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_of_a_task_is_one_still() {
+        let stored = r#"{"instance":"blue/order-7","execution":2,"task":4294967297}"#;
+        let parent: Parent = serde_json::from_str(stored).unwrap();
+        let task = Task { instance: "blue/order-7".parse().unwrap(), execution: 2, task: 4_294_967_297 };
+        assert_eq!((parent.task(), parent.pool()), (Some(task), None));
+        assert_eq!(serde_json::to_string(&parent).unwrap(), stored);
+
+        let pool = PoolParent {
+            pool: "thumbnails".parse().unwrap(),
+            hub: "default".to_owned(),
+            sealed_for: JobId::from_bytes([7; 16]),
+        };
+        let text = serde_json::to_string(&Parent::Pool(pool.clone())).unwrap();
+        assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().pool(), Some(&pool));
+    }
+}
