@@ -275,7 +275,9 @@ fn tests_do_not_sleep() {
     for source in sources().iter().filter(|source| !source.is_under(POLLS)) {
         // In virtual time a sleep is a condition like any other.
         let is_virtual = source.text.contains("start_paused(true)")
-            || source.path.starts_with("actors/tests/it/simulation/");
+            || source.path.starts_with("actors/tests/it/simulation/")
+            // They run on the clock of the simulation.
+            || source.path.starts_with("actors/tests/it/entities");
         if source.path == "actors/tests/it/architecture.rs" || is_virtual {
             continue;
         }
