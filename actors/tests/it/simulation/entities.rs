@@ -4,7 +4,7 @@
 //! everything is over. Nothing that was asked for is lost or done twice, nobody writes with an old view, and in the end
 //! nobody holds anything.
 //!
-//! `DOGWATCH_PROVE_ENTITIES` sets how many seeds are run (default 60), `DOGWATCH_SIM_SEED` runs one alone.
+//! `DOGWATCH_PROVE_ENTITIES` sets how many seeds are run (default 30), `DOGWATCH_SIM_SEED` runs one alone.
 
 mod accounts;
 mod callers;
@@ -408,7 +408,7 @@ fn run(seed: u64) -> Result<(usize, u64), String> {
 
 #[test]
 fn nothing_is_lost_done_twice_or_held_for_ever_whatever_the_seed() {
-    let count = setting("DOGWATCH_PROVE_ENTITIES", 60);
+    let count = setting("DOGWATCH_PROVE_ENTITIES", 30);
     let seeds = one_seed().map_or(0..count, |seed| seed..seed + 1);
     let done = every_seed(seeds, run);
     let (operations, crashes) = done.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));

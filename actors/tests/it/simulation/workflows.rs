@@ -2,7 +2,7 @@
 //! in virtual time, with crashes at any moment, losses of power, suspensions, failures and terminations; then without,
 //! until everything has come to its end; then each must have come to what it was written to come to.
 //!
-//! `DOGWATCH_PROVE_WORKFLOWS` sets how many seeds are run (default 100), `DOGWATCH_SIM_SEED` runs one alone.
+//! `DOGWATCH_PROVE_WORKFLOWS` sets how many seeds are run (default 40), `DOGWATCH_SIM_SEED` runs one alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -376,7 +376,7 @@ fn check(known: &Known, view: &InstanceView) -> std::result::Result<(), String> 
 
 #[test]
 fn every_workflow_comes_to_its_end_whatever_the_seed() {
-    let count = setting("DOGWATCH_PROVE_WORKFLOWS", 100);
+    let count = setting("DOGWATCH_PROVE_WORKFLOWS", 40);
     let seeds = one_seed().map_or(0..count, |seed| seed..seed + 1);
     let done = every_seed(seeds, run);
     let (instances, crashes) = done.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
