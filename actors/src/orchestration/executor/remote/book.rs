@@ -123,6 +123,13 @@ impl Book {
         self.ready.push_first(need, key);
     }
 
+    /// Wakes those that could take what a worker leaves.
+    fn wake_for_rest(&mut self, worker: WorkerId) {
+        for need in self.ready.needs() {
+            self.wake_one(&need, Some(worker));
+        }
+    }
+
     /// Wakes the one of those that wait and could take it that has the least to do, and has waited longest.
     fn wake_one(&mut self, need: &Need, avoid: Option<WorkerId>) {
         let could = |(id, worker): &(&WorkerId, &mut Worker)| {
@@ -158,6 +165,8 @@ impl Book {
             }
             let Some((kind, key)) = taken else {
                 self.workers.get_mut(&worker)?.waits(asked);
+                // It may have been woken for what it has no room for any more.
+                self.wake_for_rest(worker);
                 return None;
             };
             if let Some(taken) = self.hand(worker, kind, key) {
@@ -426,6 +435,8 @@ impl Book {
     /// too many workers have gone with.
     pub(super) fn disconnect(&mut self, worker: WorkerId) -> (Vec<ActivityKey>, Vec<InstanceId>) {
         self.workers.remove(&worker);
+        // It may have been woken for something that it did not take any more.
+        self.wake_for_rest(worker);
         let had: Vec<(Token, Key)> = self
             .outs
             .iter()

@@ -162,6 +162,18 @@ impl<K: Copy + Eq + Hash> Ready<K> {
         lanes.map(|(lane, waiting)| (lane, waiting.iter().map(|waiting| &waiting.key)))
     }
 
+    /// What must be able to take something of what waits.
+    pub(super) fn needs(&self) -> Vec<Need> {
+        let need = |hub: &String, kind: Kind, (name, version): &(String, String)| Need {
+            hub: hub.clone(),
+            kind,
+            name: name.clone(),
+            version: version.clone(),
+        };
+        let lanes = self.lanes.iter();
+        lanes.flat_map(|((hub, kind), lanes)| lanes.keys().map(move |lane| need(hub, *kind, lane))).collect()
+    }
+
     /// How many wait, by kind.
     pub(super) fn depths(&self) -> [usize; 3] {
         let mut depths = [0; 3];
