@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use dogwatch_actors::handle::Handle;
 use dogwatch_actors::handle::hubs::TaskHubs;
 use dogwatch_actors::handle::pools::Scope;
@@ -71,10 +73,21 @@ impl Service {
         Ok((EntityClients::of(&self.handle, hub), request.into_inner()))
     }
 
-    async fn until_stop<T>(&self, answer: impl Future<Output = Result<T, Status>>) -> Answer<T> {
+    async fn until_stop<T>(
+        &self,
+        patience: Option<Duration>,
+        answer: impl Future<Output = Result<T, Status>>,
+    ) -> Answer<T> {
+        let late = async {
+            match patience {
+                Some(patience) => tokio::time::sleep(patience).await,
+                None => std::future::pending().await,
+            }
+        };
         let mut stopped = self.stopped.clone();
         tokio::select! {
             answer = answer => answer.map(Response::new),
+            () = late => Err(Status::deadline_exceeded("the instance is not as wanted within the time of the call")),
             _ = stopped.wait_for(|stopped| *stopped) => {
                 Err(Status::unavailable("dogwatch is shutting down; ask again"))
             }
@@ -92,6 +105,24 @@ impl Service {
             _ => Ok(()),
         }
     }
+}
+
+/// How long a call may take, a little less than its client says (the header `grpc-timeout`): what ends it from outside
+/// gives it a status that the SDKs take for a fault.
+fn patience(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let nanos: u64 = match unit {
+        "H" => 3_600_000_000_000,
+        "M" => 60_000_000_000,
+        "S" => 1_000_000_000,
+        "m" => 1_000_000,
+        "u" => 1_000,
+        "n" => 1,
+        _ => return None,
+    };
+    let given = Duration::from_nanos(number.parse::<u64>().ok()?.checked_mul(nanos)?);
+    Some(given - given / 50)
 }
 
 /// The task hub that a call names.
@@ -138,16 +169,18 @@ impl TaskHubSidecarService for Service {
         &self,
         request: Request<GetInstanceRequest>,
     ) -> Answer<GetInstanceResponse> {
+        let patience = patience(request.metadata());
         let (clients, request) = self.clients(request)?;
-        self.until_stop(clients.hold(&request, |status| status != Standing::Pending)).await
+        self.until_stop(patience, clients.hold(&request, |status| status != Standing::Pending)).await
     }
 
     async fn wait_for_instance_completion(
         &self,
         request: Request<GetInstanceRequest>,
     ) -> Answer<GetInstanceResponse> {
+        let patience = patience(request.metadata());
         let (clients, request) = self.clients(request)?;
-        self.until_stop(clients.hold(&request, Standing::is_terminal)).await
+        self.until_stop(patience, clients.hold(&request, Standing::is_terminal)).await
     }
 
     async fn raise_event(&self, request: Request<RaiseEventRequest>) -> Answer<RaiseEventResponse> {

@@ -296,12 +296,7 @@ impl Remote {
     pub(super) fn add(&self, id: InstanceId, execution: u32, calls: Vec<ActivityCall>) {
         let mut book = self.0.book.lock();
         for call in calls {
-            let need = Need {
-                hub: id.hub().to_owned(),
-                kind: Kind::Activity,
-                name: call.name.clone(),
-                version: call.version.clone().unwrap_or_default(),
-            };
+            let need = activity_need(id, &call);
             book.wants_activity((id, execution, call.task), need, call);
         }
     }
@@ -363,7 +358,16 @@ impl Remote {
         let (chronicle, _) = Chronicle::of(entries)?;
         let mut calls = chronicle.calls(|task| state.activities.contains(task) && !state.is_parked(task));
         calls.retain(|call| is_ours(&call.name));
-        self.add(id, execution, calls);
+        let mut book = self.0.book.lock();
+        // One that ended while the history was read is not in the book any more, and is not to be run again.
+        let Some(state) = self.0.parts.published.read(id)?.filter(|state| state.execution == execution)
+        else {
+            return Ok(());
+        };
+        for call in calls.into_iter().filter(|call| state.activities.contains(call.task)) {
+            let need = activity_need(id, &call);
+            book.wants_activity((id, execution, call.task), need, call);
+        }
         Ok(())
     }
 
@@ -414,6 +418,15 @@ impl Remote {
                 false => book.activity_rests(&key),
             }
         }
+    }
+}
+
+fn activity_need(id: InstanceId, call: &ActivityCall) -> Need {
+    Need {
+        hub: id.hub().to_owned(),
+        kind: Kind::Activity,
+        name: call.name.clone(),
+        version: call.version.clone().unwrap_or_default(),
     }
 }
 
