@@ -122,12 +122,7 @@ pub fn serve(options: Options) -> Result<Listening, Error> {
     let service = TaskHubSidecarServiceServer::new(Service::new(handle, remote.clone(), stopped.clone()))
         .max_decoding_message_size(DURABLE_TASK_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(usize::MAX);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads.max(1))
-        .thread_name("dogwatch-grpc")
-        .enable_all()
-        .build()
-        .map_err(Error::Threads)?;
+    let runtime = runtime(threads).map_err(Error::Threads)?;
     let (told, ended) = oneshot::channel();
     let serving = servers.into_iter().map(|(socket, admits, server)| {
         let gate = Gate::new(service.clone(), auth.clone(), pools.clone(), admits);
@@ -143,6 +138,20 @@ pub fn serve(options: Options) -> Result<Listening, Error> {
     };
     std::thread::Builder::new().name("dogwatch-grpc".to_owned()).spawn(run).map_err(Error::Threads)?;
     Ok(Listening { address, remote, stop, ended: Some(ended) })
+}
+
+/// Threads that wake each other cost more than they do, as long as one is enough.
+fn runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
+    use tokio::runtime::Builder;
+    let mut builder = match threads {
+        0 | 1 => Builder::new_current_thread(),
+        threads => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(threads);
+            builder
+        }
+    };
+    builder.thread_name("dogwatch-grpc").enable_all().build()
 }
 
 /// Serves one socket until it is told to stop; why it ended.

@@ -164,10 +164,9 @@ impl Assembled {
                 Some((read("grpc.tls_cert", chain.as_ref())?, read("grpc.tls_key", key.as_ref())?))
             }
         };
-        let threads = config
-            .server
-            .threads
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // Half of what the actors have: the other half of a call is theirs and the store's.
+        let threads = config.server.threads.unwrap_or_else(cores).div_ceil(2);
         self.grpc = Some(durable_task::server::serve(durable_task::server::Options {
             sockets,
             handle,
