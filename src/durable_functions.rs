@@ -2,12 +2,13 @@
 //!
 //! Routes, status codes, headers, keys of the payloads and their order are those of the extension, not ours: errors
 //! are `{"Message": …}` and no problem documents, and what finished can be told by 202 turning into 200. Operations
-//! are matched without regard to case. Entities are not there: reading one finds none, and signalling one is 501.
+//! are matched without regard to case.
 //!
 //! Not responsible for: what an orchestration may do (the handle), and our own routes (`api`).
 
 mod access;
 mod answer;
+mod entities;
 mod history;
 mod instances;
 mod links;
@@ -20,7 +21,8 @@ use std::pin::Pin;
 use actix_web::http::Method;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use dogwatch_actors::handle::orchestrations::{self, Orchestrations};
+use dogwatch_actors::handle::entities::Entities;
+use dogwatch_actors::handle::orchestrations::Orchestrations;
 use dogwatch_actors::orchestration::id::DEFAULT_HUB;
 
 use self::answer::Refusal;
@@ -35,6 +37,7 @@ pub const BASE: &str = "/runtime/webhooks/durabletask";
 /// One request that was let in.
 struct Call {
     client: Orchestrations,
+    entities: Entities,
     method: Method,
     /// The segments behind [`BASE`].
     path: Vec<String>,
@@ -68,6 +71,7 @@ async fn answer(auth: &Auth, api: &Api, req: HttpRequest, body: Payload) -> Resu
     let call = Call {
         hub,
         client: api.handle.orchestrations(),
+        entities: api.handle.entities(),
         method: req.method().clone(),
         path,
         parameters,
@@ -78,9 +82,9 @@ async fn answer(auth: &Auth, api: &Api, req: HttpRequest, body: Payload) -> Resu
 }
 
 /// Carried out whether or not the client stays; what came of it, or that this is not known.
-async fn insist<T: 'static>(
-    work: impl Future<Output = orchestrations::Result<T>> + 'static,
-) -> Result<orchestrations::Result<T>, Refusal> {
+async fn insist<T: 'static, E: 'static>(
+    work: impl Future<Output = Result<T, E>> + 'static,
+) -> Result<Result<T, E>, Refusal> {
     Ok(detached(async move { Ok::<_, Problem>(work.await) }).await?)
 }
 
@@ -114,8 +118,10 @@ fn route(call: Call) -> Result<Answering, Refusal> {
         ("POST", ["instances", _, "resume"]) => Box::pin(instances::resume(call)),
         ("POST", ["instances", _, "rewind"]) => Box::pin(instances::rewind(call)),
         ("POST", ["instances", _, "restart"]) => Box::pin(start::restart(call)),
-        ("GET", ["entities"] | ["entities", _]) => Box::pin(async { Ok(HttpResponse::Ok().json([(); 0])) }),
-        ("POST" | "DELETE", ["entities", _, _]) => return Err(Refusal::no_entities()),
+        ("GET", ["entities"] | ["entities", _]) => Box::pin(entities::list(call)),
+        ("GET", ["entities", _, _]) => Box::pin(entities::show(call)),
+        ("POST", ["entities", _, _]) => Box::pin(entities::signal(call)),
+        ("DELETE", ["entities", _, _]) => Box::pin(entities::delete(call)),
         ("POST", ["makeprimary"]) => Box::pin(async { Ok(HttpResponse::Ok().finish()) }),
         _ => return Err(Refusal::not_found()),
     })

@@ -34,20 +34,7 @@ pub(crate) async fn read(
     body: web::Payload,
     limit: usize,
 ) -> Result<Option<Value>, Problem> {
-    if req.headers().contains_key(CONTENT_ENCODING) {
-        return Err(Problem::new(Code::UnsupportedMediaType, "send the body without a Content-Encoding"));
-    }
-    let announced =
-        req.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(too_large(limit));
-    }
-    let room = req.app_data::<Bodies>().cloned().unwrap_or_default();
-    let collected = tokio::time::timeout(REQUEST_BODY_TIMEOUT, collect(body, limit, room)).await;
-    let (bytes, _room) = collected.map_err(|_| {
-        let seconds = REQUEST_BODY_TIMEOUT.as_secs();
-        Problem::new(Code::BodyTimeout, format!("send the whole body within {seconds} seconds"))
-    })??;
+    let (bytes, _room) = whole(req, body, limit).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -58,6 +45,36 @@ pub(crate) async fn read(
         ));
     }
     Ok(json::read(&bytes).map(Some)?)
+}
+
+/// The body as it is, whatever it is said to be. Only for routes that let nobody in without a key.
+pub(crate) async fn read_bytes(
+    req: &HttpRequest,
+    body: web::Payload,
+    limit: usize,
+) -> Result<Vec<u8>, Problem> {
+    whole(req, body, limit).await.map(|(bytes, _room)| bytes.into())
+}
+
+async fn whole(
+    req: &HttpRequest,
+    body: web::Payload,
+    limit: usize,
+) -> Result<(BytesMut, Vec<OwnedSemaphorePermit>), Problem> {
+    if req.headers().contains_key(CONTENT_ENCODING) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "send the body without a Content-Encoding"));
+    }
+    let announced =
+        req.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    let room = req.app_data::<Bodies>().cloned().unwrap_or_default();
+    let collected = tokio::time::timeout(REQUEST_BODY_TIMEOUT, collect(body, limit, room)).await;
+    collected.map_err(|_| {
+        let seconds = REQUEST_BODY_TIMEOUT.as_secs();
+        Problem::new(Code::BodyTimeout, format!("send the whole body within {seconds} seconds"))
+    })?
 }
 
 /// Whether the body may be JSON. `curl -d` and `wget --post-data` call everything a form unless told otherwise,

@@ -3,6 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpResponse, ResponseError as _};
+use dogwatch_actors::handle::entities;
 use dogwatch_actors::handle::orchestrations::Error;
 use serde_json::json;
 
@@ -37,10 +38,6 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, message)
     }
 
-    pub(super) fn no_entities() -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, "there are no entities here; use an orchestration")
-    }
-
     pub(super) fn incorrect(why: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, format!("{INCORRECT}: {why}"))
     }
@@ -72,6 +69,20 @@ impl From<Error> for Refusal {
             Error::Conflict { status, .. } if status.is_terminal() => Self::gone(text),
             Error::Conflict { .. } => Self::new(StatusCode::CONFLICT, text),
             error => Problem::from(error).into(),
+        }
+    }
+}
+
+impl From<entities::Error> for Refusal {
+    fn from(error: entities::Error) -> Self {
+        let text = error.to_string();
+        match error {
+            entities::Error::NotFound(_) | entities::Error::NoHub(_) => {
+                Self::new(StatusCode::NOT_FOUND, text)
+            }
+            entities::Error::Invalid(_) | entities::Error::BadCursor => Self::incorrect(text),
+            entities::Error::Other(error) => Problem::from(error).into(),
+            _ => Self::new(StatusCode::CONFLICT, text),
         }
     }
 }

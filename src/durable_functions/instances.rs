@@ -20,7 +20,7 @@ use super::{Call, insist};
 const ASK_AGAIN_AFTER: u64 = 5;
 
 /// The header with the place at which a list goes on.
-const CONTINUATION: &str = "x-ms-continuation-token";
+pub(super) const CONTINUATION: &str = "x-ms-continuation-token";
 
 /// An instance as the extension shows it, in its order.
 #[derive(Debug, Serialize)]
@@ -128,11 +128,16 @@ fn whole_history(
     }
 }
 
+/// Where a list is to go on.
+pub(super) fn continuation(req: &HttpRequest) -> Option<String> {
+    let token = req.headers().get(CONTINUATION).and_then(|value| value.to_str().ok());
+    token.filter(|token| !token.is_empty() && *token != "null").map(str::to_owned)
+}
+
 /// `GET /instances/`
 pub(super) async fn list(call: Call) -> Result<HttpResponse, Refusal> {
     let Call { client, parameters, req, .. } = call;
     let Some(statuses) = statuses(&parameters)? else { return Ok(HttpResponse::Ok().json(json!([]))) };
-    let token = req.headers().get(CONTINUATION).and_then(|value| value.to_str().ok());
     let most = parameters.number("top")?.filter(|top| *top > 0).unwrap_or(LIST_PAGE_MAX);
     let mut filter = InstanceFilter {
         statuses,
@@ -140,7 +145,7 @@ pub(super) async fn list(call: Call) -> Result<HttpResponse, Refusal> {
         created_before: parameters.time("createdTimeTo")?,
         id_prefix: parameters.text("instanceIdPrefix").map(str::to_owned),
         limit: most.min(LIST_PAGE_MAX),
-        cursor: token.filter(|token| !token.is_empty() && *token != "null").map(str::to_owned),
+        cursor: continuation(&req),
         reads: Reads { input: parameters.flag("showInput", true)?, output: true },
         hub: Some(call.hub.clone()),
         ..InstanceFilter::default()

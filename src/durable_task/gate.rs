@@ -16,7 +16,6 @@ use futures_util::future::Either;
 use futures_util::{StreamExt as _, stream};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
-use tonic::server::NamedService;
 use tonic::{Request, Status};
 
 use super::refusal::of_pool;
@@ -102,10 +101,6 @@ where
             Err(status) => Either::Left(ready(Ok(status.into_http()))),
         }
     }
-}
-
-impl<S: NamedService> NamedService for Gate<S> {
-    const NAME: &'static str = S::NAME;
 }
 
 /// What the worker of an instance may do, where it is one that calls.

@@ -13,7 +13,6 @@ use dogwatch_actors::orchestration::executor::Remote;
 use tokio::sync::{oneshot, watch};
 use tonic::body::Body;
 use tonic::codegen::{Service as TowerService, http};
-use tonic::server::NamedService;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
@@ -156,17 +155,15 @@ fn runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
 
 /// Serves one socket until it is told to stop; why it ended.
 async fn serve_one<S>(
-    mut server: Server,
+    server: Server,
     socket: TcpListener,
     gate: Gate<S>,
     stopped: watch::Receiver<bool>,
 ) -> String
 where
     Gate<S>: TowerService<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
-        + NamedService
         + Clone
         + Send
-        + Sync
         + 'static,
     <Gate<S> as TowerService<http::Request<Body>>>::Future: Send,
 {
@@ -176,7 +173,8 @@ where
         Ok(incoming) => incoming,
         Err(error) => return error.to_string(),
     };
-    let served = server.add_service(gate).serve_with_incoming_shutdown(incoming, wait(stopped.clone()));
+    // Without a router: there is one service, and it answers for every path.
+    let served = server.serve_with_incoming_shutdown(gate, incoming, wait(stopped.clone()));
     // Streams of work never end by themselves.
     let late = async {
         wait(stopped).await;

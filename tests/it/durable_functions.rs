@@ -10,11 +10,17 @@ use actix_web::http::Method;
 use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, web};
 use dogwatch::api::Mount as _;
+use dogwatch_actors::entity::batch::BatchOutcome;
 use dogwatch_actors::handle::orchestrations::Orchestrations;
+use dogwatch_actors::orchestration::executor::Remote;
+use dogwatch_actors::orchestration::executor::remote::{Connection, Work, WorkerOptions};
+use dogwatch_actors::orchestration::history::Outcome;
 use dogwatch_actors::orchestration::{
-    ActivityContext, Failure, OrchestrationContext, Registry, Result as CodeResult, Status,
+    ActivityContext, Failure, OrchestrationContext, Payload as DataPayload, Registry, Result as CodeResult,
+    Status,
 };
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use crate::api_support::{Answer, Bench, KEY, auth, send};
 
@@ -184,7 +190,10 @@ async fn every_route_answers_as_the_extension_does() {
         (Case("DELETE", "/instances?createdTimeFrom=2001-01-01&runtimeStatus=Failed", None), None),
         (Case("GET", "/entities/counter/one", None), None),
         (Case("GET", "/entities", None), None),
-        (Case("POST", "/entities/counter/one?op=add", Some("1")), None),
+        (Case("POST", "/entities/counter/one", Some("1")), None),
+        (Case("POST", "/entities/counter/one?op=add", Some("{oops")), None),
+        (Case("POST", "/entities/counter/bad%0Akey?op=add", Some("1")), None),
+        (Case("GET", "/entities?lastOperationTimeFrom=yesterday", None), None),
         (Case("POST", "/makeprimary", None), None),
         (Case("PUT", "/instances/w1", None), None),
         (Case("GET", "/nothing", None), None),
@@ -205,6 +214,60 @@ async fn every_route_answers_as_the_extension_does() {
         assert_eq!(ours, theirs);
     }
     assert_eq!(text.len(), committed.len());
+}
+
+/// Adds what it is given up, for as many batches as there are.
+async fn counter(worker: Connection, remote: Remote, done: mpsc::Sender<usize>) {
+    while let Some(item) = worker.next().await {
+        let Work::Batch(batch) = &item.work else { panic!("{item:?}") };
+        let mut sum = batch.state.value().as_i64().unwrap_or(0);
+        let mut gone = false;
+        for (_, operation) in &batch.operations {
+            gone = operation.operation == "delete";
+            sum = if gone { 0 } else { sum + operation.input.value().as_i64().unwrap_or(100) };
+        }
+        let results = batch.operations.iter().map(|_| Outcome::Completed(DataPayload::NONE)).collect();
+        let state = if gone { DataPayload::NONE } else { DataPayload::Text(sum.to_string()) };
+        remote.complete_batch(&item.token, BatchOutcome { results, state, ..BatchOutcome::default() }).await;
+        done.send(batch.operations.len()).await.unwrap();
+    }
+}
+
+#[actix_web::test]
+async fn entities_are_signalled_read_listed_and_deleted() {
+    let bench = Bench::start_as(|builder| builder.workers(true)).await;
+    let remote = bench.handle.workers().unwrap().clone();
+    let options = WorkerOptions { hub: "default".to_owned(), ..WorkerOptions::default() };
+    let (told, mut done) = mpsc::channel(8);
+    actix_web::rt::spawn(counter(remote.connect(options), remote.clone(), told));
+    let mut did = async |mut operations: usize| {
+        while operations > 0 {
+            let batch = tokio::time::timeout(PATIENCE, done.recv()).await.expect("the entity is busy");
+            operations -= batch.unwrap();
+        }
+    };
+    let scope = web::scope("/ops").configure(bench.handle.configure(auth()));
+    let app = init_service(App::new().service(scope)).await;
+    let post = |path: &'static str, body: &'static str, kind: &'static str| {
+        Case("POST", path, None).request().insert_header(("content-type", kind)).set_payload(body)
+    };
+    assert_eq!(send(&app, post("/entities/Counter/one?op=add", "40", "application/json")).await.status, 202);
+    assert_eq!(send(&app, post("/Entities/counter/one?op=add", "2", "application/json")).await.status, 202);
+    assert_eq!(send(&app, post("/entities/counter/$?op=add", "words", "text/plain")).await.status, 202);
+    did(3).await;
+    let answer = send(&app, Case("GET", "/entities/COUNTER/one", None).request()).await;
+    assert_eq!((answer.status, answer.body.as_ref()), (200, b"42".as_slice()));
+    let list = async |path: &'static str| send(&app, Case("GET", path, None).request()).await.json();
+    let all = list("/entities/counter?fetchState=true").await;
+    let told: Vec<_> =
+        all.as_array().unwrap().iter().map(|one| (&one["entityId"]["key"], &one["state"])).collect();
+    assert_eq!(told, [(&json!(""), &json!(100)), (&json!("one"), &json!(42))]);
+    assert_eq!(list("/entities?top=1").await[0].get("state"), None);
+    assert_eq!(list("/entities/other").await, json!([]));
+    assert_eq!(list("/entities?lastOperationTimeTo=2001-01-01").await, json!([]));
+    assert_eq!(send(&app, Case("DELETE", "/entities/counter/one", None).request()).await.status, 202);
+    did(1).await;
+    assert_eq!(send(&app, Case("GET", "/entities/counter/one", None).request()).await.status, 404);
 }
 
 #[actix_web::test]

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Handle;
 use crate::fleet::FleetView;
+use crate::orchestration::executor::Remote;
+use crate::orchestration::executor::remote::Kind;
 
 /// A number that only rises.
 #[derive(Debug, Default)]
@@ -68,6 +70,29 @@ impl Text {
     }
 }
 
+impl Text {
+    fn workers(&mut self, remote: &Remote) {
+        self.metric(
+            "workers_connected",
+            "gauge",
+            "Workers that wait for work or have some.",
+            remote.workers().len(),
+        );
+        let by_kind = [
+            ("work_waiting", "Work that no worker has.", remote.depths()),
+            ("work_out", "Work that workers have.", remote.out()),
+        ];
+        for (name, help, counts) in by_kind {
+            self.head(name, "gauge", help);
+            for kind in [Kind::Orchestration, Kind::Activity, Kind::Entity] {
+                let (label, count) = (kind.name(), counts[kind as usize]);
+                writeln!(self.0, "dogwatch_{name}{{kind=\"{label}\"}} {count}")
+                    .expect("a string takes every write");
+            }
+        }
+    }
+}
+
 impl Handle {
     /// Prometheus text format 0.0.4.
     pub fn metrics(&self) -> String {
@@ -122,6 +147,9 @@ impl Handle {
             "Entities whose actor is in memory.",
             inner.entities.published().in_memory(),
         );
+        if let Some(remote) = &inner.workers {
+            text.workers(remote);
+        }
         text.fleet(&fleet);
         if let Some(bytes) = inner.store.size_on_disk() {
             text.metric("store_bytes", "gauge", "Bytes of the store on disk.", bytes);

@@ -319,6 +319,41 @@ fn code_here_and_elsewhere_work_together() {
 }
 
 #[test]
+fn an_answer_whose_call_is_dropped_counts_and_the_instance_goes_on() {
+    Bench::run(async |bench| {
+        let World { client, remote, worker } = world(bench).await;
+        let first = next(&worker).await;
+        let mut call = Box::pin(asks(&remote, &first, vec![activity(1, "charge")]));
+        assert!(futures_util::poll!(&mut call).is_pending(), "it is being recorded");
+        drop(call);
+        let charge = next(&worker).await;
+        let mut call = Box::pin(remote.complete_activity(&charge.token, text("1")));
+        assert!(futures_util::poll!(&mut call).is_pending(), "it is being recorded");
+        drop(call);
+        let second = next(&worker).await;
+        client.raise(id("o"), Raise::new("one_more", 1)).await.unwrap();
+        asks(&remote, &second, vec![]).await;
+        ends(&remote, &next(&worker).await).await;
+        until(&client, "o", is_over).await;
+    });
+}
+
+#[test]
+fn the_token_of_other_work_changes_nothing() {
+    Bench::run(async |bench| {
+        let World { client, remote, worker } = world(bench).await;
+        let first = next(&worker).await;
+        remote.complete_activity(&first.token, text("1")).await;
+        asks(&remote, &first, vec![activity(1, "charge")]).await;
+        let charge = next(&worker).await;
+        asks(&remote, &charge, vec![Action::Complete(text("1"))]).await;
+        remote.complete_activity(&charge.token, text("1")).await;
+        ends(&remote, &next(&worker).await).await;
+        assert_eq!(completed(&until(&client, "o", is_over).await), &json!("done"));
+    });
+}
+
+#[test]
 fn everything_goes_on_after_a_restart_and_what_nobody_awaits_too() {
     Bench::run(async |bench| {
         let supervisor = bench.start_for_workers(Registry::new()).await;

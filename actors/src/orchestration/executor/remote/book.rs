@@ -316,6 +316,12 @@ impl Book {
         self.turn_rests(id, None);
     }
 
+    /// The same, where the token stands for work of this kind.
+    pub(super) fn begin_end_of(&mut self, token: Token, kind: Kind) -> Option<Out> {
+        self.outs.get(&token).filter(|out| out.key.kind() == kind)?;
+        self.begin_end(token)
+    }
+
     /// What a token stands for, when it is the newest of its work; the work is ending from now on.
     pub(super) fn begin_end(&mut self, token: Token) -> Option<Out> {
         let out = self.outs.remove(&token)?;

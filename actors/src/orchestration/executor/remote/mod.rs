@@ -8,6 +8,7 @@
 mod book;
 mod chronicle;
 mod demand;
+mod ended;
 mod piece;
 mod ready;
 mod turns;
@@ -26,21 +27,21 @@ use tokio::time::Instant;
 use self::book::Book;
 pub use self::chronicle::{Chronicle, Line};
 pub use self::demand::{Bound, Holder};
-use self::piece::{ActivityKey, Key, Load, Standing, numbered};
+use self::piece::{ActivityKey, Standing, numbered};
 pub use self::ready::{Kind, Names, WorkerOptions};
 use self::ready::{Need, WorkerId};
 use super::{OrchestrationMail, stored};
 use crate::clock::{Clock, Timestamp};
 use crate::durable::published::Published;
 use crate::durable::shell;
-use crate::entity::batch::{Batch, BatchOutcome};
+use crate::entity::EntityId;
+use crate::entity::batch::Batch;
 use crate::entity::executor::{EntityExecutor, EntityParts};
-use crate::entity::{self, EntityId};
 use crate::limits::TURN_WORKERS_LOST_MAX;
 use crate::orchestration::Payload;
 use crate::orchestration::event::{Event, TurnRequest};
 use crate::orchestration::failure::{Failure, kinds};
-use crate::orchestration::history::{Action, ActivityCall, Outcome, TaskResult};
+use crate::orchestration::history::{Action, ActivityCall, TaskResult};
 use crate::orchestration::id::{InstanceId, TaskId};
 use crate::orchestration::state::{Orchestration, Span};
 use crate::store::{self, Store};
@@ -204,6 +205,15 @@ impl Remote {
         self.0.book.lock().depths()
     }
 
+    /// How much workers have, by [`Kind`].
+    pub fn out(&self) -> [usize; 3] {
+        let mut out = [0; 3];
+        for piece in self.0.book.lock().outs.values() {
+            out[piece.key.kind() as usize] += 1;
+        }
+        out
+    }
+
     /// What an instance waits for of workers, in sentences.
     pub fn explain(&self, state: &Orchestration) -> Vec<String> {
         let book = self.0.book.lock();
@@ -226,40 +236,6 @@ impl Remote {
         let (nonce, number) = token.split_once('-')?;
         (u64::from_str_radix(nonce, 16).ok()? == self.0.nonce).then_some(())?;
         u64::from_str_radix(number, 16).ok()
-    }
-
-    /// A worker tells what came of an activity. Resolves when that is durable; a stale token changes nothing.
-    pub async fn complete_activity(&self, token: &str, outcome: Outcome) {
-        let Some(out) = self.number(token).and_then(|number| self.0.book.lock().begin_end(number)) else {
-            return;
-        };
-        let Key::Activity(key @ (id, execution, task)) = out.key else { return };
-        let results = vec![TaskResult { task, outcome }];
-        self.insist(id, Event::TasksEnded { execution, results }).await;
-        self.0.book.lock().activity_rests(&key);
-    }
-
-    /// A worker tells what came of operations of an entity. Resolves when that is durable; a stale token changes
-    /// nothing, and where none was run they are run again later.
-    pub async fn complete_batch(&self, token: &str, outcome: BatchOutcome) {
-        let Some(number) = self.number(token) else { return };
-        if outcome.results.is_empty() {
-            return self.give_back(token);
-        }
-        let Some(out) = self.0.book.lock().begin_end(number) else { return };
-        let Load::Batch(batch) = out.load else { return };
-        if let Some(end) = batch.ended(outcome) {
-            let event = entity::event::Event::BatchEnded(Box::new(end));
-            self.0.parts.entities.mail.insist(batch.entity, event).await;
-        }
-        self.0.book.lock().batch_rests(batch.entity, batch.number);
-    }
-
-    /// A worker gives a piece of work back: it cannot do it, or does not want to.
-    pub fn give_back(&self, token: &str) {
-        if let Some(number) = self.number(token) {
-            self.0.book.lock().give_back(number);
-        }
     }
 
     /// Tells a machine until it could be recorded; its state afterwards.

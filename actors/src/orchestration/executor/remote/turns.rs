@@ -124,18 +124,8 @@ impl Remote {
         }))
     }
 
-    /// A worker tells what the code asked for in a turn. Resolves when that is durable; a stale token changes nothing.
-    pub async fn complete_turn(&self, token: &str, answer: TurnAnswer) {
-        let Some(out) = self.number(token).and_then(|number| self.0.book.lock().begin_end(number)) else {
-            return;
-        };
-        let (Key::Turn(id), Load::Turn(turn)) = (out.key, out.load) else { return };
-        let kept = self.record(id, *turn, answer).await;
-        self.0.book.lock().turn_rests(id, kept);
-    }
-
     /// Records a turn; the chronicle with it, where the instance goes on from there.
-    async fn record(&self, id: InstanceId, turn: OutTurn, mut answer: TurnAnswer) -> Option<Kept> {
+    pub(super) async fn record(&self, id: InstanceId, turn: OutTurn, mut answer: TurnAnswer) -> Option<Kept> {
         let OutTurn { execution, number, now, rewinds, .. } = turn;
         for action in &mut answer.actions {
             renumber(action, u64::from(rewinds) << TASK_BITS);
