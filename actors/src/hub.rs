@@ -7,6 +7,8 @@
 //!
 //! Invariant: no text holds a control character, so that [`key`] can set it off by two of them.
 
+use std::hash::{Hash, Hasher};
+
 use crate::limits::TASK_HUB_BYTES_MAX;
 
 /// The task hub of those that name none.
@@ -27,10 +29,18 @@ pub(crate) fn split(text: &str) -> (&str, &str) {
 }
 
 /// A short text, by value.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Text<const BYTES_MAX: usize> {
     bytes: [u8; BYTES_MAX],
     length: u8,
+}
+
+/// Of the text only: most are much shorter than what there is room for, and ids are looked up all the time.
+impl<const BYTES_MAX: usize> Hash for Text<BYTES_MAX> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.bytes[..usize::from(self.length)]);
+        state.write_u8(u8::MAX);
+    }
 }
 
 impl<const BYTES_MAX: usize> Text<BYTES_MAX> {

@@ -86,7 +86,8 @@ const LOOKED_AT_MAX: usize = 64;
 
 /// What waits for a worker.
 pub(super) struct Ready<K> {
-    lanes: HashMap<(String, Kind), Lanes<K>>,
+    /// Of each task hub, by [`Kind`].
+    lanes: HashMap<String, [Lanes<K>; 3]>,
     next: u64,
     /// Numbers of those that go before all others.
     first: u64,
@@ -114,8 +115,8 @@ impl<K: Copy + Eq + Hash> Ready<K> {
     }
 
     fn lane(&mut self, need: Need) -> &mut VecDeque<Waiting<K>> {
-        let lanes = self.lanes.entry((need.hub, need.kind)).or_default();
-        lanes.entry((need.name, need.version)).or_default()
+        let lanes = self.lanes.entry(need.hub).or_default();
+        lanes[need.kind as usize].entry((need.name, need.version)).or_default()
     }
 
     /// The oldest that this worker takes, of the kinds that it has room for, and that is not left to another one.
@@ -126,10 +127,10 @@ impl<K: Copy + Eq + Hash> Ready<K> {
         has_room: impl Fn(Kind) -> bool,
         mut is_left: impl FnMut(Kind, &str, &str) -> bool,
     ) -> Option<(Kind, K)> {
-        let mut oldest: Option<(u64, Kind, (String, String), usize)> = None;
+        let lanes = self.lanes.get_mut(&options.hub)?;
+        let mut oldest: Option<(u64, Kind, &(String, String), usize)> = None;
         for kind in Kind::ALL.into_iter().filter(|kind| has_room(*kind)) {
-            let Some(lanes) = self.lanes.get(&(options.hub.clone(), kind)) else { continue };
-            for (lane, waiting) in lanes {
+            for (lane, waiting) in &lanes[kind as usize] {
                 if !options.admits(kind, &lane.0, &lane.1) {
                     continue;
                 }
@@ -138,12 +139,12 @@ impl<K: Copy + Eq + Hash> Ready<K> {
                     && oldest.as_ref().is_none_or(|(number, ..)| waiting[place].number < *number)
                     && !is_left(kind, &lane.0, &lane.1)
                 {
-                    oldest = Some((waiting[place].number, kind, lane.clone(), place));
+                    oldest = Some((waiting[place].number, kind, lane, place));
                 }
             }
         }
         let (_, kind, lane, place) = oldest?;
-        let lanes = self.lanes.get_mut(&(options.hub.clone(), kind))?;
+        let (lane, lanes) = (lane.clone(), &mut lanes[kind as usize]);
         let waiting = lanes.get_mut(&lane)?;
         let taken = waiting.remove(place)?;
         if waiting.is_empty() {
@@ -158,7 +159,7 @@ impl<K: Copy + Eq + Hash> Ready<K> {
         hub: &str,
         kind: Kind,
     ) -> impl Iterator<Item = (&(String, String), impl Iterator<Item = &K>)> {
-        let lanes = self.lanes.get(&(hub.to_owned(), kind)).into_iter().flatten();
+        let lanes = self.lanes.get(hub).map(|lanes| &lanes[kind as usize]).into_iter().flatten();
         lanes.map(|(lane, waiting)| (lane, waiting.iter().map(|waiting| &waiting.key)))
     }
 
@@ -170,15 +171,20 @@ impl<K: Copy + Eq + Hash> Ready<K> {
             name: name.clone(),
             version: version.clone(),
         };
-        let lanes = self.lanes.iter();
-        lanes.flat_map(|((hub, kind), lanes)| lanes.keys().map(move |lane| need(hub, *kind, lane))).collect()
+        let mut needs = Vec::new();
+        for (hub, lanes) in &self.lanes {
+            for kind in Kind::ALL {
+                needs.extend(lanes[kind as usize].keys().map(|lane| need(hub, kind, lane)));
+            }
+        }
+        needs
     }
 
     /// How many wait, by kind.
     pub(super) fn depths(&self) -> [usize; 3] {
         let mut depths = [0; 3];
-        for ((_, kind), lanes) in &self.lanes {
-            depths[*kind as usize] += lanes.values().map(VecDeque::len).sum::<usize>();
+        for (kind, lanes) in self.lanes.values().flat_map(|lanes| lanes.iter().enumerate()) {
+            depths[kind] += lanes.values().map(VecDeque::len).sum::<usize>();
         }
         depths
     }
