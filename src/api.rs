@@ -33,6 +33,7 @@ mod orchestrations;
 mod pools;
 mod probes;
 pub mod problem;
+pub(crate) mod queues;
 pub(crate) mod query;
 pub mod routes;
 pub mod server;

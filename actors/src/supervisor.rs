@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub(crate) use self::background::Background;
-use self::hosts::{Hosts, Workshop};
+use self::hosts::{Desks, Hosts, Workshop};
 use crate::clock::{Clock, SystemClock};
 use crate::data_dir::DirLock;
 use crate::durable::Machine;
@@ -43,6 +43,7 @@ use crate::orchestration::state::Orchestration;
 use crate::outbound::guard::Guard;
 use crate::outbound::{self, HttpNetwork, Network};
 use crate::pool::{Pool, Watcher};
+use crate::queue::{Clerk, Queue};
 use crate::runtime::Runtime;
 use crate::secret::Keyring;
 use crate::store::Store;
@@ -283,7 +284,10 @@ impl Builder {
             intensity: self.intensity,
         };
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
-        let Hosts { jobs, webhooks, orchestrations, entities, pools, executor, workers, fleet, logs } = hosts;
+        let Hosts { jobs, webhooks, orchestrations, entities, pools, queues, .. } = &hosts;
+        let (jobs, webhooks, orchestrations) = (jobs.clone(), webhooks.clone(), orchestrations.clone());
+        let (entities, pools, queues) = (entities.clone(), pools.clone(), queues.clone());
+        let Hosts { desk, executor, workers, fleet, logs, .. } = hosts;
         let (recovery_done, recovered) = watch::channel(false);
         let alarm = Alarm::default();
         let inner = Inner {
@@ -293,6 +297,9 @@ impl Builder {
             pools: pools.clone(),
             declaring: tokio::sync::Mutex::default(),
             worker_urls: self.worker_urls,
+            callback_urls: self.callback_urls,
+            queues: queues.clone(),
+            desk: desk.clone(),
             entities: entities.clone(),
             executor,
             workers,
@@ -316,11 +323,18 @@ impl Builder {
                 orchestrations.alarm(),
                 pools.alarm(),
                 entities.alarm(),
+                queues.alarm(),
             ],
             lock: Mutex::new(self.lock),
             background: Mutex::new(None),
         };
-        let watcher = inner.workers.clone().map(|remote| Watcher { remote, pools: pools.clone() });
+        let watcher = Watcher {
+            remote: inner.workers.clone(),
+            desk: desk.clone(),
+            queues: Arc::clone(queues.published()),
+            pools: pools.clone(),
+        };
+        let clerk = Clerk { desk, queues: queues.clone() };
         let handle = Handle::new(Arc::new(inner));
         let router: Arc<Router> = Arc::new(BTreeMap::from([
             (Job::KIND, Arc::new(jobs) as Arc<dyn Dispatch>),
@@ -328,9 +342,10 @@ impl Builder {
             (Orchestration::KIND, Arc::new(orchestrations) as Arc<dyn Dispatch>),
             (Pool::KIND, Arc::new(pools) as Arc<dyn Dispatch>),
             (Entity::KIND, Arc::new(entities) as Arc<dyn Dispatch>),
+            (Queue::KIND, Arc::new(queues) as Arc<dyn Dispatch>),
         ]));
         fault::reach(Point::RecoveryAssembled);
-        let tasks = shop.background(home, router, watcher, recovery_done, alarm);
+        let tasks = shop.background(home, router, Desks { watcher, clerk }, recovery_done, alarm);
         *handle.inner().background.lock() = Some(Background::new(tasks, arbiters));
         Ok(Supervisor { handle })
     }
@@ -405,6 +420,7 @@ impl Handle {
         if let Some(workers) = &inner.workers {
             workers.close();
         }
+        inner.desk.close();
         let Some(background) = inner.background.lock().take() else { return };
         inner.fleet.shutdown();
         let settled = async {

@@ -30,6 +30,7 @@ use crate::orchestration::executor::{
 use crate::orchestration::state::Orchestration;
 use crate::outbound::Network;
 use crate::pool::{Pool, PoolPerformer, Watcher};
+use crate::queue::{Clerk, Desk, Queue, QueuePerformer};
 use crate::store::Store;
 use crate::supervise::{Alarm, Intensity};
 use crate::webhook::{Delivery, WebhookPerformer};
@@ -40,6 +41,8 @@ pub(super) struct Hosts {
     pub(super) webhooks: Host<Delivery>,
     pub(super) orchestrations: Host<Orchestration>,
     pub(super) pools: Host<Pool>,
+    pub(super) queues: Host<Queue>,
+    pub(super) desk: Desk,
     pub(super) entities: Host<Entity>,
     pub(super) executor: Arc<dyn Executor>,
     pub(super) workers: Option<Remote>,
@@ -89,10 +92,25 @@ impl Builder {
         let performer = OrchestrationPerformer(Arc::clone(&executor));
         let orchestrations = Host::start(shop.shared(seen, Arc::new(performer)), own).await;
         mail.open(&orchestrations);
-        let performer = Arc::new(PoolPerformer(workers.clone()));
+        let desk = Desk::default();
+        let performer = Arc::new(QueuePerformer(desk.clone()));
+        let queues = Host::start(shop.shared(shop.published(), performer), own).await;
+        let performer = Arc::new(PoolPerformer { remote: workers.clone(), desk: desk.clone() });
         let pools = Host::start(shop.shared(shop.published(), performer), own).await;
         let entities = self.entities_host(shop, entities, workers.as_ref(), own).await;
-        Ok(Hosts { jobs, webhooks, orchestrations, entities, pools, executor, workers, fleet, logs })
+        Ok(Hosts {
+            jobs,
+            webhooks,
+            orchestrations,
+            entities,
+            pools,
+            queues,
+            desk,
+            executor,
+            workers,
+            fleet,
+            logs,
+        })
     }
 
     fn entity_parts(&self, shop: &Workshop) -> EntityParts {
@@ -184,6 +202,12 @@ impl Builder {
     }
 }
 
+/// Who stands between clients and machines.
+pub(super) struct Desks {
+    pub(super) watcher: Watcher,
+    pub(super) clerk: Clerk,
+}
+
 /// What all hosts share, and the work that goes on behind them.
 pub(super) struct Workshop {
     pub(super) store: Arc<dyn Store>,
@@ -219,7 +243,7 @@ impl Workshop {
         self,
         home: ArbiterHandle,
         router: Arc<Router>,
-        watcher: Option<Watcher>,
+        desks: Desks,
         done: watch::Sender<bool>,
         alarm: Alarm,
     ) -> Tasks {
@@ -236,9 +260,9 @@ impl Workshop {
         tasks.run("the outbox", move || {
             Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
         });
-        if let Some(watcher) = watcher {
-            tasks.run("the watcher of pools", move || watcher.clone().run());
-        }
+        let Desks { watcher, clerk } = desks;
+        tasks.run("the watcher of pools", move || watcher.clone().run());
+        tasks.run("the clerk of queues", move || clerk.clone().run());
         let digest_store = Arc::clone(&store);
         tasks.run("the trimming of request ids", move || {
             trim_digests(Arc::clone(&digest_store), Arc::clone(&digest_clock))
