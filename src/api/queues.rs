@@ -62,7 +62,11 @@ pub struct SentMessages {
         )),
     ),
 )]
-pub(crate) async fn declare(api: Data<Api>, req: HttpRequest, body: Payload) -> Result<HttpResponse, Problem> {
+pub(crate) async fn declare(
+    api: Data<Api>,
+    req: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
     Query::none(&req)?;
     let settings = match body::read(&req, body, SETTINGS_BYTES_MAX).await? {
         Some(json) => shape::read(&json, settings_hint).map_err(Problem::invalid_fields)?,

@@ -114,14 +114,24 @@ pub const TABLE: &[Entry] = &[
     entry(Method::GET, "/v1/queues/{queue}/messages/{message}", Access::Key, || web::to(queues::message)),
     entry(Method::POST, "/v1/queues/{queue}/receive", Access::Key, || web::to(queues::work::receive)),
     entry(Method::POST, "/v1/queues/{queue}/ack", Access::Key, || web::to(queues::work::ack_many)),
-    entry(Method::POST, "/v1/queues/{queue}/messages/{message}/renew", Access::Key, || web::to(queues::work::renew)),
-    entry(Method::POST, "/v1/queues/{queue}/messages/{message}/ack", Access::Key, || web::to(queues::work::ack)),
-    entry(Method::POST, "/v1/queues/{queue}/messages/{message}/nack", Access::Key, || web::to(queues::work::nack)),
+    entry(Method::POST, "/v1/queues/{queue}/messages/{message}/renew", Access::Key, || {
+        web::to(queues::work::renew)
+    }),
+    entry(Method::POST, "/v1/queues/{queue}/messages/{message}/ack", Access::Key, || {
+        web::to(queues::work::ack)
+    }),
+    entry(Method::POST, "/v1/queues/{queue}/messages/{message}/nack", Access::Key, || {
+        web::to(queues::work::nack)
+    }),
     entry(Method::GET, "/v1/queues/{queue}/dead", Access::Key, || web::to(queues::dead::list)),
     entry(Method::DELETE, "/v1/queues/{queue}/dead", Access::Key, || web::to(queues::dead::purge)),
     entry(Method::POST, "/v1/queues/{queue}/dead/requeue", Access::Key, || web::to(queues::dead::requeue)),
-    entry(Method::POST, "/v1/queues/{queue}/dead/{message}/requeue", Access::Key, || web::to(queues::dead::requeue_one)),
-    entry(Method::DELETE, "/v1/queues/{queue}/dead/{message}", Access::Key, || web::to(queues::dead::purge_one)),
+    entry(Method::POST, "/v1/queues/{queue}/dead/{message}/requeue", Access::Key, || {
+        web::to(queues::dead::requeue_one)
+    }),
+    entry(Method::DELETE, "/v1/queues/{queue}/dead/{message}", Access::Key, || {
+        web::to(queues::dead::purge_one)
+    }),
 ];
 
 /// Registers every route. What is under `/v1` but no route needs a key too; what is elsewhere is a 404.

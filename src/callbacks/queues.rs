@@ -9,8 +9,10 @@ use crate::api::body::Bodies;
 use crate::api::problem::Problem;
 use crate::api::queues::work::{self, Acked, Caller, ReceivedMessages};
 
+type MakeRoute = fn() -> Route;
+
 /// The routes, all of them POST.
-const ROUTES: [(&str, fn() -> Route); 5] = [
+const ROUTES: [(&str, MakeRoute); 5] = [
     ("/v1/queues/{queue}/receive", || web::post().to(receive)),
     ("/v1/queues/{queue}/ack", || web::post().to(ack_many)),
     ("/v1/queues/{queue}/messages/{message}/renew", || web::post().to(renew)),
@@ -31,7 +33,11 @@ pub(super) fn register(config: &mut ServiceConfig, handle: &Data<Handle>, bodies
     }
 }
 
-async fn receive(handle: Data<Handle>, req: HttpRequest, body: Payload) -> Result<Json<ReceivedMessages>, Problem> {
+async fn receive(
+    handle: Data<Handle>,
+    req: HttpRequest,
+    body: Payload,
+) -> Result<Json<ReceivedMessages>, Problem> {
     work::received(&Caller::with_token(&handle, &req)?, &req, body).await
 }
 

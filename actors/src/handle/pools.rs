@@ -135,7 +135,10 @@ impl Pools {
         let all = self.all()?;
         for other in all.iter().filter(|other| other.id != id) {
             if let Some(place) = pool::overlap(spec, other.spec()) {
-                fault(place, format!("is the work of the pool `{}` already; name it in one of them", other.id));
+                fault(
+                    place,
+                    format!("is the work of the pool `{}` already; name it in one of them", other.id),
+                );
             }
         }
         if !faults.is_empty() {
@@ -151,7 +154,8 @@ impl Pools {
         let inner = self.handle.inner();
         let is_active = |queue: Arc<Queue>| queue.phase == queue::Phase::Active;
         if !inner.queues.published().read(queue)?.is_some_and(is_active) {
-            let message = format!("there is no queue `{queue}`; declare it with PUT /v1/queues/{queue} first");
+            let message =
+                format!("there is no queue `{queue}`; declare it with PUT /v1/queues/{queue} first");
             fault("/queue".to_owned(), message);
         }
         let runtime = spec.job.runtime_name();

@@ -7,6 +7,7 @@ mod dead;
 mod types;
 mod work;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
@@ -20,7 +21,7 @@ use super::{Error as AnyError, FieldError, Handle};
 use crate::durable::batch::Terms;
 use crate::durable::{Machine, MachineId, keys, shell};
 use crate::limits::{NAME_CHARS_MAX, QUEUE_MESSAGES_MAX, QUEUES_MAX};
-use crate::pool::Source;
+use crate::pool::{Pool, Source};
 use crate::queue::desk::{Answer, Failure};
 use crate::queue::{
     Body, Event, LastError, MessageState, MessageView, Names, Op, Outcome, ParseQueueIdError, Phase, Queue,
@@ -57,7 +58,9 @@ pub enum Error {
     #[error("the pool `{0}` works on the queue; delete the pool first")]
     HasPool(String),
     /// It is full.
-    #[error("the queue holds {QUEUE_MESSAGES_MAX} messages, which is the limit; send again when some are done")]
+    #[error(
+        "the queue holds {QUEUE_MESSAGES_MAX} messages, which is the limit; send again when some are done"
+    )]
     Full,
     /// There is no such message (any more).
     #[error("there is no message `{0}` in the queue (any more)")]
@@ -124,7 +127,9 @@ impl Queues {
 
     /// All of them, by name.
     pub fn list(&self) -> Result<Vec<QueueView>> {
-        self.all()?.iter().map(|queue| self.view(queue)).collect()
+        let (pools, now) = (self.pools()?, self.handle.inner().clock.now());
+        let view = |queue: &Arc<Queue>| queue.view(now, pools.get(&queue.id).cloned());
+        Ok(self.all()?.iter().map(view).collect())
     }
 
     /// One queue.
@@ -138,7 +143,7 @@ impl Queues {
         let inner = self.handle.inner();
         inner.open()?;
         let _declaring = inner.declaring.lock().await;
-        if let Some(pool) = self.pool_of(id)? {
+        if let Some(pool) = self.pools()?.remove(&id) {
             return Err(Error::HasPool(pool));
         }
         let answer = inner.queues.deliver(id, Event::DeleteRequested { force }, Terms::default()).await;
@@ -195,17 +200,21 @@ impl Queues {
     }
 
     fn view(&self, queue: &Queue) -> Result<QueueView> {
-        Ok(queue.view(self.handle.inner().clock.now(), self.pool_of(queue.id)?))
+        let pool = self.pools()?.remove(&queue.id);
+        Ok(queue.view(self.handle.inner().clock.now(), pool))
     }
 
-    /// The pool whose instances work on a queue.
-    fn pool_of(&self, id: QueueId) -> Result<Option<String>> {
+    /// The pools whose instances work on queues.
+    fn pools(&self) -> Result<BTreeMap<QueueId, String>> {
         let pools = self.handle.pools().all().map_err(|error| match error {
             super::pools::Error::Other(error) => error,
             _ => AnyError::Interrupted,
         })?;
-        let is_on = |pool: &&Arc<crate::pool::Pool>| pool.spec().source() == Source::Queue(id);
-        Ok(pools.iter().find(is_on).map(|pool| pool.id.to_string()))
+        let on = |pool: &Arc<Pool>| match pool.spec().source() {
+            Source::Queue(queue) => Some((queue, pool.id.to_string())),
+            Source::Activities { .. } => None,
+        };
+        Ok(pools.iter().filter_map(on).collect())
     }
 
     /// A queue by what is published of it: quick, but its messages may not be in memory.

@@ -25,7 +25,8 @@ pub(crate) fn validate(spec: &Spec, policy: &Policy) -> Vec<FieldError> {
         }
     };
     let (count, has_queue) = (spec.activities.len(), spec.queue.is_some());
-    let message = format!("has {count} activities; a pool runs 1 to {POOL_ACTIVITIES_MAX}, or works on a `queue`");
+    let message =
+        format!("has {count} activities; a pool runs 1 to {POOL_ACTIVITIES_MAX}, or works on a `queue`");
     refuse(!has_queue && !(1..=POOL_ACTIVITIES_MAX).contains(&count), "/activities", message);
     let message = "a pool runs activities or works on a queue; leave one of them out".to_owned();
     refuse(has_queue && count > 0, "/queue", message);

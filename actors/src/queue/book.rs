@@ -181,9 +181,7 @@ impl Book {
 
     /// The messages that an instance of a pool has.
     pub fn held_by(&self, holder: JobId) -> impl Iterator<Item = u64> + '_ {
-        let is_held = move |seq: &u64| {
-            matches!(self.get(*seq), Some(Entry { standing: Standing::Leased(_, Some(by)), .. }) if by == holder)
-        };
+        let is_held = move |seq: &u64| matches!(self.get(*seq), Some(Entry { standing: Standing::Leased(_, Some(by)), .. }) if by == holder);
         self.leased.iter().map(|(_, seq)| *seq).filter(is_held)
     }
 

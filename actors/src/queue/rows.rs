@@ -154,7 +154,8 @@ pub(super) fn read(name: &[u8], value: &[u8]) -> Result<ReadBack, crate::store::
     if record.version != Queue::VERSION {
         return Err(record.unknown_version(name));
     }
-    let unnamed = || crate::store::Error::Corrupt(format!("the row {} names nothing", name.escape_ascii()).into());
+    let unnamed =
+        || crate::store::Error::Corrupt(format!("the row {} names nothing", name.escape_ascii()).into());
     let (kind, rest) = name.split_first().ok_or_else(unnamed)?;
     if *kind == b'd' {
         let id: Digest = rest.try_into().map_err(|_| unnamed())?;

@@ -79,7 +79,8 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_and_it_is_said_where() {
         assert_eq!(Settings::default().validate(), []);
-        let table: [(&str, fn(&mut Settings)); 8] = [
+        type Spoil = fn(&mut Settings);
+        let table: [(&str, Spoil); 8] = [
             ("/lease", |settings| settings.lease = Span::from_millis(999)),
             ("/lease", |settings| settings.lease = Span::from_secs(12 * 3_600 + 1)),
             ("/max_deliveries", |settings| settings.max_deliveries = 0),

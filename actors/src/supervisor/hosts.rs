@@ -1,5 +1,6 @@
 //! The hosts of all kinds of machines, with what performs their effects; and the work that goes on behind them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::ArbiterHandle;
@@ -10,7 +11,7 @@ use super::recovery::Recovery;
 use super::trimming::{trim_digests, trim_events};
 use super::{Builder, StartError};
 use crate::clock::Clock;
-use crate::durable::host::{Host, Shared};
+use crate::durable::host::{Dispatch, Host, Shared};
 use crate::durable::outbox::Outbox;
 use crate::durable::published::Published;
 use crate::durable::timers::{Router, Timers};
@@ -48,6 +49,44 @@ pub(super) struct Hosts {
     pub(super) workers: Option<Remote>,
     pub(super) fleet: FleetHandle,
     pub(super) logs: LogStore,
+}
+
+impl Hosts {
+    /// Who is told of timers and messages, by kind.
+    pub(super) fn router(&self) -> Arc<Router> {
+        Arc::new(BTreeMap::from([
+            (Job::KIND, Arc::new(self.jobs.clone()) as Arc<dyn Dispatch>),
+            (Delivery::KIND, Arc::new(self.webhooks.clone()) as Arc<dyn Dispatch>),
+            (Orchestration::KIND, Arc::new(self.orchestrations.clone()) as Arc<dyn Dispatch>),
+            (Pool::KIND, Arc::new(self.pools.clone()) as Arc<dyn Dispatch>),
+            (Queue::KIND, Arc::new(self.queues.clone()) as Arc<dyn Dispatch>),
+            (Entity::KIND, Arc::new(self.entities.clone()) as Arc<dyn Dispatch>),
+        ]))
+    }
+
+    /// Raised when a part that everything needs is gone.
+    pub(super) fn alarms(&self) -> Vec<Alarm> {
+        vec![
+            self.fleet.alarm(),
+            self.jobs.alarm(),
+            self.webhooks.alarm(),
+            self.orchestrations.alarm(),
+            self.pools.alarm(),
+            self.queues.alarm(),
+            self.entities.alarm(),
+        ]
+    }
+
+    /// Who stands between clients and machines.
+    pub(super) fn desks(&self) -> Desks {
+        let watcher = Watcher {
+            remote: self.workers.clone(),
+            desk: self.desk.clone(),
+            queues: Arc::clone(self.queues.published()),
+            pools: self.pools.clone(),
+        };
+        Desks { watcher, clerk: Clerk { desk: self.desk.clone(), queues: self.queues.clone() } }
+    }
 }
 
 impl Builder {

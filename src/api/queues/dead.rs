@@ -72,7 +72,11 @@ pub(crate) async fn purge(api: Data<Api>, req: HttpRequest, body: Payload) -> Re
     ),
     responses((status = 200, description = "It is ready", body = Moved)),
 )]
-pub(crate) async fn requeue_one(api: Data<Api>, req: HttpRequest, body: Payload) -> Result<Json<Moved>, Problem> {
+pub(crate) async fn requeue_one(
+    api: Data<Api>,
+    req: HttpRequest,
+    body: Payload,
+) -> Result<Json<Moved>, Problem> {
     decide(&api, &req, body, Some(message_id(&req)), Fate::Requeue).await
 }
 
@@ -85,7 +89,11 @@ pub(crate) async fn requeue_one(api: Data<Api>, req: HttpRequest, body: Payload)
     ),
     responses((status = 200, description = "It is gone", body = Moved)),
 )]
-pub(crate) async fn purge_one(api: Data<Api>, req: HttpRequest, body: Payload) -> Result<Json<Moved>, Problem> {
+pub(crate) async fn purge_one(
+    api: Data<Api>,
+    req: HttpRequest,
+    body: Payload,
+) -> Result<Json<Moved>, Problem> {
     decide(&api, &req, body, Some(message_id(&req)), Fate::Purge).await
 }
 

@@ -139,7 +139,11 @@ pub(crate) async fn renew(api: Data<Api>, req: HttpRequest, body: Payload) -> Re
     renewed(&Caller::with_key(&api), &req, body).await
 }
 
-pub(crate) async fn renewed(caller: &Caller, req: &HttpRequest, body: Payload) -> Result<Json<Renewed>, Problem> {
+pub(crate) async fn renewed(
+    caller: &Caller,
+    req: &HttpRequest,
+    body: Payload,
+) -> Result<Json<Renewed>, Problem> {
     let renew: Renew = read(req, body, ENVELOPE_BYTES_MAX, "the receipt as {\"receipt\": \"...\"}").await?;
     let (queue, message, queues) = (name(req), message_id(req), caller.handle.queues());
     detached(async move { queues.renew(&queue, &message, &renew).await }).await.map(Json)
@@ -157,7 +161,11 @@ pub(crate) async fn renewed(caller: &Caller, req: &HttpRequest, body: Payload) -
     ),
     responses((status = 200, description = "It is done, durably", body = Acknowledged)),
 )]
-pub(crate) async fn ack(api: Data<Api>, req: HttpRequest, body: Payload) -> Result<Json<Acknowledged>, Problem> {
+pub(crate) async fn ack(
+    api: Data<Api>,
+    req: HttpRequest,
+    body: Payload,
+) -> Result<Json<Acknowledged>, Problem> {
     acked(&Caller::with_key(&api), &req, body).await
 }
 
@@ -180,11 +188,19 @@ pub(crate) async fn acked(
     params(("queue" = String, Path, description = "The queue")),
     responses((status = 200, description = "What became of each, durably", body = Acked)),
 )]
-pub(crate) async fn ack_many(api: Data<Api>, req: HttpRequest, body: Payload) -> Result<Json<Acked>, Problem> {
+pub(crate) async fn ack_many(
+    api: Data<Api>,
+    req: HttpRequest,
+    body: Payload,
+) -> Result<Json<Acked>, Problem> {
     acked_many(&Caller::with_key(&api), &req, body).await
 }
 
-pub(crate) async fn acked_many(caller: &Caller, req: &HttpRequest, body: Payload) -> Result<Json<Acked>, Problem> {
+pub(crate) async fn acked_many(
+    caller: &Caller,
+    req: &HttpRequest,
+    body: Payload,
+) -> Result<Json<Acked>, Problem> {
     let example = "messages as {\"messages\": [{\"id\": \"1\", \"receipt\": \"...\"}]}";
     let acks: Acks = read(req, body, QUEUE_BATCH_BYTES_MAX, example).await?;
     let (queue, queues) = (name(req), caller.handle.queues());
@@ -205,11 +221,19 @@ pub(crate) async fn acked_many(caller: &Caller, req: &HttpRequest, body: Payload
     ),
     responses((status = 200, description = "It is given back, durably", body = GivenBack)),
 )]
-pub(crate) async fn nack(api: Data<Api>, req: HttpRequest, body: Payload) -> Result<Json<GivenBack>, Problem> {
+pub(crate) async fn nack(
+    api: Data<Api>,
+    req: HttpRequest,
+    body: Payload,
+) -> Result<Json<GivenBack>, Problem> {
     nacked(&Caller::with_key(&api), &req, body).await
 }
 
-pub(crate) async fn nacked(caller: &Caller, req: &HttpRequest, body: Payload) -> Result<Json<GivenBack>, Problem> {
+pub(crate) async fn nacked(
+    caller: &Caller,
+    req: &HttpRequest,
+    body: Payload,
+) -> Result<Json<GivenBack>, Problem> {
     let back: GiveBack = read(req, body, ENVELOPE_BYTES_MAX, "the receipt as {\"receipt\": \"...\"}").await?;
     let (queue, message, queues) = (name(req), message_id(req), caller.handle.queues());
     detached(async move { queues.nack(&queue, &message, back).await }).await.map(Json)

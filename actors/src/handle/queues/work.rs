@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::types::{
-    Acknowledge, AcknowledgeOne, Acknowledged, GiveBack, GivenBack, NewMessage, Receive, ReceivedMessage, Renew,
-    Renewed, SentMessage,
+    Acknowledge, AcknowledgeOne, Acknowledged, GiveBack, GivenBack, NewMessage, Receive, ReceivedMessage,
+    Renew, Renewed, SentMessage,
 };
 use super::{Error, Queues, Result, number, of_failure, outcome};
-use crate::handle::{Error as AnyError, FieldError, digest, pools};
 use crate::durable::Machine as _;
+use crate::handle::{Error as AnyError, FieldError, digest, pools};
 use crate::id::AttemptKey;
 use crate::limits::{
     CLIENT_KEY_CHARS_MAX, FIELD_ERRORS_MAX, KEY_CHARS_MAX, QUEUE_BATCH_BYTES_MAX, QUEUE_BATCH_MAX,
@@ -46,8 +46,11 @@ impl Queues {
     pub async fn send(&self, name: &str, messages: Vec<NewMessage>) -> Result<Vec<SentMessage>> {
         let queue = self.active(name)?;
         let op = Op::Send(fresh(messages)?.into());
-        let Outcome::Sent(sent) = self.ask(&queue, op).await? else { return Err(AnyError::Interrupted.into()) };
-        let view = |sent: &crate::queue::Sent| SentMessage { id: sent.seq.to_string(), duplicate: sent.duplicate };
+        let Outcome::Sent(sent) = self.ask(&queue, op).await? else {
+            return Err(AnyError::Interrupted.into());
+        };
+        let view =
+            |sent: &crate::queue::Sent| SentMessage { id: sent.seq.to_string(), duplicate: sent.duplicate };
         Ok(sent.iter().map(view).collect())
     }
 
@@ -170,7 +173,8 @@ impl Queues {
         let queue = self.active(name)?;
         let (seq, number) = self.proved(&queue, message, &back.receipt)?;
         let mut faults = Faults::default();
-        faults.refuse(back.delay > QUEUE_DELAY_MAX, "/delay", || format!("must be at most {QUEUE_DELAY_MAX}"));
+        faults
+            .refuse(back.delay > QUEUE_DELAY_MAX, "/delay", || format!("must be at most {QUEUE_DELAY_MAX}"));
         let is_long = back.error.as_ref().is_some_and(|text| text.chars().count() > QUEUE_ERROR_CHARS_MAX);
         faults.refuse(is_long, "/error", || format!("must be at most {QUEUE_ERROR_CHARS_MAX} characters"));
         faults.check()?;
@@ -240,12 +244,15 @@ fn fresh(messages: Vec<NewMessage>) -> Result<Vec<Fresh>> {
     let is_single = messages.len() == 1;
     let (mut faults, mut all, mut bytes) = (Faults::default(), Vec::with_capacity(messages.len()), 0);
     for (index, message) in messages.into_iter().enumerate() {
-        let at = |field: &str| if is_single { format!("/{field}") } else { format!("/messages/{index}/{field}") };
+        let at =
+            |field: &str| if is_single { format!("/{field}") } else { format!("/messages/{index}/{field}") };
         let body = serde_json::value::to_raw_value(&message.body).map_err(|_| AnyError::Interrupted)?;
         let size = body.get().len();
         bytes += size;
         faults.refuse(size > QUEUE_BODY_BYTES_MAX, &at("body"), || {
-            format!("has {size} bytes; at most {QUEUE_BODY_BYTES_MAX} are taken, pass larger data by reference")
+            format!(
+                "has {size} bytes; at most {QUEUE_BODY_BYTES_MAX} are taken, pass larger data by reference"
+            )
         });
         let good = |id: &String| {
             (1..=CLIENT_KEY_CHARS_MAX).contains(&id.chars().count()) && !id.contains(char::is_control)
