@@ -67,7 +67,7 @@ impl Queue {
 
     /// Takes what there is, does it, and tells what came of it.
     async fn work(&self) -> Result<(), Box<dyn Error>> {
-        let asked = json!({ "max": 10, "lease": "30s", "wait": "20s" });
+        let asked = json!({ "max": 10, "lease": "10s", "wait": "20s" });
         let answer = self.ask("receive", &asked).await?.unwrap_or_default();
         let Received { messages } = serde_json::from_str(&answer)?;
         let mut done = Vec::new();

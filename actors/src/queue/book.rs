@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Cause;
 use crate::clock::Timestamp;
-use crate::id::JobId;
+use crate::id::{AttemptKey, JobId};
 
 /// What stands for the id that a client gave a message.
 pub type Digest = [u8; 16];
@@ -45,8 +45,8 @@ pub enum Standing {
     Ready,
     /// It waits for its time.
     Delayed(Timestamp),
-    /// A worker has it until then.
-    Leased(Timestamp, Option<JobId>),
+    /// A worker has it until then; which attempt of an instance of a pool, where it is one.
+    Leased(Timestamp, Option<AttemptKey>),
     /// It is given to nobody any more.
     Dead(Timestamp, Cause),
     /// It was acknowledged; whether there is a result.
@@ -78,6 +78,8 @@ pub struct Book {
     ids_until: OrdSet<(Timestamp, Digest)>,
     /// How many messages the instances of pools have.
     holders: BTreeMap<JobId, u32>,
+    /// The newest attempt of each that has one.
+    attempts: BTreeMap<JobId, u32>,
 }
 
 impl Book {
@@ -98,7 +100,9 @@ impl Book {
             Standing::Leased(until, holder) => {
                 self.leased.insert((until, seq));
                 if let Some(holder) = holder {
-                    *self.holders.entry(holder).or_default() += 1;
+                    *self.holders.entry(holder.job).or_default() += 1;
+                    let newest = self.attempts.entry(holder.job).or_default();
+                    *newest = holder.number.max(*newest);
                 }
             }
             Standing::Dead(..) => drop(self.dead.insert(seq)),
@@ -123,11 +127,12 @@ impl Book {
             Standing::Leased(until, holder) => {
                 self.leased.remove(&(until, seq));
                 if let Some(holder) = holder
-                    && let Some(count) = self.holders.get_mut(&holder)
+                    && let Some(count) = self.holders.get_mut(&holder.job)
                 {
                     *count -= 1;
                     if *count == 0 {
-                        self.holders.remove(&holder);
+                        self.holders.remove(&holder.job);
+                        self.attempts.remove(&holder.job);
                     }
                 }
             }
@@ -179,9 +184,17 @@ impl Book {
         self.messages.is_empty() && self.ids.is_empty()
     }
 
-    /// The messages that an instance of a pool has.
-    pub fn held_by(&self, holder: JobId) -> impl Iterator<Item = u64> + '_ {
-        let is_held = move |seq: &u64| matches!(self.get(*seq), Some(Entry { standing: Standing::Leased(_, Some(by)), .. }) if by == holder);
+    /// The newest attempt of an instance of a pool that has messages.
+    pub fn newest_attempt(&self, job: JobId) -> Option<u32> {
+        self.attempts.get(&job).copied()
+    }
+
+    /// The messages that attempts of an instance of a pool have which came before the one of this number.
+    pub fn held_before(&self, job: JobId, number: u32) -> impl Iterator<Item = u64> + '_ {
+        let is_held = move |seq: &u64| {
+            let standing = self.get(*seq).map(|entry| entry.standing);
+            matches!(standing, Some(Standing::Leased(_, Some(by))) if by.job == job && by.number < number)
+        };
         self.leased.iter().map(|(_, seq)| *seq).filter(is_held)
     }
 

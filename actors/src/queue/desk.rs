@@ -388,7 +388,7 @@ fn give_back(outcome: &Outcome, returns: &mut Vec<Return>) {
 
 const fn holder(op: &Op) -> Option<JobId> {
     match op {
-        Op::Receive { holder, .. } => *holder,
+        Op::Receive { holder: Some(key), .. } => Some(key.job),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::book::Digest;
 use super::settings::Settings;
 use crate::clock::Timestamp;
-use crate::id::JobId;
+use crate::id::{AttemptKey, JobId};
 use crate::units::Span;
 
 /// What can happen to a queue.
@@ -58,8 +58,8 @@ pub enum Op {
         max: u32,
         /// For so long; the queue's own lease where nothing is said.
         lease: Option<Span>,
-        /// The instance of a pool that asks, where it is one.
-        holder: Option<JobId>,
+        /// The attempt of an instance of a pool that asks, where it is one.
+        holder: Option<AttemptKey>,
     },
     /// To have a message longer, from now on.
     Renew {

@@ -13,7 +13,7 @@ use super::rows::{LastError, Names, encode, encode_entry, encode_known, name_of_
 use super::state::{Counts, Phase, Queue, Record};
 use crate::clock::Timestamp;
 use crate::durable::{Change, Row, Step};
-use crate::id::JobId;
+use crate::id::{AttemptKey, JobId};
 use crate::limits::{
     QUEUE_DONE_MAX, QUEUE_DUE_PER_STEP, QUEUE_MESSAGES_MAX, QUEUE_RECEIVE_BYTES_MAX, QUEUE_RECEIVE_MAX,
 };
@@ -102,7 +102,7 @@ impl Draft {
                 Outcome::Nacked(self.nack(*seq, *number, *delay, error.as_deref()))
             }
             Op::Return(returns) => Outcome::Moved(self.take_back(returns)),
-            Op::Abandon { holder } => Outcome::Moved(self.abandon(*holder)),
+            Op::Abandon { holder } => Outcome::Moved(self.abandon(*holder, u32::MAX)),
             Op::Requeue(which) => Outcome::Moved(self.requeue(*which)),
             Op::Discard(which) => Outcome::Moved(self.discard(*which)),
         }
@@ -140,7 +140,12 @@ impl Draft {
         Sent { seq, duplicate: false }
     }
 
-    fn receive(&mut self, max: u32, lease: Option<Span>, holder: Option<JobId>) -> Vec<Leased> {
+    fn receive(&mut self, max: u32, lease: Option<Span>, holder: Option<AttemptKey>) -> Vec<Leased> {
+        if let Some(AttemptKey { job, number }) = holder
+            && self.book.newest_attempt(job).is_some_and(|newest| newest < number)
+        {
+            self.abandon(job, number);
+        }
         let until = self.now.after(lease.unwrap_or(self.queue.settings.lease).as_duration());
         let (mut leased, mut bytes) = (Vec::new(), 0);
         for _ in 0..max.min(QUEUE_RECEIVE_MAX) {
@@ -259,8 +264,9 @@ impl Draft {
         moved
     }
 
-    fn abandon(&mut self, holder: JobId) -> u32 {
-        let held: Vec<u64> = self.book.held_by(holder).take(QUEUE_DUE_PER_STEP).collect();
+    /// What attempts have that came before the one of this number: they are over.
+    fn abandon(&mut self, job: JobId, number: u32) -> u32 {
+        let held: Vec<u64> = self.book.held_before(job, number).take(QUEUE_DUE_PER_STEP).collect();
         for seq in &held {
             self.lose(*seq, "its worker ended without a word".to_owned());
         }

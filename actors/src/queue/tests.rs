@@ -13,7 +13,7 @@ use super::rows::READ_BACK;
 use super::*;
 use crate::clock::Timestamp;
 use crate::durable::{Change, Liveness, Machine, Row};
-use crate::id::JobId;
+use crate::id::{AttemptKey, JobId};
 use crate::limits::{QUEUE_DONE_MAX, QUEUE_DUE_PER_STEP, QUEUE_MESSAGES_MAX, QUEUE_RECEIVE_BYTES_MAX};
 use crate::units::Span;
 
@@ -309,12 +309,19 @@ fn what_an_instance_had_goes_to_others_when_it_is_over() {
     let mut life = usual();
     life.send(&[plain(), plain(), plain()]);
     let (one, other) = (JobId::from_bytes([1; 16]), JobId::from_bytes([2; 16]));
-    life.ask(Op::Receive { max: 2, lease: None, holder: Some(one) });
-    life.ask(Op::Receive { max: 2, lease: None, holder: Some(other) });
+    let receive = |max: u32, job: JobId, number: u32| {
+        let holder = Some(AttemptKey::new(job, number));
+        Op::Receive { max, lease: None, holder }
+    };
+    life.ask(receive(2, one, 1));
+    life.ask(receive(2, other, 1));
     assert_eq!(life.queue().holders, BTreeMap::from([(one, 2), (other, 1)]));
     assert_eq!(life.ask(Op::Abandon { holder: one }), Outcome::Moved(2));
     assert_eq!(life.queue().holders, BTreeMap::from([(other, 1)]));
-    assert_eq!(life.order(), [1, 2]);
+    // Another attempt of an instance says that the one before is over.
+    let Outcome::Received(leased) = life.ask(receive(3, other, 2)) else { panic!() };
+    assert_eq!(leased.iter().map(|leased| leased.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(life.queue().holders, BTreeMap::from([(other, 3)]));
 }
 
 #[test]

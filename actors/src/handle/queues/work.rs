@@ -66,7 +66,7 @@ impl Queues {
         if let Some(scope) = by {
             self.connect(scope).await?;
         }
-        let holder = by.map(|scope| scope.key.job);
+        let holder = by.map(|scope| scope.key);
         let op = Op::Receive { max: asked.max, lease: asked.lease, holder };
         let patience = asked.wait.as_duration();
         let turn = self.handle.inner().desk.ask(queue.id, op, !patience.is_zero());

@@ -16,7 +16,7 @@ fn orders() -> QueueId {
 }
 
 fn receive(holder: Option<JobId>) -> Op {
-    Op::Receive { max: 1, lease: None, holder }
+    Op::Receive { max: 1, lease: None, holder: holder.map(|job| AttemptKey::new(job, 1)) }
 }
 
 impl Counter {

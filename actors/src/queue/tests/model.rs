@@ -123,7 +123,7 @@ impl Model {
         Sent { seq, duplicate: false }
     }
 
-    fn receive(&mut self, max: u32, lease: Option<u64>, holder: Option<JobId>) -> Vec<(u64, u32, u32)> {
+    fn receive(&mut self, max: u32, lease: Option<u64>, holder: Option<AttemptKey>) -> Vec<(u64, u32, u32)> {
         let lease = lease.map_or(self.settings.lease.as_duration(), Duration::from_secs);
         let until = self.now.after(lease);
         let mut given = vec![];
@@ -167,7 +167,7 @@ impl Model {
     fn abandon(&mut self, holder: JobId) -> u32 {
         let mut count = 0;
         for at in 0..self.messages.len() {
-            if matches!(self.messages[at].standing, Standing::Leased(_, Some(by)) if by == holder) {
+            if matches!(self.messages[at].standing, Standing::Leased(_, Some(by)) if by.job == holder) {
                 self.comes_back(at, Standing::Ready, Cause::LeaseExpired);
                 count += 1;
             }
@@ -181,6 +181,10 @@ struct World {
     life: Life,
     model: Model,
     receipts: Vec<(u64, u32)>,
+}
+
+fn attempt(holder: u8) -> AttemptKey {
+    AttemptKey::new(job(holder), 1)
 }
 
 fn job(holder: u8) -> JobId {
@@ -242,7 +246,7 @@ impl World {
         match *act {
             Act::Send { priority, delay, id } => Op::Send([fresh(priority, secs(delay), id)].into()),
             Act::Receive { max, lease, holder } => {
-                Op::Receive { max, lease: lease.map(secs), holder: holder.map(job) }
+                Op::Receive { max, lease: lease.map(secs), holder: holder.map(attempt) }
             }
             Act::Renew { which, lease } => {
                 let (seq, number) = self.receipt(which);
@@ -273,7 +277,7 @@ impl World {
                 assert_eq!(sent, [self.model.send(*priority, *delay, *id)]);
             }
             (Act::Receive { max, lease, holder }, Outcome::Received(leased)) => {
-                let given = self.model.receive(*max, *lease, holder.map(job));
+                let given = self.model.receive(*max, *lease, holder.map(attempt));
                 let found: Vec<_> =
                     leased.iter().map(|leased| (leased.seq, leased.number, leased.deliveries)).collect();
                 assert_eq!(found, given);
