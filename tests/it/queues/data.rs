@@ -1,6 +1,6 @@
 //! Data is generated from a queue by a pool of workers, while the server is killed twice.
 //!
-//! `DOGWATCH_QUEUE_MESSAGES` says how many messages; 600 where it does not, all 6,000 among the proofs.
+//! `DOGWATCH_PROVE_MESSAGES` says how many messages; 600 where it does not, all 6,000 among the proofs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -50,7 +50,7 @@ async fn until_done(bench: &Bench, count: u64) {
 
 #[actix_web::test]
 async fn every_row_is_made_once_and_what_cannot_be_made_is_told() {
-    let count: u64 = std::env::var("DOGWATCH_QUEUE_MESSAGES").map_or(600, |text| text.parse().unwrap());
+    let count: u64 = std::env::var("DOGWATCH_PROVE_MESSAGES").map_or(600, |text| text.parse().unwrap());
     let mut bench = Bench::start(On::Process).await;
     declare(&bench, "rows", json!({ "max_deliveries": 5, "lease": "30s", "keep_results": "1d" })).await;
     let job = json!({ "args": [program("queue_worker")], "stop_grace": "5s" });
