@@ -18,7 +18,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use self::instances::Instance;
+use self::instances::{Instance, is_retired};
 use super::event::{Fresh, Op, Outcome, Request, Return};
 use super::id::QueueId;
 use crate::id::JobId;
@@ -148,12 +148,7 @@ impl Desk {
         let ticket = state.tickets;
         let turn = Turn { desk: self.clone(), queue, ticket, reply: answer };
         let holder = holder(&op);
-        if holder.and_then(|job| state.instances.get(&job)).is_some_and(|instance| instance.retired) {
-            // That nobody hears it cannot be: he is here.
-            drop(reply.send(Ok(Outcome::Received(vec![]))));
-            drop(state);
-            return Ok(turn);
-        }
+        let op = if state.is_retired(holder) { nothing(op) } else { op };
         let again = (patient && !state.closed).then(|| op.clone());
         let counter = state.queues.entry(queue).or_default();
         let bytes = bytes(&op);
@@ -264,9 +259,7 @@ impl Desk {
         if has_returns {
             Self::tell(&mut state, queue, Op::Return(returns));
         }
-        let retired = state.retired_waiters(queue);
         drop(state);
-        retired.into_iter().for_each(dismiss);
         if has_returns {
             self.0.asked.notify_one();
         }
@@ -274,7 +267,8 @@ impl Desk {
 
     /// So many messages wait: those who wait for them ask again.
     pub(super) fn ready(&self, queue: QueueId, ready: u64) {
-        let mut state = self.0.state.lock();
+        let mut guard = self.0.state.lock();
+        let state = &mut *guard;
         let mut left = ready;
         let mut woken = Vec::new();
         if let Some(counter) = state.queues.get_mut(&queue) {
@@ -282,7 +276,11 @@ impl Desk {
                 && let Some(ticket) = counter.parked.pop_front()
             {
                 let Some(waiting) = counter.waiting.get_mut(&ticket) else { continue };
-                let Some(op) = waiting.again.clone().filter(|_| waiting.parked) else { continue };
+                // One that is given nothing any more sleeps until its patience ends.
+                let is_retired = is_retired(&state.instances, waiting.holder);
+                let Some(op) = waiting.again.clone().filter(|_| waiting.parked && !is_retired) else {
+                    continue;
+                };
                 waiting.parked = false;
                 left = left.saturating_sub(u64::from(most(&op)));
                 woken.push(waiting.holder);
@@ -292,7 +290,7 @@ impl Desk {
         let has_woken = !woken.is_empty();
         woken.into_iter().for_each(|holder| state.count_receive(holder, 1));
         let is_unserved = left > 0 && state.pools.values().any(|of| *of == queue);
-        drop(state);
+        drop(guard);
         if has_woken {
             self.0.asked.notify_one();
         }
@@ -390,6 +388,14 @@ const fn holder(op: &Op) -> Option<JobId> {
     match op {
         Op::Receive { holder: Some(key), .. } => Some(key.job),
         _ => None,
+    }
+}
+
+/// A receive of one that is given nothing any more; that it asks still says that its earlier attempts are over.
+fn nothing(op: Op) -> Op {
+    match op {
+        Op::Receive { lease, holder, .. } => Op::Receive { max: 0, lease, holder },
+        other => other,
     }
 }
 

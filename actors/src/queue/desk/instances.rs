@@ -2,12 +2,13 @@
 //!
 //! Not responsible for: how many instances there are to be.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::event::Op;
 use super::super::id::QueueId;
 use super::super::state::Queue;
-use super::{Desk, State, Waiting, dismiss};
+use super::{Desk, State};
 use crate::id::JobId;
 use crate::pool::{Demand, PoolId, Seen};
 
@@ -44,13 +45,7 @@ impl Desk {
 
     /// Gives an instance nothing any more; what it has it may end.
     pub(crate) fn retire(&self, pool: PoolId, job: JobId) {
-        let retired: Vec<Waiting> = {
-            let mut state = self.0.state.lock();
-            state.instance(pool, job).retired = true;
-            let is_its = |waiting: &Waiting| waiting.holder == Some(job);
-            state.queues.values_mut().flat_map(|counter| counter.dismissed(is_its)).collect()
-        };
-        retired.into_iter().for_each(dismiss);
+        self.0.state.lock().instance(pool, job).retired = true;
         // That it is certain now is what its pool waits for.
         self.0.unserved.notify_one();
     }
@@ -108,16 +103,12 @@ impl State {
         }
     }
 
-    /// Those who were parked after their instance was retired.
-    pub(super) fn retired_waiters(&mut self, queue: QueueId) -> Vec<Waiting> {
-        let instances = &self.instances;
-        let is_retired = |waiting: &Waiting| {
-            let instance = waiting.holder.and_then(|job| instances.get(&job));
-            instance.is_some_and(|instance| instance.retired)
-        };
-        if !instances.values().any(|instance| instance.retired) {
-            return vec![];
-        }
-        self.queues.get_mut(&queue).map(|counter| counter.dismissed(is_retired)).unwrap_or_default()
+    pub(super) fn is_retired(&self, holder: Option<JobId>) -> bool {
+        is_retired(&self.instances, holder)
     }
+}
+
+/// Whether this is an instance that is given nothing any more.
+pub(super) fn is_retired(instances: &BTreeMap<JobId, Instance>, holder: Option<JobId>) -> bool {
+    holder.and_then(|job| instances.get(&job)).is_some_and(|instance| instance.retired)
 }
