@@ -34,6 +34,7 @@ mod pools;
 mod probes;
 pub mod problem;
 pub(crate) mod query;
+pub(crate) mod queues;
 pub mod routes;
 pub mod server;
 pub(crate) mod state;
@@ -50,6 +51,9 @@ pub use self::jobs::webhooks::WebhookList;
 pub use self::orchestrations::history::InstanceHistoryPage;
 pub use self::pools::PoolList;
 pub use self::probes::{Liveness, Readiness};
+pub use self::queues::dead::Moved;
+pub use self::queues::work::{Acked, Acks, ReceivedMessages};
+pub use self::queues::{NewMessages, QueueList, SentMessages};
 use self::state::Api;
 use crate::{callbacks, durable_functions};
 

@@ -1,12 +1,14 @@
 //! The callback listener: what job containers can reach, and nothing else.
 //!
-//! One route, on a socket of its own, so that the network of the jobs never touches the API. The token in
-//! the `Authorization` header is the whole authority: it is good for one attempt, to say what became of it.
+//! On a socket of its own, so that the network of the jobs never touches the API. The token in the `Authorization`
+//! header is the whole authority: it is good for one attempt, to say what became of it, or as the token of a worker to
+//! work on the queue of its pool.
 //!
 //! Invariant: a caller without the token of an attempt gets the same 403 whatever it asks about, so that
 //! nothing can be learnt here about which jobs exist.
 
 pub(crate) mod handler;
+mod queues;
 pub mod server;
 
 use actix_web::ResponseError as _;
@@ -17,20 +19,21 @@ use crate::api::body::Bodies;
 use crate::api::problem::Problem;
 use crate::api::routes::not_found;
 
-/// The one route.
+/// The route of callbacks.
 pub const PATTERN: &str = "/v1/callbacks/{job}/{attempt}";
 
-/// The route that attempts call, for any scope of an application. Give it a scope of its own: it brings the
+/// The routes that attempts call, for any scope of an application. Give it a scope of its own: it brings the
 /// answer for everything else in the scope.
 pub fn configure(handle: Handle) -> impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static {
     let (handle, bodies) = (Data::new(handle), Bodies::default());
     move |config| {
         let other_methods = || async { Problem::method_not_allowed("POST").error_response() };
         let resource = web::resource(PATTERN)
-            .app_data(handle)
-            .app_data(bodies)
+            .app_data(handle.clone())
+            .app_data(bodies.clone())
             .route(web::post().to(handler::callback))
             .default_service(web::to(other_methods));
+        queues::register(config, &handle, &bodies);
         config.service(resource).default_service(web::to(not_found));
     }
 }

@@ -64,6 +64,7 @@
 //! | [`examine`] | whether everything in a store fits together |
 //! | [`orchestration`] | workflows as code over activities, jobs, timers, events and children |
 //! | [`pool`] | sets of identical jobs whose number follows a demand, down to zero |
+//! | [`queue`] | messages that workers lease, and that come back unless they are acknowledged |
 //! | [`entity`] | named objects with a state that do one thing after another |
 //! | [`webhook`], [`outbound`] | telling the world, safely |
 //! | [`logs`] | the output of attempts |
@@ -92,6 +93,7 @@ pub mod logs;
 pub mod orchestration;
 pub mod outbound;
 pub mod pool;
+pub mod queue;
 pub mod runtime;
 pub mod secret;
 pub mod shape;

@@ -3,6 +3,8 @@
 //! A problem document (RFC 9457) with a stable `code`. What the engine or the disk said stays in the log,
 //! under the `request_id` that the answer carries; no secret and no internal detail is ever in the answer.
 
+mod queues;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -49,6 +51,10 @@ pub enum Code {
     TaskHubNotFound,
     /// 404: there is no such pool.
     PoolNotFound,
+    /// 404: there is no such queue.
+    QueueNotFound,
+    /// 404: there is no such message (any more).
+    MessageNotFound,
     /// 405: the route has other methods.
     MethodNotAllowed,
     /// 408: the body did not come in time.
@@ -61,10 +67,14 @@ pub enum Code {
     InstanceConflict,
     /// 409: the state of the pool, or the number of pools, does not allow it.
     PoolConflict,
+    /// 409: the state of the queue, or the number of queues, does not allow it.
+    QueueConflict,
     /// 409: the job received as many events as one may.
     TooManyEvents,
     /// 410: a callback of an attempt that is over.
     StaleAttempt,
+    /// 410: the lease of the message is over.
+    StaleReceipt,
     /// 413: the body is too long.
     BodyTooLarge,
     /// 415: the body is not `application/json`, or is compressed.
@@ -75,6 +85,8 @@ pub enum Code {
     UnknownOrchestration,
     /// 422: the idempotency key was used for another body.
     IdempotencyMismatch,
+    /// 429: the queue holds as many messages as one may.
+    QueueFull,
     /// 429: too much is going on; nothing was done.
     Overloaded,
     /// 500: a fault of dogwatch.
@@ -108,6 +120,11 @@ impl Code {
             Self::TaskHubNotFound => (StatusCode::NOT_FOUND, "there is no such task hub"),
             Self::PoolNotFound => (StatusCode::NOT_FOUND, "there is no such pool"),
             Self::PoolConflict => (StatusCode::CONFLICT, "the state of the pool does not allow it"),
+            Self::QueueNotFound => (StatusCode::NOT_FOUND, "there is no such queue"),
+            Self::MessageNotFound => (StatusCode::NOT_FOUND, "there is no such message"),
+            Self::QueueConflict => (StatusCode::CONFLICT, "the state of the queue does not allow it"),
+            Self::StaleReceipt => (StatusCode::GONE, "the lease of the message is over"),
+            Self::QueueFull => (StatusCode::TOO_MANY_REQUESTS, "the queue is full"),
             Self::InstanceExists => (StatusCode::CONFLICT, "there is an instance with this id"),
             Self::InstanceConflict => (StatusCode::CONFLICT, "the state of the instance does not allow it"),
             Self::UnknownOrchestration => {

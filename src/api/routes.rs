@@ -15,7 +15,7 @@ use futures_util::future::LocalBoxFuture;
 use super::auth::Auth;
 use super::problem::Problem;
 use super::state::Api;
-use super::{events, jobs, metrics, openapi, orchestrations, pools, probes, store};
+use super::{events, jobs, metrics, openapi, orchestrations, pools, probes, queues, store};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +106,32 @@ pub const TABLE: &[Entry] = &[
     entry(Method::PUT, "/v1/pools/{name}", Access::Key, || web::to(pools::declare)),
     entry(Method::GET, "/v1/pools/{name}", Access::Key, || web::to(pools::show)),
     entry(Method::DELETE, "/v1/pools/{name}", Access::Key, || web::to(pools::delete)),
+    entry(Method::GET, "/v1/queues", Access::Key, || web::to(queues::list)),
+    entry(Method::PUT, "/v1/queues/{queue}", Access::Key, || web::to(queues::declare)),
+    entry(Method::GET, "/v1/queues/{queue}", Access::Key, || web::to(queues::show)),
+    entry(Method::DELETE, "/v1/queues/{queue}", Access::Key, || web::to(queues::delete)),
+    entry(Method::POST, "/v1/queues/{queue}/messages", Access::Key, || web::to(queues::send)),
+    entry(Method::GET, "/v1/queues/{queue}/messages/{message}", Access::Key, || web::to(queues::message)),
+    entry(Method::POST, "/v1/queues/{queue}/receive", Access::Key, || web::to(queues::work::receive)),
+    entry(Method::POST, "/v1/queues/{queue}/ack", Access::Key, || web::to(queues::work::ack_many)),
+    entry(Method::POST, "/v1/queues/{queue}/messages/{message}/renew", Access::Key, || {
+        web::to(queues::work::renew)
+    }),
+    entry(Method::POST, "/v1/queues/{queue}/messages/{message}/ack", Access::Key, || {
+        web::to(queues::work::ack)
+    }),
+    entry(Method::POST, "/v1/queues/{queue}/messages/{message}/nack", Access::Key, || {
+        web::to(queues::work::nack)
+    }),
+    entry(Method::GET, "/v1/queues/{queue}/dead", Access::Key, || web::to(queues::dead::list)),
+    entry(Method::DELETE, "/v1/queues/{queue}/dead", Access::Key, || web::to(queues::dead::purge)),
+    entry(Method::POST, "/v1/queues/{queue}/dead/requeue", Access::Key, || web::to(queues::dead::requeue)),
+    entry(Method::POST, "/v1/queues/{queue}/dead/{message}/requeue", Access::Key, || {
+        web::to(queues::dead::requeue_one)
+    }),
+    entry(Method::DELETE, "/v1/queues/{queue}/dead/{message}", Access::Key, || {
+        web::to(queues::dead::purge_one)
+    }),
 ];
 
 /// Registers every route. What is under `/v1` but no route needs a key too; what is elsewhere is a 404.

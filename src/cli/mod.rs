@@ -24,8 +24,10 @@ mod demo;
 mod doctor;
 mod events;
 mod logs;
+mod pool;
 mod ps;
 mod purge;
+mod queue;
 mod raise;
 mod restore;
 mod run;
@@ -120,6 +122,12 @@ pub enum Command {
     /// Delete jobs that are over, with all that was kept of them
     #[command(visible_alias = "rm")]
     Purge(JobsArg),
+    /// Declare queues, send messages to them, and look at their dead letters
+    #[command(subcommand)]
+    Queue(Box<queue::QueueCommand>),
+    /// Declare pools of workers, and look at them
+    #[command(subcommand)]
+    Pool(pool::PoolCommand),
     /// Find out what works here and what does not
     Doctor(doctor::DoctorArgs),
     /// Write everything durable to one file, while the server works or when none runs
@@ -195,6 +203,8 @@ async fn dispatch(cli: Cli, shim: Shim) -> Result<Exit, Error> {
         Command::Raise(args) => raise::run(&context, args).await,
         Command::Webhooks(args) => webhooks::run(&context, args).await,
         Command::Purge(args) => purge::run(&context, &args.jobs).await,
+        Command::Queue(command) => queue::run(&context, *command).await,
+        Command::Pool(command) => pool::run(&context, command).await,
         Command::Doctor(args) if args.store => store_check::run(&context).await,
         Command::Doctor(_) => doctor::run(&context).await,
         Command::Backup(args) => backup::run(&context, &args).await,

@@ -11,6 +11,7 @@ pub mod discover;
 mod error;
 mod events;
 mod problem;
+mod queues;
 
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ use dogwatch_actors::runtime::LogStream;
 use dogwatch_actors::secret::Secret;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use reqwest::{Method, RequestBuilder, Response};
+pub use reqwest::Method;
+use reqwest::{RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -77,6 +77,23 @@ fn every_verb_is_there() {
         "config",
         "completions bash",
         "demo",
+        "queue declare orders --lease 1m --max-deliveries 3 --retention 7d --dedup-window 1h --keep-results 1d",
+        "queue send orders one {\"n\":2} --delay 5s --priority 3 --header team=data",
+        "queue send orders --file messages.txt",
+        "queue receive orders --max 5 --lease 1m --wait 20s",
+        "queue ack orders 1 1.x --result 3",
+        "queue nack orders 1 1.x --delay 5s --error why",
+        "queue ls",
+        "queue show orders",
+        "queue rm orders --force",
+        "queue dead ls orders",
+        "queue dead requeue orders",
+        "queue dead requeue orders 7",
+        "queue dead purge orders",
+        "pool put shouting pool.json",
+        "pool ls",
+        "pool show shouting",
+        "pool rm shouting",
     ] {
         parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }

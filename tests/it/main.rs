@@ -50,6 +50,7 @@ mod own_engine;
 mod points;
 mod pools;
 mod process_jobs;
+mod queues;
 #[path = "../shared/random.rs"]
 mod random;
 mod restarts;

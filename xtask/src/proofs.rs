@@ -7,6 +7,7 @@ use crate::command::{Outcome, cargo, run};
 
 /// The tests that prove a promise; `docs/robustness.md` says which proves which.
 const PROOFS: &str = "test(/^(backup|crash_harness|crash_orchestrations|defects|disk_faults|docker_attempts|docker_burst|docker_engine|docker_faults|docker_restart|flips|old_formats|overload|points|restarts|troubles|webhook_delivery)::/) \
+     | test(/^queues::data::every/) \
      | test(/^(process_jobs|docker_jobs)::(twenty|what_ends|a_kill)/) \
      | test(/^simulation::/) | test(/transition::tests::crash|^job_panics|^store::(killed|damage|power_loss)|^durable::crashes/)";
 
@@ -55,6 +56,8 @@ const ROUNDS: &[Rounds] = &[
     rounds("DOGWATCH_PROVE_FAULTS", 10, 500),
     rounds("DOGWATCH_PROVE_BURST", 16, 300),
     rounds("DOGWATCH_PROVE_ENGINE", 4, 50),
+    // Messages that a pool of workers does while the server is killed.
+    rounds("DOGWATCH_PROVE_MESSAGES", 6_000, 10_000),
     // Attempts that run through a restart, and clients at once.
     rounds("DOGWATCH_PROVE_ATTACH", 50, 200),
     rounds("DOGWATCH_PROVE_OVERLOAD", 2_000, 10_000),

@@ -2,7 +2,7 @@
 //!
 //! Not responsible for purging, which needs to look at what there is (see `shell.rs`).
 
-use super::{Machine, MachineId, Message, keys};
+use super::{Machine, MachineId, Message, Row, keys};
 use crate::clock::Timestamp;
 use crate::store::codec;
 use crate::store::{Batch, Key, Log, Precondition};
@@ -42,6 +42,16 @@ impl Terms {
 pub(super) fn given<M: Machine>(id: M::Id, machine: &M, batch: &mut Batch) {
     if let Some(given) = machine.given() {
         batch.put(keys::given::<M>(id), codec::encode(M::VERSION, given));
+    }
+}
+
+/// Writes what the machine keeps beside its snapshot.
+pub(super) fn rows<M: Machine>(id: M::Id, rows: Vec<Row>, batch: &mut Batch) {
+    for row in rows {
+        match row {
+            Row::Put { name, value } => batch.put(keys::row::<M>(id, &name), value),
+            Row::Delete { name } => batch.delete(keys::row::<M>(id, &name)),
+        };
     }
 }
 

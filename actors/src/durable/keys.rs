@@ -8,6 +8,7 @@
 //! | `l/<kind>/<id>` | empty: the machine must be hydrated at a start |
 //! | `t/<due>/<kind>/<id>` | empty: the machine's one armed deadline |
 //! | `x/<kind>/<text>/<id>` | empty: the machine is listed under this text |
+//! | `r/<kind>/<id>/<name>` | a row that the machine keeps beside its snapshot |
 //! | `d/<kind>/<id>/<digest>` | when an event with this digest was applied; empty in old stores |
 //! | `n/hub/<name>` | empty: there is a task hub of this name |
 //! | `e/<seq>`, `o/<seq>` | the logs of events and of messages between machines |
@@ -107,6 +108,16 @@ pub fn listed(kind: &str, text: &[u8]) -> Key {
 /// The index row of a machine under `text`.
 pub fn index<M: Machine>(text: &[u8], id: M::Id) -> Key {
     join(&[b"x", M::KIND.as_bytes(), text, &id.to_key()])
+}
+
+/// All rows that a machine keeps beside its snapshot.
+pub fn rows<M: Machine>(id: M::Id) -> Key {
+    join(&[b"r", M::KIND.as_bytes(), &id.to_key(), b""])
+}
+
+/// One row that a machine keeps beside its snapshot.
+pub fn row<M: Machine>(id: M::Id, name: &[u8]) -> Key {
+    join(&[b"r", M::KIND.as_bytes(), &id.to_key(), name])
 }
 
 /// All digests of events applied to a machine.

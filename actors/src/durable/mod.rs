@@ -107,6 +107,24 @@ impl Message {
     }
 }
 
+/// A row that a machine keeps beside its snapshot: for a kind with so many parts that no transition should write them
+/// all. Names are unique within the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Row {
+    /// Sets it.
+    Put {
+        /// Its name.
+        name: Vec<u8>,
+        /// Its value, in the envelope of [`store::codec`].
+        value: Vec<u8>,
+    },
+    /// Removes it; nothing happens where there is none.
+    Delete {
+        /// Its name.
+        name: Vec<u8>,
+    },
+}
+
 /// What applying an event comes to.
 #[derive(Debug, Clone)]
 pub struct Step<M: Machine> {
@@ -152,6 +170,9 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
     const VERSION: u8;
     /// Whether it has a row for what it was given.
     const HAS_GIVEN: bool = false;
+    /// For a kind that keeps rows beside its snapshot: what the names of those begin with that are read back when it
+    /// comes into memory. Readers of what rests see the snapshot alone.
+    const ROWS: &'static [&'static [u8]] = &[];
 
     /// Its identity.
     type Id: MachineId;
@@ -241,6 +262,31 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
 
     /// Further keys that belong to it and go when it is purged.
     fn owned_keys(&self) -> Vec<store::Key>;
+
+    /// Hands over the rows that are written and deleted with this new state. Asked once, before anybody sees it.
+    fn take_rows(&mut self) -> Vec<Row> {
+        vec![]
+    }
+
+    /// Takes back one of [`Machine::ROWS`]; they come in the order of their names.
+    fn read_row(&mut self, name: &[u8], value: &[u8]) -> store::Result<()> {
+        let _ = (name, value);
+        Ok(())
+    }
+
+    /// All rows were read back.
+    fn rows_read(&mut self) {}
+
+    /// What does not fit together in a machine whose rows were read back.
+    fn rows_faults(&self) -> Vec<String> {
+        vec![]
+    }
+
+    /// The rows that there must be beside this one.
+    fn companions(name: &[u8], value: &[u8]) -> Vec<Vec<u8>> {
+        let _ = (name, value);
+        vec![]
+    }
 
     /// Reads the body of a stored record of an older `version`.
     fn upgrade(version: u8, body: &[u8]) -> Result<Self, String> {

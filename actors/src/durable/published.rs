@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::{Machine, keys};
 use crate::limits::SNAPSHOTS_RESTING_MAX;
-use crate::store::{self, Store, codec};
+use crate::store::{self, KeyRange, Rows, Store, codec};
 
 /// Locks are held for one map operation; this many keep readers and writers apart.
 const STRIPES: usize = 64;
@@ -206,7 +206,32 @@ pub(crate) struct Stored<M> {
     pub(super) given: bool,
 }
 
-/// Reads a machine from rows, upgrading older forms.
+/// Rows beside a snapshot that are read at once.
+const ROWS_PAGE: usize = 1_024;
+
+/// Reads back what a machine keeps beside its snapshot; `scan` gives at most so many rows of a range, ascending.
+pub(crate) fn load_rows<M: Machine>(
+    id: M::Id,
+    machine: &mut M,
+    scan: impl Fn(KeyRange, usize) -> store::Result<Rows>,
+) -> store::Result<()> {
+    let all = keys::rows::<M>(id);
+    for begins in M::ROWS {
+        let mut range = KeyRange::prefix(keys::row::<M>(id, begins));
+        loop {
+            let rows = scan(range.clone(), ROWS_PAGE)?;
+            let Some((last, _)) = rows.last() else { break };
+            range = range.after(last);
+            for (key, value) in &rows {
+                machine.read_row(&key[all.len()..], value)?;
+            }
+        }
+    }
+    machine.rows_read();
+    Ok(())
+}
+
+/// Reads a machine from its snapshot, upgrading older forms.
 pub(crate) fn load<M: Machine>(
     id: M::Id,
     get: impl Fn(&[u8]) -> store::Result<Option<Vec<u8>>>,

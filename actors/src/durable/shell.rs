@@ -143,7 +143,7 @@ impl<M: Machine> Shell<M> {
     fn hydrate(&mut self) {
         let loaded = match self.held {
             Held::New => Ok(None),
-            _ => published::load::<M>(self.id, |key| self.shared.store.get(key)),
+            _ => self.load(),
         };
         self.held = match loaded {
             Ok(stored) => {
@@ -168,6 +168,17 @@ impl<M: Machine> Shell<M> {
             self.perform(&state, state.resume());
         }
         fault::reach_of(Point::ActorResumed, self.id);
+    }
+
+    /// What is stored, with the rows beside the snapshot.
+    fn load(&self) -> store::Result<Option<published::Stored<M>>> {
+        let store = &self.shared.store;
+        let stored = published::load::<M>(self.id, |key| store.get(key))?;
+        let Some(mut stored) = stored else { return Ok(None) };
+        published::load_rows(self.id, &mut stored.machine, |range, limit| {
+            store.scan(range, Order::Ascending, limit)
+        })?;
+        Ok(Some(stored))
     }
 
     fn arm(&self, state: Option<&M>) {
@@ -227,12 +238,19 @@ impl<M: Machine> Shell<M> {
         }
     }
 
-    fn batch(&self, old: Option<&M>, step: &Step<M>, terms: &Terms, now: Timestamp) -> store::Result<Batch> {
+    fn batch(
+        &self,
+        old: Option<&M>,
+        step: &mut Step<M>,
+        terms: &Terms,
+        now: Timestamp,
+    ) -> store::Result<Batch> {
         let mut batch = Batch::new();
         terms.write::<M>(self.id, now, &mut batch);
-        match &step.change {
+        match &mut step.change {
             Change::None => {}
             Change::Next(new, record) => {
+                batch::rows::<M>(self.id, new.take_rows(), &mut batch);
                 batch::transition(self.id, old, new.as_ref(), record.as_ref(), &mut batch);
                 if !self.given_is_stored || old.is_some_and(|old| new.is_given_anew(old)) {
                     batch::given(self.id, new.as_ref(), &mut batch);
@@ -259,7 +277,9 @@ impl<M: Machine> Shell<M> {
         for key in old.owned_keys() {
             batch.delete(key);
         }
-        for prefix in [keys::history::<M>(self.id), keys::digests::<M>(self.id)] {
+        let rows = (!M::ROWS.is_empty()).then(|| keys::rows::<M>(self.id));
+        let prefixes = [keys::history::<M>(self.id), keys::digests::<M>(self.id)];
+        for prefix in prefixes.into_iter().chain(rows) {
             let mut range = KeyRange::prefix(prefix);
             loop {
                 let rows = self.shared.store.scan(range.clone(), Order::Ascending, PURGE_PAGE)?;
@@ -287,14 +307,14 @@ impl<M: Machine> Shell<M> {
             Held::Unread | Held::New => return self.answer(delivery, Err(Error::Lost)),
         };
         let now = self.shared.clock.now();
-        let step = match self.decide(old.as_deref(), &delivery, now) {
+        let mut step = match self.decide(old.as_deref(), &delivery, now) {
             Ok(step) => step,
             Err(answer) => return self.refuse(delivery, answer, ctx),
         };
         if matches!(step.change, Change::None) && step.outbox.is_empty() && delivery.terms.is_empty() {
             return self.conclude(delivery, old, step.effects);
         }
-        let batch = self.batch(old.as_deref(), &step, &delivery.terms, now);
+        let batch = self.batch(old.as_deref(), &mut step, &delivery.terms, now);
         let batch = match batch
             .and_then(|batch| fault::check(Point::StepDecided, || store::Error::Busy).map(|()| batch))
         {

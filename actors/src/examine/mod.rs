@@ -64,6 +64,12 @@ pub struct Records {
     /// Entities.
     #[serde(default)]
     pub entities: u64,
+    /// Queues.
+    #[serde(default)]
+    pub queues: u64,
+    /// Rows that queues keep of their messages.
+    #[serde(default)]
+    pub rows: u64,
     /// Entries of histories.
     pub history: u64,
     /// Rows by which jobs are listed, found again at a start, or woken.

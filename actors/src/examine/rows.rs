@@ -13,6 +13,7 @@ use crate::job::state::Job;
 use crate::limits::{EXAMINE_FAULTS_MAX, EXAMINE_PAGE};
 use crate::orchestration::state::Orchestration;
 use crate::pool::Pool;
+use crate::queue::Queue;
 use crate::store::{Error, Key, KeyRange, Log, codec};
 use crate::webhook::Delivery;
 
@@ -80,6 +81,7 @@ impl Examination {
             Some(Orchestration::KIND) => self.machine_row::<Orchestration>(source, key),
             Some(Pool::KIND) => self.machine_row::<Pool>(source, key),
             Some(Entity::KIND) => self.machine_row::<Entity>(source, key),
+            Some(Queue::KIND) => self.machine_row::<Queue>(source, key),
             _ => {
                 self.fault(None, format!("the row {} is of no known kind", key.escape_ascii()));
                 Ok(())
@@ -137,6 +139,7 @@ impl Examination {
                 Delivery::KIND => self.records.webhooks += 1,
                 Pool::KIND => self.records.pools += 1,
                 Entity::KIND => self.records.entities += 1,
+                Queue::KIND => self.records.queues += 1,
                 _ => self.records.orchestrations += 1,
             }
             let Some(stored) = published::load::<M>(id, |key| source.get(key))? else { return Ok(()) };
@@ -146,6 +149,7 @@ impl Examination {
             Some(b'h') => &mut self.records.history,
             Some(b'd') => &mut self.records.digests,
             Some(b't') => &mut self.records.timers,
+            Some(b'r') => &mut self.records.rows,
             // Counted with its snapshot.
             Some(b'g') => &mut 0,
             _ => &mut self.records.index,
@@ -163,12 +167,47 @@ impl Examination {
         if key.starts_with(b"h/") {
             let Some(bytes) = source.get(key)? else { return Ok(()) };
             codec::decode(key, &bytes)?.parse::<M::Record>(key)?;
+        } else if key.starts_with(b"r/") {
+            return self.row_beside::<M>(source, id, key);
         } else if !key.starts_with(b"d/")
             && !key.starts_with(b"g/")
             && !rows_of(id, machine.as_ref()).any(|expected| expected == key)
         {
             let row = key.escape_ascii();
             self.fault(id.job(), format!("the row {row} does not agree with the {} {id}", M::KIND));
+        }
+        Ok(())
+    }
+
+    /// A row beside the snapshot of a machine that is there.
+    fn row_beside<M: Machine>(&mut self, source: &impl Source, id: M::Id, key: &[u8]) -> Result<(), Error> {
+        let Some(bytes) = source.get(key)? else { return Ok(()) };
+        codec::decode(key, &bytes)?;
+        let name = &key[keys::rows::<M>(id).len()..];
+        for other in M::companions(name, &bytes) {
+            let other = keys::row::<M>(id, &other);
+            // It may have gone with the row meanwhile.
+            if source.get(&other)?.is_none() && source.get(key)?.is_some_and(|now| now == bytes) {
+                let message = format!("the row {} of the {} {id} is missing", other.escape_ascii(), M::KIND);
+                self.fault(id.job(), message);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a machine keeps beside its snapshot, taken together.
+    fn rows_beside<M: Machine>(&mut self, source: &impl Source, id: M::Id, machine: &M) -> Result<(), Error> {
+        if M::ROWS.is_empty() {
+            return Ok(());
+        }
+        let mut machine = machine.clone();
+        published::load_rows(id, &mut machine, |range, limit| {
+            let keys = source.keys(range, limit)?;
+            let row = |key: Key| Ok(source.get(&key)?.map(|value| (key, value)));
+            keys.into_iter().filter_map(|key| row(key).transpose()).collect()
+        })?;
+        for fault in machine.rows_faults() {
+            self.fault(id.job(), format!("the {} {id}: {fault}", M::KIND));
         }
         Ok(())
     }
@@ -188,6 +227,7 @@ impl Examination {
                 format!("the row {} of the {} {id} is missing", key.escape_ascii(), M::KIND),
             );
         }
+        self.rows_beside(source, id, machine)?;
         self.history::<M>(source, id, machine)
     }
 
@@ -262,14 +302,14 @@ fn owner<M: Machine>(source: &impl Source, id: M::Id) -> Result<Owner<M>, Error>
 fn kind_of(key: &[u8]) -> Option<&'static str> {
     let rest = match key.split_first_chunk::<2>()? {
         (b"t/", _) => return keys::read_timer(key).and_then(|(_, kind, _)| known(kind.as_bytes())),
-        (b"m/" | b"g/" | b"h/" | b"l/" | b"x/" | b"d/", rest) => rest,
+        (b"m/" | b"g/" | b"h/" | b"l/" | b"x/" | b"d/" | b"r/", rest) => rest,
         _ => return None,
     };
     known(rest.split(|byte| *byte == b'/').next()?)
 }
 
 fn known(kind: &[u8]) -> Option<&'static str> {
-    let kinds = [Job::KIND, Delivery::KIND, Orchestration::KIND, Entity::KIND, Pool::KIND];
+    let kinds = [Job::KIND, Delivery::KIND, Orchestration::KIND, Entity::KIND, Pool::KIND, Queue::KIND];
     kinds.into_iter().find(|known| known.as_bytes() == kind)
 }
 

@@ -7,6 +7,7 @@ use super::Handle;
 use crate::fleet::FleetView;
 use crate::orchestration::executor::Remote;
 use crate::orchestration::executor::remote::Kind;
+use crate::queue::QueueView;
 
 /// A number that only rises.
 #[derive(Debug, Default)]
@@ -42,6 +43,55 @@ impl Text {
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         writeln!(self.0, "# HELP dogwatch_{name} {help}\n# TYPE dogwatch_{name} {kind}")
             .expect("a string takes every write");
+    }
+
+    fn queues(&mut self, queues: &[QueueView]) {
+        type Figure = fn(&QueueView) -> u64;
+        self.head("queue_messages", "gauge", "Messages of a queue by where they stand.");
+        let standings: [(&str, Figure); 4] = [
+            ("ready", |queue| queue.ready),
+            ("leased", |queue| queue.leased),
+            ("delayed", |queue| queue.delayed),
+            ("dead", |queue| queue.dead),
+        ];
+        for queue in queues {
+            for (state, figure) in standings {
+                let (name, count) = (&queue.name, figure(queue));
+                writeln!(self.0, "dogwatch_queue_messages{{queue=\"{name}\",state=\"{state}\"}} {count}")
+                    .expect("a string takes every write");
+            }
+        }
+        let figures: [(&str, &str, &str, Figure); 7] = [
+            (
+                "queue_oldest_age_seconds",
+                "gauge",
+                "How long the oldest message that nobody has waits.",
+                |queue| queue.oldest_age_seconds,
+            ),
+            ("queue_sent_total", "counter", "Messages ever sent to a queue.", |queue| queue.sent_total),
+            ("queue_delivered_total", "counter", "Messages ever delivered to workers.", |queue| {
+                queue.delivered_total
+            }),
+            ("queue_acknowledged_total", "counter", "Messages ever acknowledged.", |queue| {
+                queue.acknowledged_total
+            }),
+            ("queue_returned_total", "counter", "Messages ever given back by workers.", |queue| {
+                queue.returned_total
+            }),
+            ("queue_lease_expired_total", "counter", "Leases that ever ran out.", |queue| {
+                queue.lease_expired_total
+            }),
+            ("queue_dead_lettered_total", "counter", "Messages that ever became dead letters.", |queue| {
+                queue.dead_lettered_total
+            }),
+        ];
+        for (name, kind, help, figure) in figures {
+            self.head(name, kind, help);
+            for queue in queues {
+                writeln!(self.0, "dogwatch_{name}{{queue=\"{}\"}} {}", queue.name, figure(queue))
+                    .expect("a string takes every write");
+            }
+        }
     }
 
     fn fleet(&mut self, fleet: &FleetView) {
@@ -150,6 +200,7 @@ impl Handle {
         if let Some(remote) = &inner.workers {
             text.workers(remote);
         }
+        text.queues(&self.queues().list().unwrap_or_default());
         text.fleet(&fleet);
         if let Some(bytes) = inner.store.size_on_disk() {
             text.metric("store_bytes", "gauge", "Bytes of the store on disk.", bytes);

@@ -13,6 +13,7 @@ mod logs;
 mod metrics;
 pub mod orchestrations;
 pub mod pools;
+pub mod queues;
 mod types;
 
 use std::fmt;
@@ -53,6 +54,7 @@ use crate::orchestration::executor::{Executor, Remote};
 use crate::orchestration::explain::Explanation;
 use crate::orchestration::state::Orchestration;
 use crate::pool::Pool;
+use crate::queue::{Desk, Queue};
 use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
 use crate::supervise::{Alarm, GaveUp};
@@ -69,6 +71,10 @@ pub(crate) struct Inner {
     pub(crate) declaring: tokio::sync::Mutex<()>,
     /// Where workers of pools connect, by runtime.
     pub(crate) worker_urls: std::collections::BTreeMap<String, String>,
+    /// The base address of the callback listener, by runtime.
+    pub(crate) callback_urls: std::collections::BTreeMap<String, String>,
+    pub(crate) queues: Host<Queue>,
+    pub(crate) desk: Desk,
     pub(crate) entities: Host<Entity>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workers: Option<Remote>,
@@ -410,7 +416,8 @@ impl Inner {
     /// Requests that are being committed.
     pub(crate) fn in_flight(&self) -> usize {
         let jobs = self.jobs.in_flight() + self.webhooks.in_flight() + self.pools.in_flight();
-        jobs + self.orchestrations.in_flight() + self.entities.in_flight()
+        let queues = self.queues.in_flight() + self.desk.in_flight();
+        jobs + queues + self.orchestrations.in_flight() + self.entities.in_flight()
     }
 }
 

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::orchestrations::Orchestrations;
+use super::queues::WorkerScope;
 use super::{Error as AnyError, FieldError, Handle};
 use crate::durable::batch::Terms;
 use crate::durable::{Machine, MachineId, keys, shell};
-use crate::id::AttemptKey;
+use crate::id::{AttemptKey, JobId};
 use crate::job::parent::Parent;
 use crate::job::state::{Job, Phase as JobPhase};
 use crate::limits::POOLS_MAX;
 use crate::orchestration::executor::remote::{Bound, Holder};
 use crate::orchestration::explain::Explanation;
 use crate::orchestration::state::Orchestration;
-use crate::pool::{self, Event, Given, ParsePoolIdError, Pool, PoolId, PoolView, Rejected, Spec};
+use crate::pool::{self, Event, Given, ParsePoolIdError, Pool, PoolId, PoolView, Rejected, Source, Spec};
+use crate::queue::{self, Queue, QueueId};
 use crate::secret::{OpenError, Secret};
 use crate::store::{self, KeyRange, Order};
 
@@ -92,7 +94,7 @@ impl Pools {
         let id: PoolId = name.parse()?;
         let inner = self.handle.inner();
         inner.open()?;
-        if inner.workers.is_none() {
+        if inner.workers.is_none() && spec.queue.is_none() {
             return Err(Error::NoWorkers);
         }
         // One at a time: two that run the same are refused whichever comes first.
@@ -125,6 +127,50 @@ impl Pools {
         let (inner, spec) = (self.handle.inner(), &given.spec);
         let mut faults = pool::validate(spec, &inner.policy);
         let mut fault = |pointer: String, message: String| faults.push(FieldError { pointer, message });
+        if let Source::Queue(queue) = spec.source() {
+            self.check_queue(queue, spec, &mut fault)?;
+        } else {
+            self.check_workers(spec, &mut fault)?;
+        }
+        let all = self.all()?;
+        for other in all.iter().filter(|other| other.id != id) {
+            if let Some(place) = pool::overlap(spec, other.spec()) {
+                fault(
+                    place,
+                    format!("is the work of the pool `{}` already; name it in one of them", other.id),
+                );
+            }
+        }
+        if !faults.is_empty() {
+            return Err(Error::Invalid(faults));
+        }
+        if !is_known && all.len() >= POOLS_MAX {
+            return Err(Error::TooMany);
+        }
+        Ok(())
+    }
+
+    fn check_queue(&self, queue: QueueId, spec: &Spec, fault: &mut impl FnMut(String, String)) -> Result<()> {
+        let inner = self.handle.inner();
+        let is_active = |queue: Arc<Queue>| queue.phase == queue::Phase::Active;
+        if !inner.queues.published().read(queue)?.is_some_and(is_active) {
+            let message =
+                format!("there is no queue `{queue}`; declare it with PUT /v1/queues/{queue} first");
+            fault("/queue".to_owned(), message);
+        }
+        let runtime = spec.job.runtime_name();
+        if !inner.callback_urls.contains_key(runtime) {
+            let message = format!(
+                "workers on the runtime `{runtime}` cannot reach the callback listener; see the section callback of the \
+                 configuration"
+            );
+            fault("/job/runtime".to_owned(), message);
+        }
+        Ok(())
+    }
+
+    fn check_workers(&self, spec: &Spec, fault: &mut impl FnMut(String, String)) -> Result<()> {
+        let inner = self.handle.inner();
         if !self.handle.has_task_hub(&spec.task_hub)? {
             let message = format!("there is no task hub `{}`; create it first", spec.task_hub);
             fault("/task_hub".to_owned(), message);
@@ -137,23 +183,10 @@ impl Pools {
             );
             fault("/job/runtime".to_owned(), message);
         }
-        let all = self.all()?;
-        for other in all.iter().filter(|other| other.id != id) {
-            if let Some(place) = pool::overlap(spec, other.spec()) {
-                let message = format!("is run by the pool `{}` already; name it in one of them", other.id);
-                fault(format!("/activities/{place}"), message);
-            }
-        }
-        if !faults.is_empty() {
-            return Err(Error::Invalid(faults));
-        }
-        if !is_known && all.len() >= POOLS_MAX {
-            return Err(Error::TooMany);
-        }
         Ok(())
     }
 
-    fn all(&self) -> Result<Vec<Arc<Pool>>> {
+    pub(super) fn all(&self) -> Result<Vec<Arc<Pool>>> {
         let prefix = keys::snapshots(Pool::KIND);
         let rows = self.handle.inner().store.scan(
             KeyRange::prefix(prefix.clone()),
@@ -197,8 +230,28 @@ impl Pools {
         pool.view(|job| self.handle.job(job).ok())
     }
 
-    /// What the worker may do that presents this token.
+    /// What the worker may do that presents this token: run activities.
     pub fn admit(&self, token: &str) -> Result<Scope> {
+        let (pool, key) = self.genuine(token)?;
+        let spec = pool.spec();
+        if let Source::Queue(_) = spec.source() {
+            return Err(Error::Token("its pool works on a queue, and runs no activities"));
+        }
+        let bound = Bound { hub: spec.task_hub.clone(), takes: pool.names() };
+        Ok(Scope { pool: pool.id, key, bound, limit: spec.per_instance })
+    }
+
+    /// What the worker may do that presents this token: work on a queue.
+    pub(super) fn admit_to_queue(&self, token: &str) -> Result<WorkerScope> {
+        let (pool, key) = self.genuine(token)?;
+        match pool.spec().source() {
+            Source::Queue(queue) => Ok(WorkerScope { pool: pool.id, key, queue }),
+            Source::Activities { .. } => Err(Error::Token("its pool runs activities, and works on no queue")),
+        }
+    }
+
+    /// The pool and the attempt of a worker, while that runs.
+    fn genuine(&self, token: &str) -> Result<(Arc<Pool>, AttemptKey)> {
         let inner = self.handle.inner();
         let (name, key) = inner
             .keyring
@@ -211,16 +264,18 @@ impl Pools {
             return Err(Error::Token("its attempt is over"));
         }
         let state = inner.pools.published().read(pool)?.ok_or(Error::Token("its pool is gone"))?;
-        let spec = state.spec();
-        let bound = Bound { hub: spec.task_hub.clone(), takes: state.names() };
-        Ok(Scope { pool, key, bound, limit: spec.per_instance })
+        Ok((state, key))
     }
 
     /// The worker of an instance is about to take work; an error when the pool gives it none any more. Resolves when
     /// it is durable that it came.
     pub async fn connect(&self, scope: &Scope) -> Result<()> {
-        let event = Event::InstanceConnected { job: scope.key.job };
-        match self.handle.inner().pools.deliver(scope.pool, event, Terms::default()).await {
+        self.tell_connected(scope.pool, scope.key.job).await
+    }
+
+    pub(super) async fn tell_connected(&self, pool: PoolId, job: JobId) -> Result<()> {
+        let event = Event::InstanceConnected { job };
+        match self.handle.inner().pools.deliver(pool, event, Terms::default()).await {
             Ok(_) => Ok(()),
             Err(shell::Error::Rejected(_) | shell::Error::Missing) => {
                 Err(Error::Token("its instance is being stopped"))

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::JobId;
 use crate::orchestration::state::Parent as Task;
 use crate::pool::PoolId;
+use crate::queue::QueueId;
 
 /// Who started a job and is told its end. A task is written as it always was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,9 @@ pub struct PoolParent {
     pub pool: PoolId,
     /// The task hub that it serves.
     pub hub: String,
+    /// The queue that it works on, where it does not run activities.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub queue: Option<QueueId>,
     /// What the job's secrets are sealed for: they are those of all instances.
     pub sealed_for: JobId,
 }
@@ -66,6 +70,7 @@ mod tests {
         let pool = PoolParent {
             pool: "thumbnails".parse().unwrap(),
             hub: "default".to_owned(),
+            queue: None,
             sealed_for: JobId::from_bytes([7; 16]),
         };
         let text = serde_json::to_string(&Parent::Pool(pool.clone())).unwrap();

@@ -8,6 +8,7 @@ use super::parent::{Parent, PoolParent};
 use super::state::Job;
 use crate::id::{AttemptKey, InstallationId};
 use crate::logs::LogStore;
+use crate::queue::QueueId;
 use crate::runtime::Plan;
 use crate::secret::{Keyring, OpenError, Secret};
 
@@ -42,7 +43,10 @@ impl Planner {
         env.append(&mut spec.secrets);
         env.extend(self.own_env(key, spec.runtime_name()));
         if let Some(parent) = job.given.parent.as_ref().and_then(Parent::pool) {
-            env.extend(self.worker_env(key, spec.runtime_name(), parent));
+            env.extend(match parent.queue {
+                Some(queue) => self.queue_env(key, spec.runtime_name(), parent, queue),
+                None => self.worker_env(key, spec.runtime_name(), parent),
+            });
         }
         Ok(Plan {
             key,
@@ -75,6 +79,23 @@ impl Planner {
         if let Some(base) = self.callback_urls.get(runtime) {
             let url = format!("{base}/v1/callbacks/{}/{}", key.job, key.number);
             env.insert("DOGWATCH_CALLBACK_URL".to_owned(), Secret::new(url));
+        }
+        env
+    }
+
+    /// The variables of an attempt whose worker works on a queue.
+    fn queue_env(
+        &self,
+        key: AttemptKey,
+        runtime: &str,
+        parent: &PoolParent,
+        queue: QueueId,
+    ) -> BTreeMap<String, Secret> {
+        let token = self.keyring.worker_token(parent.pool.as_str(), key);
+        let mut env = BTreeMap::from([("DOGWATCH_QUEUE_TOKEN".to_owned(), token)]);
+        if let Some(base) = self.callback_urls.get(runtime) {
+            let url = format!("{base}/v1/queues/{queue}");
+            env.insert("DOGWATCH_QUEUE_URL".to_owned(), Secret::new(url));
         }
         env
     }

@@ -6,6 +6,7 @@ use crate::id::JobId;
 use crate::job;
 use crate::job::parent::{Parent, PoolParent};
 
+use super::spec::Source;
 use super::state::{Effect, Instance, Mode, Phase, Pool};
 
 /// The label by which the instances of a pool are found among all jobs. Users cannot set it: its namespace is kept.
@@ -120,7 +121,12 @@ impl Draft {
         let mut spec = given.spec.job.clone();
         spec.name.get_or_insert_with(|| pool.id.to_string());
         spec.labels.insert(LABEL.to_owned(), pool.id.to_string());
-        let parent = PoolParent { pool: pool.id, hub: given.spec.task_hub.clone(), sealed_for: given.seed };
+        let queue = match given.spec.source() {
+            Source::Queue(queue) => Some(queue),
+            Source::Activities { .. } => None,
+        };
+        let hub = given.spec.task_hub.clone();
+        let parent = PoolParent { pool: pool.id, hub, queue, sealed_for: given.seed };
         let submitted = job::event::Submitted {
             spec: spec.into(),
             vault: given.vault.clone(),

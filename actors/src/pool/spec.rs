@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::job;
 use crate::limits::{POOL_IDLE_DEFAULT, POOL_MAX_DEFAULT, POOL_PER_INSTANCE_DEFAULT};
 use crate::orchestration::id::DEFAULT_HUB;
+use crate::queue::QueueId;
 use crate::units::Span;
 
 /// A pool, as declared.
@@ -16,12 +17,16 @@ use crate::units::Span;
 #[schema(as = PoolSpec)]
 pub struct Spec {
     /// The activities that its instances run. No other pool of the task hub has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub activities: Vec<Activity>,
+    /// The queue whose messages its instances work on, instead of activities. No other pool has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
     /// The task hub whose orchestrations it serves.
     #[serde(default = "default_hub")]
     pub task_hub: String,
     /// What an instance is: a container or a process whose worker connects to `DOGWATCH_GRPC_ENDPOINT` with
-    /// `DOGWATCH_GRPC_TOKEN`.
+    /// `DOGWATCH_GRPC_TOKEN`, or for a queue to `DOGWATCH_QUEUE_URL` with `DOGWATCH_QUEUE_TOKEN`.
     pub job: job::spec::Spec,
     /// The fewest instances, also when there is nothing to do.
     #[serde(default)]
@@ -29,7 +34,7 @@ pub struct Spec {
     /// The most instances.
     #[serde(default = "default_max")]
     pub max: u32,
-    /// How many activities one instance has at the same time.
+    /// How many activities one instance has at the same time; for how many messages of the queue there is one.
     #[serde(default = "default_per_instance")]
     pub per_instance: u32,
     /// How long an instance without anything to do is kept.
@@ -59,11 +64,17 @@ pub enum Source<'a> {
         /// Which.
         activities: &'a [Activity],
     },
+    /// Messages of a queue.
+    Queue(QueueId),
 }
 
 impl Spec {
     /// Where its demand comes from.
     pub fn source(&self) -> Source<'_> {
+        // What is no name is refused before it comes this far.
+        if let Some(queue) = self.queue.as_deref().and_then(|name| name.parse().ok()) {
+            return Source::Queue(queue);
+        }
         Source::Activities { hub: &self.task_hub, activities: &self.activities }
     }
 

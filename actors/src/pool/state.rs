@@ -273,8 +273,8 @@ impl Pool {
 
     /// The activities that it runs, as the filters of workers have them.
     pub fn names(&self) -> Names {
-        let Source::Activities { activities, .. } = self.spec().source();
         let mut names = Names::new();
+        let Source::Activities { activities, .. } = self.spec().source() else { return names };
         for activity in activities {
             let versions = names.entry(activity.name.clone()).or_default();
             versions.extend(activity.version.clone());

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::spec::{Activity, Spec};
+use super::spec::{Activity, Source, Spec};
 use crate::handle::FieldError;
 use crate::job;
 use crate::job::spec::Network;
@@ -14,6 +14,7 @@ use crate::limits::{
     POOL_PER_INSTANCE_MAX, SPAN_MAX, VERSION_BYTES_MAX,
 };
 use crate::orchestration::id::is_hub;
+use crate::queue::QueueId;
 
 /// Everything that stands against this pool, at most [`FIELD_ERRORS_MAX`]; empty when it can be accepted.
 pub(crate) fn validate(spec: &Spec, policy: &Policy) -> Vec<FieldError> {
@@ -23,9 +24,15 @@ pub(crate) fn validate(spec: &Spec, policy: &Policy) -> Vec<FieldError> {
             findings.push(FieldError { pointer: pointer.to_owned(), message });
         }
     };
-    let count = spec.activities.len();
-    let message = format!("has {count} activities; a pool runs 1 to {POOL_ACTIVITIES_MAX}");
-    refuse(!(1..=POOL_ACTIVITIES_MAX).contains(&count), "/activities", message);
+    let (count, has_queue) = (spec.activities.len(), spec.queue.is_some());
+    let message =
+        format!("has {count} activities; a pool runs 1 to {POOL_ACTIVITIES_MAX}, or works on a `queue`");
+    refuse(!has_queue && !(1..=POOL_ACTIVITIES_MAX).contains(&count), "/activities", message);
+    let message = "a pool runs activities or works on a queue; leave one of them out".to_owned();
+    refuse(has_queue && count > 0, "/queue", message);
+    if let Some(Err(error)) = spec.queue.as_deref().map(str::parse::<QueueId>) {
+        refuse(true, "/queue", error.to_string());
+    }
     refuse(
         !is_hub(&spec.task_hub),
         "/task_hub",
@@ -82,8 +89,16 @@ fn twice(activities: &[Activity]) -> Option<FieldError> {
     Some(FieldError { pointer: format!("/activities/{index}"), message })
 }
 
+/// Where `spec` does what `other` does already.
+pub(crate) fn overlap(spec: &Spec, other: &Spec) -> Option<String> {
+    if let (Source::Queue(queue), Source::Queue(others)) = (spec.source(), other.source()) {
+        return (queue == others).then(|| "/queue".to_owned());
+    }
+    activity_of_both(spec, other).map(|place| format!("/activities/{place}"))
+}
+
 /// The place of the first activity of `spec` that `other` runs too.
-pub(crate) fn overlap(spec: &Spec, other: &Spec) -> Option<usize> {
+fn activity_of_both(spec: &Spec, other: &Spec) -> Option<usize> {
     let meets = |one: &Activity, other: &Activity| {
         one.name == other.name
             && (one.version.is_none() || other.version.is_none() || one.version == other.version)
@@ -112,6 +127,8 @@ mod tests {
         let long = "x".repeat(ORCHESTRATION_NAME_CHARS_MAX + 1);
         for (more, pointer) in [
             (json!({"activities": []}), "/activities"),
+            (json!({"queue": "orders"}), "/queue"),
+            (json!({"activities": [], "queue": "No Name"}), "/queue"),
             (json!({"activities": [{"name": ""}]}), "/activities/0/name"),
             (json!({"activities": [{"name": long}]}), "/activities/0/name"),
             (json!({"activities": [{"name": "a", "version": ""}]}), "/activities/0/version"),
@@ -146,14 +163,20 @@ mod tests {
         };
         let other = spec(json!({"activities": [{"name": "resize", "version": "1"}, {"name": "crop"}]}));
         for (hub, name, version, expected) in [
-            ("default", "resize", Some("1"), Some(1)),
+            ("default", "resize", Some("1"), Some(1_usize)),
             ("default", "resize", None, Some(1)),
             ("default", "resize", Some("2"), None),
             ("default", "crop", Some("7"), Some(1)),
             ("default", "Crop", None, None),
             ("blue", "crop", None, None),
         ] {
+            let expected = expected.map(|place| format!("/activities/{place}"));
             assert_eq!(overlap(&of(hub, name, version), &other), expected, "{hub} {name} {version:?}");
         }
+        let on = |queue: &str| spec(json!({"activities": [], "queue": queue}));
+        assert_eq!(validate(&on("orders"), &Policy::default()), []);
+        assert_eq!(overlap(&on("orders"), &on("orders")), Some("/queue".to_owned()));
+        assert_eq!(overlap(&on("orders"), &on("letters")), None);
+        assert_eq!(overlap(&on("orders"), &other), None);
     }
 }

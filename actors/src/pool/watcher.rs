@@ -5,17 +5,26 @@
 //!
 //! Not responsible for: what follows from a demand.
 
+use std::sync::Arc;
+
+use super::id::PoolId;
 use super::state::Event;
 use super::{Demand, Pool};
 use crate::durable::host::Host;
+use crate::durable::published::Published;
 use crate::limits::{POOL_LOOK_EVERY, POOL_LOOK_PAUSE};
 use crate::orchestration::executor::Remote;
+use crate::queue::{Desk, Queue};
 
 /// The watcher.
 #[derive(Clone)]
 pub(crate) struct Watcher {
-    /// Where work waits.
-    pub(crate) remote: Remote,
+    /// Where activities wait, where workers may connect at all.
+    pub(crate) remote: Option<Remote>,
+    /// Where workers of queues ask for messages.
+    pub(crate) desk: Desk,
+    /// Where messages wait.
+    pub(crate) queues: Arc<Published<Queue>>,
     /// Who is told.
     pub(crate) pools: Host<Pool>,
 }
@@ -32,8 +41,15 @@ impl Watcher {
                     false => std::future::pending().await,
                 }
             };
+            let unserved = async {
+                match &self.remote {
+                    Some(remote) => remote.unserved().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = self.remote.unserved() => {}
+                () = unserved => {}
+                () = self.desk.unserved() => {}
                 () = later => {}
             }
         }
@@ -42,7 +58,9 @@ impl Watcher {
     /// One look at every pool; whether there is a reason to look again without being told of one.
     async fn look(&self) -> bool {
         let mut look_again = false;
-        for (id, demand) in self.remote.demands() {
+        let (demands, all_read) = self.demands();
+        look_again |= !all_read;
+        for (id, demand) in demands {
             let pool = match self.pools.published().read(id) {
                 Ok(Some(pool)) => pool,
                 // It is gone, or is tried again.
@@ -61,5 +79,21 @@ impl Watcher {
             }
         }
         look_again
+    }
+
+    /// The demand of every pool that is looked at, and whether each could be read.
+    fn demands(&self) -> (Vec<(PoolId, Demand)>, bool) {
+        let mut demands = self.remote.as_ref().map(Remote::demands).unwrap_or_default();
+        let all_read = std::cell::Cell::new(true);
+        let read = |queue| match self.queues.read(queue) {
+            Ok(queue) => queue,
+            Err(error) => {
+                tracing::warn!(%queue, %error, "a queue cannot be read; trying again");
+                all_read.set(false);
+                None
+            }
+        };
+        demands.extend(self.desk.demands(read));
+        (demands, all_read.get())
     }
 }

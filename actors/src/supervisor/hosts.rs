@@ -1,5 +1,6 @@
 //! The hosts of all kinds of machines, with what performs their effects; and the work that goes on behind them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::ArbiterHandle;
@@ -10,7 +11,7 @@ use super::recovery::Recovery;
 use super::trimming::{trim_digests, trim_events};
 use super::{Builder, StartError};
 use crate::clock::Clock;
-use crate::durable::host::{Host, Shared};
+use crate::durable::host::{Dispatch, Host, Shared};
 use crate::durable::outbox::Outbox;
 use crate::durable::published::Published;
 use crate::durable::timers::{Router, Timers};
@@ -30,6 +31,7 @@ use crate::orchestration::executor::{
 use crate::orchestration::state::Orchestration;
 use crate::outbound::Network;
 use crate::pool::{Pool, PoolPerformer, Watcher};
+use crate::queue::{Clerk, Desk, Queue, QueuePerformer};
 use crate::store::Store;
 use crate::supervise::{Alarm, Intensity};
 use crate::webhook::{Delivery, WebhookPerformer};
@@ -40,11 +42,51 @@ pub(super) struct Hosts {
     pub(super) webhooks: Host<Delivery>,
     pub(super) orchestrations: Host<Orchestration>,
     pub(super) pools: Host<Pool>,
+    pub(super) queues: Host<Queue>,
+    pub(super) desk: Desk,
     pub(super) entities: Host<Entity>,
     pub(super) executor: Arc<dyn Executor>,
     pub(super) workers: Option<Remote>,
     pub(super) fleet: FleetHandle,
     pub(super) logs: LogStore,
+}
+
+impl Hosts {
+    /// Who is told of timers and messages, by kind.
+    pub(super) fn router(&self) -> Arc<Router> {
+        Arc::new(BTreeMap::from([
+            (Job::KIND, Arc::new(self.jobs.clone()) as Arc<dyn Dispatch>),
+            (Delivery::KIND, Arc::new(self.webhooks.clone()) as Arc<dyn Dispatch>),
+            (Orchestration::KIND, Arc::new(self.orchestrations.clone()) as Arc<dyn Dispatch>),
+            (Pool::KIND, Arc::new(self.pools.clone()) as Arc<dyn Dispatch>),
+            (Queue::KIND, Arc::new(self.queues.clone()) as Arc<dyn Dispatch>),
+            (Entity::KIND, Arc::new(self.entities.clone()) as Arc<dyn Dispatch>),
+        ]))
+    }
+
+    /// Raised when a part that everything needs is gone.
+    pub(super) fn alarms(&self) -> Vec<Alarm> {
+        vec![
+            self.fleet.alarm(),
+            self.jobs.alarm(),
+            self.webhooks.alarm(),
+            self.orchestrations.alarm(),
+            self.pools.alarm(),
+            self.queues.alarm(),
+            self.entities.alarm(),
+        ]
+    }
+
+    /// Who stands between clients and machines.
+    pub(super) fn desks(&self) -> Desks {
+        let watcher = Watcher {
+            remote: self.workers.clone(),
+            desk: self.desk.clone(),
+            queues: Arc::clone(self.queues.published()),
+            pools: self.pools.clone(),
+        };
+        Desks { watcher, clerk: Clerk { desk: self.desk.clone(), queues: self.queues.clone() } }
+    }
 }
 
 impl Builder {
@@ -89,10 +131,25 @@ impl Builder {
         let performer = OrchestrationPerformer(Arc::clone(&executor));
         let orchestrations = Host::start(shop.shared(seen, Arc::new(performer)), own).await;
         mail.open(&orchestrations);
-        let performer = Arc::new(PoolPerformer(workers.clone()));
+        let desk = Desk::default();
+        let performer = Arc::new(QueuePerformer(desk.clone()));
+        let queues = Host::start(shop.shared(shop.published(), performer), own).await;
+        let performer = Arc::new(PoolPerformer { remote: workers.clone(), desk: desk.clone() });
         let pools = Host::start(shop.shared(shop.published(), performer), own).await;
         let entities = self.entities_host(shop, entities, workers.as_ref(), own).await;
-        Ok(Hosts { jobs, webhooks, orchestrations, entities, pools, executor, workers, fleet, logs })
+        Ok(Hosts {
+            jobs,
+            webhooks,
+            orchestrations,
+            entities,
+            pools,
+            queues,
+            desk,
+            executor,
+            workers,
+            fleet,
+            logs,
+        })
     }
 
     fn entity_parts(&self, shop: &Workshop) -> EntityParts {
@@ -184,6 +241,12 @@ impl Builder {
     }
 }
 
+/// Who stands between clients and machines.
+pub(super) struct Desks {
+    pub(super) watcher: Watcher,
+    pub(super) clerk: Clerk,
+}
+
 /// What all hosts share, and the work that goes on behind them.
 pub(super) struct Workshop {
     pub(super) store: Arc<dyn Store>,
@@ -219,7 +282,7 @@ impl Workshop {
         self,
         home: ArbiterHandle,
         router: Arc<Router>,
-        watcher: Option<Watcher>,
+        desks: Desks,
         done: watch::Sender<bool>,
         alarm: Alarm,
     ) -> Tasks {
@@ -236,9 +299,9 @@ impl Workshop {
         tasks.run("the outbox", move || {
             Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
         });
-        if let Some(watcher) = watcher {
-            tasks.run("the watcher of pools", move || watcher.clone().run());
-        }
+        let Desks { watcher, clerk } = desks;
+        tasks.run("the watcher of pools", move || watcher.clone().run());
+        tasks.run("the clerk of queues", move || clerk.clone().run());
         let digest_store = Arc::clone(&store);
         tasks.run("the trimming of request ids", move || {
             trim_digests(Arc::clone(&digest_store), Arc::clone(&digest_clock))

@@ -14,6 +14,7 @@ const PURE: &[&str] = &[
     "actors/src/webhook/",
     "actors/src/orchestration/",
     "actors/src/pool/",
+    "actors/src/queue/",
     "actors/src/entity/",
     "actors/src/hub.rs",
     "actors/src/durable/mod.rs",
@@ -45,6 +46,10 @@ const NOT_PURE: &[&str] = &[
     "actors/src/orchestration/registry.rs",
     "actors/src/pool/performer.rs",
     "actors/src/pool/watcher.rs",
+    "actors/src/queue/clerk.rs",
+    "actors/src/queue/desk.rs",
+    "actors/src/queue/desk/",
+    "actors/src/queue/performer.rs",
     "actors/src/entity/executor.rs",
     "actors/src/entity/stored.rs",
 ];

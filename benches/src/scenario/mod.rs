@@ -9,6 +9,7 @@ mod mailbox;
 mod memory;
 mod orchestrations;
 mod process;
+mod queues;
 mod reads;
 mod recovery;
 mod stores;
@@ -26,6 +27,7 @@ const ALL: &[&str] = &[
     "callbacks",
     "reads",
     "process",
+    "queues",
     "mailbox",
     "orchestrations",
     "durable-task",
@@ -60,6 +62,7 @@ pub(crate) async fn run(name: &str, plan: &Plan) -> Result<Vec<Figure>> {
         "callbacks" => callbacks::measure(plan).await,
         "reads" => reads::measure(plan).await,
         "process" => process::measure(plan).await,
+        "queues" => queues::measure(plan).await,
         "mailbox" => mailbox::measure(plan).await,
         "orchestrations" => orchestrations::measure(plan).await,
         "durable-task" => durable_task::measure(plan).await,

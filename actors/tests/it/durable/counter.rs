@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use dogwatch_actors::clock::Timestamp;
-use dogwatch_actors::durable::{Change, Liveness, Machine, MachineId, Message, Step};
-use dogwatch_actors::store::Key;
+use dogwatch_actors::durable::{Change, Liveness, Machine, MachineId, Message, Row, Step};
+use dogwatch_actors::store::{self, Key, codec};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,7 +47,26 @@ pub(crate) struct Counter {
     pub(crate) is_cursed: bool,
     pub(crate) quarantined: Option<String>,
     pub(crate) received: Vec<u64>,
+    #[serde(skip)]
+    beside: Beside,
 }
+
+/// What it keeps in rows beside its snapshot: the last counts, of which the snapshot holds the newest alone.
+#[derive(Debug, Clone, Default)]
+struct Beside {
+    counts: Vec<u64>,
+    unwritten: Vec<Row>,
+}
+
+/// Readers of what rests see the snapshot alone, so that nobody compares it.
+impl PartialEq for Beside {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// How many counts it keeps.
+const COUNTS_KEPT: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Event {
@@ -92,6 +111,26 @@ pub(crate) struct Refusal;
 type Outcome = Result<Step<Counter>, Refusal>;
 
 impl Counter {
+    /// Keeps the count of a new state, and what it was given is what was kept of the old one.
+    fn keep(&mut self, old: &Self) {
+        assert_eq!(
+            old.beside.counts.last().copied().unwrap_or(0),
+            old.count,
+            "its rows are those of its snapshot"
+        );
+        if self.count == old.count {
+            return;
+        }
+        let name = |count: u64| [&b"c"[..], &count.to_be_bytes()].concat();
+        self.beside.counts.push(self.count);
+        let value = codec::encode(Self::VERSION, &self.count);
+        self.beside.unwritten.push(Row::Put { name: name(self.count), value });
+        if self.beside.counts.len() > COUNTS_KEPT {
+            let gone = self.beside.counts.remove(0);
+            self.beside.unwritten.push(Row::Delete { name: name(gone) });
+        }
+    }
+
     fn recorded(mut self, event: &Event, effects: Vec<Effect>) -> Step<Self> {
         self.revision += 1;
         Step::next(self, format!("{event:?}"), effects)
@@ -101,6 +140,7 @@ impl Counter {
 impl Machine for Counter {
     const KIND: &'static str = "counter";
     const VERSION: u8 = 1;
+    const ROWS: &'static [&'static [u8]] = &[b"c"];
 
     type Id = Number;
     type Event = Event;
@@ -119,6 +159,7 @@ impl Machine for Counter {
             is_cursed: false,
             quarantined: None,
             received: vec![],
+            beside: Beside::default(),
         };
         match event {
             Event::Opened => Some(Ok(fresh.recorded(event, vec![Effect::Say(0)]))),
@@ -142,10 +183,12 @@ impl Machine for Counter {
             Event::Released => next.is_cursed = false,
             Event::Fumbled => {
                 next.count += 1;
+                next.keep(self);
                 return Ok(next.recorded(event, vec![Effect::Panic]));
             }
             Event::Noted => {
                 next.count += 1;
+                next.keep(self);
                 let change = Change::Next(Box::new(next), None);
                 return Ok(Step { change, effects: vec![], outbox: vec![] });
             }
@@ -175,6 +218,7 @@ impl Machine for Counter {
             Event::Ticked => return Ok(Step::unchanged(vec![])),
             Event::Closed => return Ok(Step { change: Change::Purge, effects: vec![], outbox: vec![] }),
         }
+        next.keep(self);
         let effects = vec![Effect::Say(next.count)];
         Ok(Step { outbox, ..next.recorded(event, effects) })
     }
@@ -221,5 +265,19 @@ impl Machine for Counter {
 
     fn owned_keys(&self) -> Vec<Key> {
         vec![b"own/counter".to_vec()]
+    }
+
+    fn take_rows(&mut self) -> Vec<Row> {
+        std::mem::take(&mut self.beside.unwritten)
+    }
+
+    fn read_row(&mut self, name: &[u8], value: &[u8]) -> store::Result<()> {
+        self.beside.counts.push(codec::decode(name, value)?.parse(name)?);
+        Ok(())
+    }
+
+    fn rows_read(&mut self) {
+        let counts = self.beside.counts.len();
+        assert!(counts <= COUNTS_KEPT, "{counts} rows are kept: those that were deleted are there");
     }
 }
