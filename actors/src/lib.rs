@@ -64,6 +64,7 @@
 //! | [`examine`] | whether everything in a store fits together |
 //! | [`orchestration`] | workflows as code over activities, jobs, timers, events and children |
 //! | [`pool`] | sets of identical jobs whose number follows a demand, down to zero |
+//! | [`schedule`] | times at which a job is submitted or an orchestration started |
 //! | [`entity`] | named objects with a state that do one thing after another |
 //! | [`webhook`], [`outbound`] | telling the world, safely |
 //! | [`logs`] | the output of attempts |
@@ -93,6 +94,7 @@ pub mod orchestration;
 pub mod outbound;
 pub mod pool;
 pub mod runtime;
+pub mod schedule;
 pub mod secret;
 pub mod shape;
 pub mod store;

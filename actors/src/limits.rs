@@ -3,12 +3,14 @@
 mod entity;
 mod orchestration;
 mod pool;
+mod schedule;
 
 use std::time::Duration;
 
 pub use self::entity::*;
 pub use self::orchestration::*;
 pub use self::pool::*;
+pub use self::schedule::*;
 
 /// The longest job spec in bytes: room for a large environment, small enough for a record of the store.
 pub const SPEC_BYTES_MAX: usize = 256 * 1024;

@@ -44,6 +44,7 @@ use crate::outbound::guard::Guard;
 use crate::outbound::{self, HttpNetwork, Network};
 use crate::pool::{Pool, Watcher};
 use crate::runtime::Runtime;
+use crate::schedule::Schedule;
 use crate::secret::Keyring;
 use crate::store::Store;
 use crate::supervise::{Alarm, Intensity};
@@ -283,7 +284,18 @@ impl Builder {
             intensity: self.intensity,
         };
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
-        let Hosts { jobs, webhooks, orchestrations, entities, pools, executor, workers, fleet, logs } = hosts;
+        let Hosts {
+            jobs,
+            webhooks,
+            orchestrations,
+            entities,
+            pools,
+            schedules,
+            executor,
+            workers,
+            fleet,
+            logs,
+        } = hosts;
         let (recovery_done, recovered) = watch::channel(false);
         let alarm = Alarm::default();
         let inner = Inner {
@@ -291,6 +303,7 @@ impl Builder {
             webhooks: webhooks.clone(),
             orchestrations: orchestrations.clone(),
             pools: pools.clone(),
+            schedules: schedules.clone(),
             declaring: tokio::sync::Mutex::default(),
             worker_urls: self.worker_urls,
             entities: entities.clone(),
@@ -315,6 +328,7 @@ impl Builder {
                 webhooks.alarm(),
                 orchestrations.alarm(),
                 pools.alarm(),
+                schedules.alarm(),
                 entities.alarm(),
             ],
             lock: Mutex::new(self.lock),
@@ -327,6 +341,7 @@ impl Builder {
             (Delivery::KIND, Arc::new(webhooks) as Arc<dyn Dispatch>),
             (Orchestration::KIND, Arc::new(orchestrations) as Arc<dyn Dispatch>),
             (Pool::KIND, Arc::new(pools) as Arc<dyn Dispatch>),
+            (Schedule::KIND, Arc::new(schedules) as Arc<dyn Dispatch>),
             (Entity::KIND, Arc::new(entities) as Arc<dyn Dispatch>),
         ]));
         fault::reach(Point::RecoveryAssembled);

@@ -13,6 +13,7 @@ use crate::job::state::Job;
 use crate::limits::{EXAMINE_FAULTS_MAX, EXAMINE_PAGE};
 use crate::orchestration::state::Orchestration;
 use crate::pool::Pool;
+use crate::schedule::Schedule;
 use crate::store::{Error, Key, KeyRange, Log, codec};
 use crate::webhook::Delivery;
 
@@ -79,6 +80,7 @@ impl Examination {
             Some(Delivery::KIND) => self.machine_row::<Delivery>(source, key),
             Some(Orchestration::KIND) => self.machine_row::<Orchestration>(source, key),
             Some(Pool::KIND) => self.machine_row::<Pool>(source, key),
+            Some(Schedule::KIND) => self.machine_row::<Schedule>(source, key),
             Some(Entity::KIND) => self.machine_row::<Entity>(source, key),
             _ => {
                 self.fault(None, format!("the row {} is of no known kind", key.escape_ascii()));
@@ -136,6 +138,7 @@ impl Examination {
                 Job::KIND => self.records.jobs += 1,
                 Delivery::KIND => self.records.webhooks += 1,
                 Pool::KIND => self.records.pools += 1,
+                Schedule::KIND => self.records.schedules += 1,
                 Entity::KIND => self.records.entities += 1,
                 _ => self.records.orchestrations += 1,
             }
@@ -269,7 +272,7 @@ fn kind_of(key: &[u8]) -> Option<&'static str> {
 }
 
 fn known(kind: &[u8]) -> Option<&'static str> {
-    let kinds = [Job::KIND, Delivery::KIND, Orchestration::KIND, Entity::KIND, Pool::KIND];
+    let kinds = [Job::KIND, Delivery::KIND, Orchestration::KIND, Entity::KIND, Pool::KIND, Schedule::KIND];
     kinds.into_iter().find(|known| known.as_bytes() == kind)
 }
 

@@ -13,6 +13,7 @@ mod logs;
 mod metrics;
 pub mod orchestrations;
 pub mod pools;
+pub mod schedules;
 mod types;
 
 use std::fmt;
@@ -53,6 +54,7 @@ use crate::orchestration::executor::{Executor, Remote};
 use crate::orchestration::explain::Explanation;
 use crate::orchestration::state::Orchestration;
 use crate::pool::Pool;
+use crate::schedule::Schedule;
 use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
 use crate::supervise::{Alarm, GaveUp};
@@ -65,7 +67,8 @@ pub(crate) struct Inner {
     pub(crate) webhooks: Host<Delivery>,
     pub(crate) orchestrations: Host<Orchestration>,
     pub(crate) pools: Host<Pool>,
-    /// Held while a pool is declared: what it runs is compared with what others run.
+    pub(crate) schedules: Host<Schedule>,
+    /// Held while a pool or a schedule is declared: what it runs, and how many there are, is compared with the others.
     pub(crate) declaring: tokio::sync::Mutex<()>,
     /// Where workers of pools connect, by runtime.
     pub(crate) worker_urls: std::collections::BTreeMap<String, String>,
@@ -410,6 +413,7 @@ impl Inner {
     /// Requests that are being committed.
     pub(crate) fn in_flight(&self) -> usize {
         let jobs = self.jobs.in_flight() + self.webhooks.in_flight() + self.pools.in_flight();
+        let jobs = jobs + self.schedules.in_flight();
         jobs + self.orchestrations.in_flight() + self.entities.in_flight()
     }
 }

@@ -1,10 +1,12 @@
-//! Who started a job and is told its end: an orchestration's task, or a pool. Data only.
+//! Who started a job and is told its end: an orchestration's task, a pool, or a schedule. Data only.
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::orchestration::state::Parent as Task;
 use crate::pool::PoolId;
+use crate::schedule::ScheduleId;
 
 /// Who started a job and is told its end. A task is written as it always was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +16,8 @@ pub enum Parent {
     Task(Task),
     /// The pool whose instance it is.
     Pool(PoolParent),
+    /// The schedule that fired.
+    Schedule(ScheduleParent),
 }
 
 /// The pool whose instance a job is.
@@ -27,20 +31,50 @@ pub struct PoolParent {
     pub sealed_for: JobId,
 }
 
+/// The schedule that submitted a job, and for which of its times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleParent {
+    /// Which.
+    pub schedule: ScheduleId,
+    /// The time that it was meant for.
+    pub scheduled_at: Timestamp,
+    /// It came late.
+    pub past_due: bool,
+    /// What the job's secrets are sealed for: they are those of all jobs of the schedule.
+    pub sealed_for: JobId,
+}
+
 impl Parent {
     /// The task that waits, where it is one.
     pub fn task(&self) -> Option<Task> {
         match self {
             Self::Task(task) => Some(*task),
-            Self::Pool(_) => None,
+            Self::Pool(_) | Self::Schedule(_) => None,
         }
     }
 
     /// The pool, where it is one.
     pub fn pool(&self) -> Option<&PoolParent> {
         match self {
-            Self::Task(_) => None,
             Self::Pool(pool) => Some(pool),
+            Self::Task(_) | Self::Schedule(_) => None,
+        }
+    }
+
+    /// The schedule, where it is one.
+    pub fn schedule(&self) -> Option<&ScheduleParent> {
+        match self {
+            Self::Schedule(schedule) => Some(schedule),
+            Self::Task(_) | Self::Pool(_) => None,
+        }
+    }
+
+    /// What the job's secrets are sealed for, where it is not the job itself.
+    pub fn sealed_for(&self) -> Option<JobId> {
+        match self {
+            Self::Task(_) => None,
+            Self::Pool(pool) => Some(pool.sealed_for),
+            Self::Schedule(schedule) => Some(schedule.sealed_for),
         }
     }
 }
@@ -70,5 +104,14 @@ mod tests {
         };
         let text = serde_json::to_string(&Parent::Pool(pool.clone())).unwrap();
         assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().pool(), Some(&pool));
+
+        let schedule = ScheduleParent {
+            schedule: "nightly".parse().unwrap(),
+            scheduled_at: Timestamp::from_millis(1_800_000_000_000),
+            past_due: true,
+            sealed_for: JobId::from_bytes([7; 16]),
+        };
+        let text = serde_json::to_string(&Parent::Schedule(schedule.clone())).unwrap();
+        assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().schedule(), Some(&schedule));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::parent::{Parent, PoolParent};
+use super::parent::{Parent, PoolParent, ScheduleParent};
 use super::state::Job;
 use crate::id::{AttemptKey, InstallationId};
 use crate::logs::LogStore;
@@ -33,8 +33,7 @@ impl Planner {
         let key = job.attempt_key();
         let mut spec = (*job.given.spec).clone();
         if let Some(vault) = &job.given.vault {
-            let parent = job.given.parent.as_ref().and_then(Parent::pool);
-            let sealed_for = parent.map_or(job.id, |parent| parent.sealed_for);
+            let sealed_for = job.given.parent.as_ref().and_then(Parent::sealed_for).unwrap_or(job.id);
             spec.put_secrets(self.keyring.open(sealed_for, vault)?);
         }
         let mut env: BTreeMap<String, Secret> =
@@ -44,6 +43,7 @@ impl Planner {
         if let Some(parent) = job.given.parent.as_ref().and_then(Parent::pool) {
             env.extend(self.worker_env(key, spec.runtime_name(), parent));
         }
+        env.extend(job.given.parent.as_ref().and_then(Parent::schedule).map(schedule_env).into_iter().flatten());
         Ok(Plan {
             key,
             installation: self.installation,
@@ -97,4 +97,13 @@ impl Planner {
         }
         env
     }
+}
+
+/// The variables of an attempt of what a schedule submitted.
+fn schedule_env(parent: &ScheduleParent) -> [(String, Secret); 3] {
+    [
+        ("DOGWATCH_SCHEDULE".to_owned(), Secret::new(parent.schedule.as_str())),
+        ("DOGWATCH_SCHEDULED_AT".to_owned(), Secret::new(parent.scheduled_at.to_string())),
+        ("DOGWATCH_PAST_DUE".to_owned(), Secret::new(parent.past_due.to_string())),
+    ]
 }

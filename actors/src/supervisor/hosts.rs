@@ -30,6 +30,7 @@ use crate::orchestration::executor::{
 use crate::orchestration::state::Orchestration;
 use crate::outbound::Network;
 use crate::pool::{Pool, PoolPerformer, Watcher};
+use crate::schedule::{Schedule, SchedulePerformer};
 use crate::store::Store;
 use crate::supervise::{Alarm, Intensity};
 use crate::webhook::{Delivery, WebhookPerformer};
@@ -40,6 +41,7 @@ pub(super) struct Hosts {
     pub(super) webhooks: Host<Delivery>,
     pub(super) orchestrations: Host<Orchestration>,
     pub(super) pools: Host<Pool>,
+    pub(super) schedules: Host<Schedule>,
     pub(super) entities: Host<Entity>,
     pub(super) executor: Arc<dyn Executor>,
     pub(super) workers: Option<Remote>,
@@ -91,8 +93,10 @@ impl Builder {
         mail.open(&orchestrations);
         let performer = Arc::new(PoolPerformer(workers.clone()));
         let pools = Host::start(shop.shared(shop.published(), performer), own).await;
+        let performer = Arc::new(SchedulePerformer);
+        let schedules = Host::start(shop.shared(shop.published(), performer), own).await;
         let entities = self.entities_host(shop, entities, workers.as_ref(), own).await;
-        Ok(Hosts { jobs, webhooks, orchestrations, entities, pools, executor, workers, fleet, logs })
+        Ok(Hosts { jobs, webhooks, orchestrations, entities, pools, schedules, executor, workers, fleet, logs })
     }
 
     fn entity_parts(&self, shop: &Workshop) -> EntityParts {
