@@ -35,6 +35,7 @@ mod probes;
 pub mod problem;
 pub(crate) mod query;
 pub mod routes;
+pub(crate) mod schedules;
 pub mod server;
 pub(crate) mod state;
 mod store;
@@ -50,6 +51,7 @@ pub use self::jobs::webhooks::WebhookList;
 pub use self::orchestrations::history::InstanceHistoryPage;
 pub use self::pools::PoolList;
 pub use self::probes::{Liveness, Readiness};
+pub use self::schedules::{ScheduleList, TriggeredSchedule};
 use self::state::Api;
 use crate::{callbacks, durable_functions};
 

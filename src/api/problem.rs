@@ -3,6 +3,8 @@
 //! A problem document (RFC 9457) with a stable `code`. What the engine or the disk said stays in the log,
 //! under the `request_id` that the answer carries; no secret and no internal detail is ever in the answer.
 
+mod schedules;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -49,6 +51,8 @@ pub enum Code {
     TaskHubNotFound,
     /// 404: there is no such pool.
     PoolNotFound,
+    /// 404: there is no such schedule.
+    ScheduleNotFound,
     /// 405: the route has other methods.
     MethodNotAllowed,
     /// 408: the body did not come in time.
@@ -61,6 +65,8 @@ pub enum Code {
     InstanceConflict,
     /// 409: the state of the pool, or the number of pools, does not allow it.
     PoolConflict,
+    /// 409: who declared the schedule, or the number of schedules, does not allow it.
+    ScheduleConflict,
     /// 409: the job received as many events as one may.
     TooManyEvents,
     /// 410: a callback of an attempt that is over.
@@ -107,6 +113,8 @@ impl Code {
             Self::InstanceNotFound => (StatusCode::NOT_FOUND, "there is no such orchestration instance"),
             Self::TaskHubNotFound => (StatusCode::NOT_FOUND, "there is no such task hub"),
             Self::PoolNotFound => (StatusCode::NOT_FOUND, "there is no such pool"),
+            Self::ScheduleNotFound => (StatusCode::NOT_FOUND, "there is no such schedule"),
+            Self::ScheduleConflict => (StatusCode::CONFLICT, "the state of the schedule does not allow it"),
             Self::PoolConflict => (StatusCode::CONFLICT, "the state of the pool does not allow it"),
             Self::InstanceExists => (StatusCode::CONFLICT, "there is an instance with this id"),
             Self::InstanceConflict => (StatusCode::CONFLICT, "the state of the instance does not allow it"),

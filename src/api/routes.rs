@@ -15,7 +15,7 @@ use futures_util::future::LocalBoxFuture;
 use super::auth::Auth;
 use super::problem::Problem;
 use super::state::Api;
-use super::{events, jobs, metrics, openapi, orchestrations, pools, probes, store};
+use super::{events, jobs, metrics, openapi, orchestrations, pools, probes, schedules, store};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +106,15 @@ pub const TABLE: &[Entry] = &[
     entry(Method::PUT, "/v1/pools/{name}", Access::Key, || web::to(pools::declare)),
     entry(Method::GET, "/v1/pools/{name}", Access::Key, || web::to(pools::show)),
     entry(Method::DELETE, "/v1/pools/{name}", Access::Key, || web::to(pools::delete)),
+    entry(Method::GET, "/v1/schedules", Access::Key, || web::to(schedules::list)),
+    // Before what could be a name; none is called so.
+    entry(Method::POST, "/v1/schedules/preview", Access::Key, || web::to(schedules::preview)),
+    entry(Method::PUT, "/v1/schedules/{name}", Access::Key, || web::to(schedules::declare)),
+    entry(Method::GET, "/v1/schedules/{name}", Access::Key, || web::to(schedules::show)),
+    entry(Method::DELETE, "/v1/schedules/{name}", Access::Key, || web::to(schedules::delete)),
+    entry(Method::POST, "/v1/schedules/{name}/pause", Access::Key, || web::to(schedules::pause)),
+    entry(Method::POST, "/v1/schedules/{name}/resume", Access::Key, || web::to(schedules::resume)),
+    entry(Method::POST, "/v1/schedules/{name}/trigger", Access::Key, || web::to(schedules::trigger)),
 ];
 
 /// Registers every route. What is under `/v1` but no route needs a key too; what is elsewhere is a 404.

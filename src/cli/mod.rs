@@ -29,6 +29,7 @@ mod purge;
 mod raise;
 mod restore;
 mod run;
+mod schedule;
 mod serve;
 mod show;
 mod store_check;
@@ -120,6 +121,8 @@ pub enum Command {
     /// Delete jobs that are over, with all that was kept of them
     #[command(visible_alias = "rm")]
     Purge(JobsArg),
+    /// Declare and look at schedules: times at which something is started
+    Schedule(schedule::ScheduleArgs),
     /// Find out what works here and what does not
     Doctor(doctor::DoctorArgs),
     /// Write everything durable to one file, while the server works or when none runs
@@ -195,6 +198,7 @@ async fn dispatch(cli: Cli, shim: Shim) -> Result<Exit, Error> {
         Command::Raise(args) => raise::run(&context, args).await,
         Command::Webhooks(args) => webhooks::run(&context, args).await,
         Command::Purge(args) => purge::run(&context, &args.jobs).await,
+        Command::Schedule(args) => schedule::run(&context, args).await,
         Command::Doctor(args) if args.store => store_check::run(&context).await,
         Command::Doctor(_) => doctor::run(&context).await,
         Command::Backup(args) => backup::run(&context, &args).await,

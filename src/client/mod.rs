@@ -11,6 +11,7 @@ pub mod discover;
 mod error;
 mod events;
 mod problem;
+mod schedules;
 
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ use crate::limits::{
 pub use error::Error;
 pub use events::{EventItem, EventStream};
 pub use problem::{Problem, ProblemField};
+pub use schedules::ScheduleCommand;
 
 /// The result of a request.
 pub type Result<T> = std::result::Result<T, Error>;
