@@ -14,6 +14,7 @@ const PURE: &[&str] = &[
     "actors/src/webhook/",
     "actors/src/orchestration/",
     "actors/src/pool/",
+    "actors/src/schedule/",
     "actors/src/entity/",
     "actors/src/hub.rs",
     "actors/src/durable/mod.rs",
