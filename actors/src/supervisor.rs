@@ -23,32 +23,24 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub(crate) use self::background::Background;
-use self::hosts::{Hosts, Workshop};
+use self::hosts::Workshop;
 use crate::clock::{Clock, SystemClock};
 use crate::data_dir::DirLock;
-use crate::durable::Machine;
-use crate::durable::host::Dispatch;
-use crate::durable::timers::Router;
-use crate::entity::Entity;
 use crate::entity::executor::{EntityExecutor, EntityParts};
 use crate::fault::{self, Point};
 use crate::fleet::Budget;
 use crate::handle::{Counters, Handle, Inner};
 use crate::id::{Ids, InstallationId, RandomIds};
-use crate::job::state::Job;
 use crate::job::validate::Policy;
 use crate::limits::{JOBS_QUEUED_MAX, SHUTDOWN_PATIENCE};
 use crate::orchestration::Registry;
-use crate::orchestration::state::Orchestration;
 use crate::outbound::guard::Guard;
 use crate::outbound::{self, HttpNetwork, Network};
-use crate::pool::{Pool, Watcher};
+use crate::pool::Watcher;
 use crate::runtime::Runtime;
-use crate::schedule::Schedule;
 use crate::secret::Keyring;
 use crate::store::Store;
 use crate::supervise::{Alarm, Intensity};
-use crate::webhook::Delivery;
 
 /// Why a supervisor cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -284,66 +276,38 @@ impl Builder {
             intensity: self.intensity,
         };
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
-        let Hosts {
-            jobs,
-            webhooks,
-            orchestrations,
-            entities,
-            pools,
-            schedules,
-            executor,
-            workers,
-            fleet,
-            logs,
-        } = hosts;
         let (recovery_done, recovered) = watch::channel(false);
         let alarm = Alarm::default();
+        let router = hosts.router();
         let inner = Inner {
-            jobs: jobs.clone(),
-            webhooks: webhooks.clone(),
-            orchestrations: orchestrations.clone(),
-            pools: pools.clone(),
-            schedules: schedules.clone(),
+            alarms: hosts.alarms(&alarm),
+            jobs: hosts.jobs,
+            webhooks: hosts.webhooks,
+            orchestrations: hosts.orchestrations,
+            pools: hosts.pools,
+            schedules: hosts.schedules,
             declaring: tokio::sync::Mutex::default(),
             worker_urls: self.worker_urls,
-            entities: entities.clone(),
-            executor,
-            workers,
+            entities: hosts.entities,
+            executor: hosts.executor,
+            workers: hosts.workers,
             store: Arc::clone(&store),
-            fleet: fleet.clone(),
+            fleet: hosts.fleet,
             clock: Arc::clone(&self.clock),
             ids: self.ids,
             keyring: self.keyring,
             installation: self.installation,
             policy,
             queued_max: self.queued_max,
-            logs,
+            logs: hosts.logs,
             counters: Counters::default(),
             closing: AtomicBool::new(false),
             recovered,
-            alarms: vec![
-                alarm.clone(),
-                fleet.alarm(),
-                jobs.alarm(),
-                webhooks.alarm(),
-                orchestrations.alarm(),
-                pools.alarm(),
-                schedules.alarm(),
-                entities.alarm(),
-            ],
             lock: Mutex::new(self.lock),
             background: Mutex::new(None),
         };
-        let watcher = inner.workers.clone().map(|remote| Watcher { remote, pools: pools.clone() });
+        let watcher = inner.workers.clone().map(|remote| Watcher { remote, pools: inner.pools.clone() });
         let handle = Handle::new(Arc::new(inner));
-        let router: Arc<Router> = Arc::new(BTreeMap::from([
-            (Job::KIND, Arc::new(jobs) as Arc<dyn Dispatch>),
-            (Delivery::KIND, Arc::new(webhooks) as Arc<dyn Dispatch>),
-            (Orchestration::KIND, Arc::new(orchestrations) as Arc<dyn Dispatch>),
-            (Pool::KIND, Arc::new(pools) as Arc<dyn Dispatch>),
-            (Schedule::KIND, Arc::new(schedules) as Arc<dyn Dispatch>),
-            (Entity::KIND, Arc::new(entities) as Arc<dyn Dispatch>),
-        ]));
         fault::reach(Point::RecoveryAssembled);
         let tasks = shop.background(home, router, watcher, recovery_done, alarm);
         *handle.inner().background.lock() = Some(Background::new(tasks, arbiters));

@@ -90,7 +90,11 @@ pub(crate) async fn declare(
     ),
     responses((status = 200, description = "Its next times", body = Preview)),
 )]
-pub(crate) async fn preview(api: Data<Api>, req: HttpRequest, body: Payload) -> Result<Json<Preview>, Problem> {
+pub(crate) async fn preview(
+    api: Data<Api>,
+    req: HttpRequest,
+    body: Payload,
+) -> Result<Json<Preview>, Problem> {
     let query = Query::read(&req, &["name", "after", "count"])?;
     let after: Option<Timestamp> = query.one("after")?;
     let count = query.number("count", 1..=SCHEDULE_PREVIEW_MAX, SCHEDULE_UPCOMING)?;
@@ -146,7 +150,11 @@ pub(crate) async fn delete(api: Data<Api>, req: HttpRequest, body: Payload) -> R
     params(("name" = String, Path, description = "The schedule")),
     responses((status = 200, description = "It is paused", body = ScheduleView)),
 )]
-pub(crate) async fn pause(api: Data<Api>, req: HttpRequest, body: Payload) -> Result<Json<ScheduleView>, Problem> {
+pub(crate) async fn pause(
+    api: Data<Api>,
+    req: HttpRequest,
+    body: Payload,
+) -> Result<Json<ScheduleView>, Problem> {
     Query::none(&req)?;
     body::nothing(&req, body).await?;
     let (name, schedules) = (name(&req), api.handle.schedules());
@@ -161,7 +169,11 @@ pub(crate) async fn pause(api: Data<Api>, req: HttpRequest, body: Payload) -> Re
     params(("name" = String, Path, description = "The schedule")),
     responses((status = 200, description = "It is active", body = ScheduleView)),
 )]
-pub(crate) async fn resume(api: Data<Api>, req: HttpRequest, body: Payload) -> Result<Json<ScheduleView>, Problem> {
+pub(crate) async fn resume(
+    api: Data<Api>,
+    req: HttpRequest,
+    body: Payload,
+) -> Result<Json<ScheduleView>, Problem> {
     Query::none(&req)?;
     body::nothing(&req, body).await?;
     let (name, schedules) = (name(&req), api.handle.schedules());
@@ -176,7 +188,11 @@ pub(crate) async fn resume(api: Data<Api>, req: HttpRequest, body: Payload) -> R
     params(("name" = String, Path, description = "The schedule")),
     responses((status = 202, description = "What came of it is durable", body = TriggeredSchedule)),
 )]
-pub(crate) async fn trigger(api: Data<Api>, req: HttpRequest, body: Payload) -> Result<HttpResponse, Problem> {
+pub(crate) async fn trigger(
+    api: Data<Api>,
+    req: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
     Query::none(&req)?;
     body::nothing(&req, body).await?;
     let (name, schedules) = (name(&req), api.handle.schedules());
@@ -198,7 +214,9 @@ fn name(req: &HttpRequest) -> String {
 pub(crate) fn hint(parent: &str, field: &str) -> Option<&'static str> {
     match (parent, field) {
         ("/job", field) => parse::hint("", field),
-        ("", "image" | "args" | "entrypoint" | "env" | "secrets" | "resources") => Some("it belongs into `job`"),
+        ("", "image" | "args" | "entrypoint" | "env" | "secrets" | "resources") => {
+            Some("it belongs into `job`")
+        }
         ("", "schedule" | "every" | "interval" | "expression") => {
             Some("use `cron`: five fields, or `@every` and a duration")
         }

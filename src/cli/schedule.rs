@@ -161,7 +161,9 @@ fn started(fire: &FireView) -> String {
     match (&fire.job, &fire.instance) {
         (Some(job), _) => job.to_string(),
         (None, Some(instance)) => escape(instance.as_str()).into_owned(),
-        (None, None) => format!("{}: {}", state_of(fire.state), escape(fire.message.as_deref().unwrap_or("-"))),
+        (None, None) => {
+            format!("{}: {}", state_of(fire.state), escape(fire.message.as_deref().unwrap_or("-")))
+        }
     }
 }
 

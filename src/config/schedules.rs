@@ -47,7 +47,8 @@ pub(super) fn take(table: &mut Table, origin: &Origin) -> Result<Schedules, Erro
         })?;
         let secrets = spec.job.as_mut().map(|job| job.take_secrets()).unwrap_or_default();
         if let Some(place) = secrets.keys().next() {
-            let message = format!("a secret ({place}) does not belong into a file; declare this schedule over the API");
+            let message =
+                format!("a secret ({place}) does not belong into a file; declare this schedule over the API");
             return Err(bad(format!("{key}.job"), message));
         }
         specs.insert(id, spec);

@@ -54,5 +54,6 @@ mod process_jobs;
 mod random;
 mod restarts;
 mod scenarios;
+mod schedules;
 mod troubles;
 mod webhook_delivery;

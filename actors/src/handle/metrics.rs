@@ -76,11 +76,19 @@ impl Text {
     fn schedules(&mut self, schedules: &[Arc<Schedule>]) {
         type Value = fn(&Schedule) -> Option<f64>;
         let of: [(&str, &str, &str, Value); 6] = [
-            ("schedule_fires_total", "counter", "Fires that started something.", |it| Some(it.started as f64)),
-            ("schedule_skipped_total", "counter", "Fires that started nothing.", |it| Some(it.skipped as f64)),
-            ("schedule_missed_total", "counter", "Times missed and not made up for.", |it| Some(it.missed as f64)),
+            ("schedule_fires_total", "counter", "Fires that started something.", |it| {
+                Some(it.started as f64)
+            }),
+            ("schedule_skipped_total", "counter", "Fires that started nothing.", |it| {
+                Some(it.skipped as f64)
+            }),
+            ("schedule_missed_total", "counter", "Times missed and not made up for.", |it| {
+                Some(it.missed as f64)
+            }),
             ("schedule_running", "gauge", "Runs that are not over.", |it| Some(it.running() as f64)),
-            ("schedule_queued", "gauge", "Fires that wait for the end of what runs.", |it| Some(it.queued() as f64)),
+            ("schedule_queued", "gauge", "Fires that wait for the end of what runs.", |it| {
+                Some(it.queued() as f64)
+            }),
             ("schedule_next_fire_seconds", "gauge", "When it fires next, in seconds since 1970.", |it| {
                 it.deadline().map(|at| at.as_millis() as f64 / 1_000.0)
             }),

@@ -9,8 +9,8 @@ use crate::durable::batch::Terms;
 use crate::durable::{Machine, MachineId, keys, shell};
 use crate::limits::{SCHEDULE_PREVIEW_MAX, SCHEDULES_MAX};
 use crate::schedule::{
-    self, Event, FireView, Given, Origin, ParseScheduleIdError, Plan, Preview, Rejected, Schedule, ScheduleId,
-    ScheduleView, Spec,
+    self, Event, FireView, Given, Origin, ParseScheduleIdError, Plan, Preview, Rejected, Schedule,
+    ScheduleId, ScheduleView, Spec,
 };
 use crate::secret::{OpenError, Secret};
 use crate::store::{self, KeyRange, Order};
@@ -152,10 +152,7 @@ impl Schedules {
         };
         let is_over = |plan: Plan| plan.next_after(now).is_none();
         // In the configuration it may stand on when its last time has come.
-        if origin == Origin::Api
-            && spec.end_at.is_some()
-            && Plan::of(id.as_str(), spec).is_ok_and(is_over)
-        {
+        if origin == Origin::Api && spec.end_at.is_some() && Plan::of(id.as_str(), spec).is_ok_and(is_over) {
             fault("/end_at", "no time lies before it any more".to_owned());
         }
         if let Some(orchestration) = &spec.orchestration {
@@ -163,7 +160,8 @@ impl Schedules {
                 let message = format!("there is no task hub `{}`; create it first", orchestration.task_hub);
                 fault("/orchestration/task_hub", message);
             }
-            if let Err(unknown) = inner.executor.knows(&orchestration.name, orchestration.version.as_deref()) {
+            if let Err(unknown) = inner.executor.knows(&orchestration.name, orchestration.version.as_deref())
+            {
                 fault("/orchestration/name", unknown.to_string());
             }
         }
@@ -175,8 +173,7 @@ impl Schedules {
         let prefix = keys::snapshots(Schedule::KIND);
         let inner = self.handle.inner();
         // No more are let in.
-        let rows =
-            inner.store.scan(KeyRange::prefix(prefix.clone()), Order::Ascending, SCHEDULES_MAX * 2)?;
+        let rows = inner.store.scan(KeyRange::prefix(prefix.clone()), Order::Ascending, SCHEDULES_MAX * 2)?;
         let ids = rows.iter().filter_map(|(key, _)| ScheduleId::from_key(&key[prefix.len()..]));
         let mut schedules = Vec::new();
         for id in ids {
@@ -237,7 +234,13 @@ impl Schedules {
 
     /// The first `count` times (at most [`SCHEDULE_PREVIEW_MAX`]) that a schedule of this name would have behind
     /// `after`, by default from now on. What it starts may be left out.
-    pub fn preview(&self, name: &str, spec: &Spec, after: Option<Timestamp>, count: usize) -> Result<Preview> {
+    pub fn preview(
+        &self,
+        name: &str,
+        spec: &Spec,
+        after: Option<Timestamp>,
+        count: usize,
+    ) -> Result<Preview> {
         let now = self.handle.inner().clock.now();
         let faults = schedule::validate_times(name, spec, now);
         if !faults.is_empty() {

@@ -55,7 +55,7 @@ pub(super) fn end(job: &Job) -> Option<Message> {
         Parent::Schedule(parent) => {
             let message = Some(outcome.ending.message.chars().take(SCHEDULE_MESSAGE_CHARS_MAX).collect());
             let end = Box::new(schedule::End { state: outcome.state, message });
-            let event = schedule::Event::RunEnded { run: schedule::Run::Job(job.id), end };
+            let event = schedule::Event::RunEnded { run: Box::new(schedule::Run::Job(job.id)), end };
             return Some(Message::to::<schedule::Schedule>(parent.schedule, &event));
         }
     };

@@ -43,7 +43,9 @@ impl Planner {
         if let Some(parent) = job.given.parent.as_ref().and_then(Parent::pool) {
             env.extend(self.worker_env(key, spec.runtime_name(), parent));
         }
-        env.extend(job.given.parent.as_ref().and_then(Parent::schedule).map(schedule_env).into_iter().flatten());
+        env.extend(
+            job.given.parent.as_ref().and_then(Parent::schedule).map(schedule_env).into_iter().flatten(),
+        );
         Ok(Plan {
             key,
             installation: self.installation,

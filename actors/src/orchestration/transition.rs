@@ -291,7 +291,8 @@ impl Draft {
     /// A parent or a schedule must be told: nobody else hears of the refusal.
     fn refuse_start(self, start: &Start, rejected: Rejected) -> Applied {
         if let Some(schedule) = start.schedule {
-            let failure = Failure::new(kinds::EXISTS, format!("there is an instance `{}` already", self.next.id));
+            let failure =
+                Failure::new(kinds::EXISTS, format!("there is an instance `{}` already", self.next.id));
             let mut step = Step::unchanged(vec![]);
             step.outbox.push(ending::run_ended(schedule, self.next.id, &Outcome::Failed(failure)));
             return Ok(step);

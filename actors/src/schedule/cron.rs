@@ -180,7 +180,9 @@ impl Cron {
 
 fn wrong_number(found: usize, with_seconds: bool) -> CronError {
     let expected = match (with_seconds, found) {
-        (true, _) => "with `seconds` there are six: second, minute, hour, day of the month, month, day of the week",
+        (true, _) => {
+            "with `seconds` there are six: second, minute, hour, day of the month, month, day of the week"
+        }
         (false, 6) => "there are five; for six with seconds first set `seconds` to true",
         (false, _) => "there are five: minute, hour, day of the month, month, day of the week",
     };
@@ -188,12 +190,10 @@ fn wrong_number(found: usize, with_seconds: bool) -> CronError {
 }
 
 fn read(field: &Field, text: &str) -> Result<Bits, CronError> {
-    let wrong = |why: String| CronError::Field {
-        field: field.name,
-        text: text.chars().take(64).collect(),
-        why,
-    };
-    text.split(',').try_fold(Bits(0), |bits, item| item_of(field, item).map(|item| bits.or(item)).map_err(wrong))
+    let wrong =
+        |why: String| CronError::Field { field: field.name, text: text.chars().take(64).collect(), why };
+    text.split(',')
+        .try_fold(Bits(0), |bits, item| item_of(field, item).map(|item| bits.or(item)).map_err(wrong))
 }
 
 /// One item of a list: `*`, a number, a range, each with a step or without.
@@ -233,7 +233,10 @@ fn number(field: &Field, text: &str) -> Result<u32, String> {
             [first, .., last] => format!(" or a name from {first} to {last}"),
             _ => String::new(),
         };
-        format!("use numbers from {} to {}{names}, ranges a-b, lists a,b, steps */n, or *", field.min, field.max)
+        format!(
+            "use numbers from {} to {}{names}, ranges a-b, lists a,b, steps */n, or *",
+            field.min, field.max
+        )
     })
 }
 

@@ -6,7 +6,9 @@ use super::state::{Outcome, Phase, Schedule};
 pub(super) fn sentence(schedule: &Schedule) -> String {
     let next = match (&schedule.phase, schedule.next) {
         (Phase::Quarantined { reason }, _) => {
-            return format!("rests after repeated internal faults: {reason}; declare it again to have it tried");
+            return format!(
+                "rests after repeated internal faults: {reason}; declare it again to have it tried"
+            );
         }
         (Phase::Paused { since }, _) => format!("paused since {since}"),
         (Phase::Active, Some(next)) => format!("fires next at {}", next.due_at),

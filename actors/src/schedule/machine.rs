@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use super::id::ScheduleId;
 use super::rules::Draft;
-use super::state::{
-    Effect, End, Event, Given, Outcome, Phase, Record, Rejected, Run, Schedule,
-};
+use super::state::{Effect, End, Event, Given, Outcome, Phase, Record, Rejected, Run, Schedule};
 use crate::clock::Timestamp;
 use crate::durable::{Change, Liveness, Machine, Step};
 use crate::store::Key;
@@ -52,7 +50,7 @@ impl Machine for Schedule {
         let mut draft = Draft::of(self, now);
         match event {
             Event::Declared(given) => draft.declared(given),
-            Event::RunEnded { run, end } => draft.ended(*run, end),
+            Event::RunEnded { run, end } => draft.ended(**run, end),
             Event::DeleteRequested => {
                 return Ok(Step { change: Change::Purge, effects: vec![], outbox: vec![] });
             }

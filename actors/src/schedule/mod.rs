@@ -34,8 +34,7 @@ pub use performer::SchedulePerformer;
 pub use plan::{Plan, PlanError};
 pub use spec::{CatchUp, Overlap, ScheduledOrchestration, Spec};
 pub use state::{
-    Effect, End, Event, Fire, Given, Origin, Outcome, Phase, Record, Rejected, Run, Schedule, Skip,
-    Upcoming,
+    Effect, End, Event, Fire, Given, Origin, Outcome, Phase, Record, Rejected, Run, Schedule, Skip, Upcoming,
 };
 pub(crate) use validate::{validate, validate_times};
 pub use view::{FireState, FireView, Preview, ScheduleState, ScheduleView, UpcomingView};

@@ -30,7 +30,9 @@ pub enum PlanError {
     #[error("is an interval of less than {SCHEDULE_EVERY_MIN}")]
     Short,
     /// There is no such word.
-    #[error("`{0}` is not known; use @yearly, @monthly, @weekly, @daily, @hourly, or @every and a duration such as 90s")]
+    #[error(
+        "`{0}` is not known; use @yearly, @monthly, @weekly, @daily, @hourly, or @every and a duration such as 90s"
+    )]
     Word(String),
     /// A word or an interval has no seconds.
     #[error("has no fields; leave `seconds` out")]
@@ -94,7 +96,8 @@ impl Plan {
         let Some(jitter) = self.jitter.filter(|jitter| jitter.as_millis() > 0) else { return at };
         let room = self.rhythm.next_after(at).map_or(u64::MAX, |next| millis_between(at, next));
         let room = room.min(jitter.as_millis()).max(1);
-        let share = xxhash_rust::xxh3::xxh3_64(&[self.name.as_bytes(), &at.as_millis().to_be_bytes()].concat());
+        let share =
+            xxhash_rust::xxh3::xxh3_64(&[self.name.as_bytes(), &at.as_millis().to_be_bytes()].concat());
         at.after(Span::from_millis(share % room).as_duration())
     }
 

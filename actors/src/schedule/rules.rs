@@ -183,7 +183,8 @@ impl Draft {
         self.outbox.push(match run {
             Run::Job(job) => Message::to::<job::state::Job>(job, &job::event::Event::CancelRequested),
             Run::Instance(instance) => {
-                let reason = Some(format!("replaced by the next fire of the schedule `{}`", self.schedule.id));
+                let reason =
+                    Some(format!("replaced by the next fire of the schedule `{}`", self.schedule.id));
                 let event = OrchestrationEvent::TerminateRequested { reason, recursive: true };
                 Message::to::<Orchestration>(instance, &event)
             }

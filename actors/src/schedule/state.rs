@@ -155,6 +155,7 @@ pub enum Outcome {
 /// What a fire started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "the ids of instances are short texts by value")]
 pub enum Run {
     /// A job.
     Job(JobId),
@@ -188,7 +189,6 @@ pub enum Skip {
     Unusable,
 }
 
-
 /// What can happen to a schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -204,7 +204,7 @@ pub enum Event {
     /// Something that it started is over.
     RunEnded {
         /// What.
-        run: Run,
+        run: Box<Run>,
         /// How.
         end: Box<End>,
     },
@@ -236,7 +236,9 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// It rests.
-    #[error("the schedule is quarantined after repeated internal faults: {0}; declare it again to have it tried")]
+    #[error(
+        "the schedule is quarantined after repeated internal faults: {0}; declare it again to have it tried"
+    )]
     Quarantined(String),
 }
 

@@ -9,8 +9,8 @@ use crate::handle::FieldError;
 use crate::job;
 use crate::job::validate::Policy;
 use crate::limits::{
-    FIELD_ERRORS_MAX, KEY_CHARS_MAX, LABEL_VALUE_BYTES_MAX, ORCHESTRATION_NAME_CHARS_MAX, SCHEDULE_CATCH_UP_MAX,
-    SCHEDULE_QUEUE_MAX, SPAN_MAX, TAGS_MAX, VERSION_BYTES_MAX,
+    FIELD_ERRORS_MAX, KEY_CHARS_MAX, LABEL_VALUE_BYTES_MAX, ORCHESTRATION_NAME_CHARS_MAX,
+    SCHEDULE_CATCH_UP_MAX, SCHEDULE_QUEUE_MAX, SPAN_MAX, TAGS_MAX, VERSION_BYTES_MAX,
 };
 use crate::orchestration::id::is_hub;
 use crate::units::Span;
@@ -91,10 +91,19 @@ fn of_orchestration(orchestration: &ScheduledOrchestration) -> Vec<FieldError> {
         }
     };
     let ScheduledOrchestration { name, version, task_hub, tags, .. } = orchestration;
-    let is_name = (1..=ORCHESTRATION_NAME_CHARS_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
-    refuse(!is_name, "name", format!("has 1 to {ORCHESTRATION_NAME_CHARS_MAX} bytes and no control characters"));
+    let is_name =
+        (1..=ORCHESTRATION_NAME_CHARS_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
+    refuse(
+        !is_name,
+        "name",
+        format!("has 1 to {ORCHESTRATION_NAME_CHARS_MAX} bytes and no control characters"),
+    );
     let is_version = version.as_ref().is_none_or(|version| (1..=VERSION_BYTES_MAX).contains(&version.len()));
-    refuse(!is_version, "version", format!("has 1 to {VERSION_BYTES_MAX} characters; leave it out for the newest"));
+    refuse(
+        !is_version,
+        "version",
+        format!("has 1 to {VERSION_BYTES_MAX} characters; leave it out for the newest"),
+    );
     let message = "is not the name of a task hub; use 1 to 64 letters, digits, - and _".to_owned();
     refuse(!is_hub(task_hub), "task_hub", message);
     let most = TAGS_MAX - OWN_TAGS;
@@ -109,7 +118,8 @@ fn of_orchestration(orchestration: &ScheduledOrchestration) -> Vec<FieldError> {
              control characters"
         );
         refuse(!is_good, "tags", message);
-        let message = "begins with `dogwatch.`, which is kept for what dogwatch writes; use another name".to_owned();
+        let message =
+            "begins with `dogwatch.`, which is kept for what dogwatch writes; use another name".to_owned();
         refuse(key.starts_with("dogwatch."), "tags", message);
     }
     faults

@@ -1,5 +1,6 @@
 //! The hosts of all kinds of machines, with what performs their effects; and the work that goes on behind them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::ArbiterHandle;
@@ -10,7 +11,7 @@ use super::recovery::Recovery;
 use super::trimming::{trim_digests, trim_events};
 use super::{Builder, StartError};
 use crate::clock::Clock;
-use crate::durable::host::{Host, Shared};
+use crate::durable::host::{Dispatch, Host, Shared};
 use crate::durable::outbox::Outbox;
 use crate::durable::published::Published;
 use crate::durable::timers::{Router, Timers};
@@ -47,6 +48,34 @@ pub(super) struct Hosts {
     pub(super) workers: Option<Remote>,
     pub(super) fleet: FleetHandle,
     pub(super) logs: LogStore,
+}
+
+impl Hosts {
+    /// Where ticks and messages for each kind go.
+    pub(super) fn router(&self) -> Arc<Router> {
+        Arc::new(BTreeMap::from([
+            (Job::KIND, Arc::new(self.jobs.clone()) as Arc<dyn Dispatch>),
+            (Delivery::KIND, Arc::new(self.webhooks.clone()) as Arc<dyn Dispatch>),
+            (Orchestration::KIND, Arc::new(self.orchestrations.clone()) as Arc<dyn Dispatch>),
+            (Pool::KIND, Arc::new(self.pools.clone()) as Arc<dyn Dispatch>),
+            (Schedule::KIND, Arc::new(self.schedules.clone()) as Arc<dyn Dispatch>),
+            (Entity::KIND, Arc::new(self.entities.clone()) as Arc<dyn Dispatch>),
+        ]))
+    }
+
+    /// What is raised when a part is gone; one of them is that of the background work.
+    pub(super) fn alarms(&self, background: &Alarm) -> Vec<Alarm> {
+        vec![
+            background.clone(),
+            self.fleet.alarm(),
+            self.jobs.alarm(),
+            self.webhooks.alarm(),
+            self.orchestrations.alarm(),
+            self.pools.alarm(),
+            self.schedules.alarm(),
+            self.entities.alarm(),
+        ]
+    }
 }
 
 impl Builder {
@@ -96,7 +125,18 @@ impl Builder {
         let performer = Arc::new(SchedulePerformer);
         let schedules = Host::start(shop.shared(shop.published(), performer), own).await;
         let entities = self.entities_host(shop, entities, workers.as_ref(), own).await;
-        Ok(Hosts { jobs, webhooks, orchestrations, entities, pools, schedules, executor, workers, fleet, logs })
+        Ok(Hosts {
+            jobs,
+            webhooks,
+            orchestrations,
+            entities,
+            pools,
+            schedules,
+            executor,
+            workers,
+            fleet,
+            logs,
+        })
     }
 
     fn entity_parts(&self, shop: &Workshop) -> EntityParts {

@@ -118,7 +118,7 @@ pub(super) fn run_ended(schedule: ScheduleId, instance: InstanceId, outcome: &Ou
     };
     let message = message.map(|message| message.chars().take(SCHEDULE_MESSAGE_CHARS_MAX).collect());
     let event = schedule::Event::RunEnded {
-        run: schedule::Run::Instance(instance),
+        run: Box::new(schedule::Run::Instance(instance)),
         end: Box::new(schedule::End { state, message }),
     };
     Message::to::<schedule::Schedule>(schedule, &event)

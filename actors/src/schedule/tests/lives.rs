@@ -82,7 +82,8 @@ impl World {
 
     fn restart(&mut self) {
         let schedule = self.life.schedule();
-        let (given, text) = (Machine::given(schedule).unwrap().clone(), serde_json::to_vec(schedule).unwrap());
+        let (given, text) =
+            (Machine::given(schedule).unwrap().clone(), serde_json::to_vec(schedule).unwrap());
         let read = serde_json::from_slice::<Schedule>(&text).unwrap().with_given(given);
         assert_eq!(&read, schedule, "a schedule reads back as it was stored");
         assert!(read.resume().is_empty());
@@ -91,10 +92,14 @@ impl World {
 
     fn holds(&self) {
         let schedule = self.life.schedule();
-        let running: BTreeSet<JobId> = schedule.fires.iter().filter_map(|fire| match fire.outcome {
-            Outcome::Running { run: Run::Job(job), .. } => Some(job),
-            _ => None,
-        }).collect();
+        let running: BTreeSet<JobId> = schedule
+            .fires
+            .iter()
+            .filter_map(|fire| match fire.outcome {
+                Outcome::Running { run: Run::Job(job), .. } => Some(job),
+                _ => None,
+            })
+            .collect();
         assert_eq!(running, self.jobs, "it knows what runs");
         let spec = schedule.spec();
         assert!(schedule.queued() <= 2, "as many wait as may");
@@ -112,10 +117,13 @@ impl World {
         match act {
             Act::Crash => self.restart(),
             Act::End(which, well) => {
-                let Some(job) = self.jobs.iter().nth(usize::from(which) % self.jobs.len().max(1)).copied() else { return };
+                let Some(job) = self.jobs.iter().nth(usize::from(which) % self.jobs.len().max(1)).copied()
+                else {
+                    return;
+                };
                 self.jobs.remove(&job);
                 let state = if well { JobState::Succeeded } else { JobState::Failed };
-                self.commits(Event::RunEnded { run: Run::Job(job), end: end(state) });
+                self.commits(Event::RunEnded { run: Box::new(Run::Job(job)), end: end(state) });
             }
             Act::Pass(secs) => self.life.now = self.life.now.after(Duration::from_secs(secs.into())),
             Act::Back(secs) => {
@@ -149,11 +157,15 @@ impl World {
         for _ in 0..SCHEDULE_RUNS_MAX + 8 {
             let Some(job) = self.jobs.first().copied() else { break };
             self.jobs.remove(&job);
-            self.commits(Event::RunEnded { run: Run::Job(job), end: end(JobState::Succeeded) });
+            self.commits(Event::RunEnded { run: Box::new(Run::Job(job)), end: end(JobState::Succeeded) });
         }
         let schedule = self.life.schedule();
         assert_eq!((schedule.running(), schedule.queued()), (0, 0), "nothing waits for ever");
-        assert_eq!(schedule.number, schedule.started + schedule.skipped, "each fire started something or did not");
+        assert_eq!(
+            schedule.number,
+            schedule.started + schedule.skipped,
+            "each fire started something or did not"
+        );
         assert_eq!(schedule.started, self.times.len() as u64);
     }
 }

@@ -38,32 +38,77 @@ fn between(plan: &Plan, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
     times
 }
 
+/// Zone, expression, from when and up to when, and the days and times that fire, in UTC.
+const CHANGES: [(&str, &str, &str, &str, &str); 19] = [
+    // Berlin goes from 2:00 to 3:00 at 1:00 UTC, and back from 3:00 to 2:00 at 1:00 UTC.
+    ("Europe/Berlin", "30 2 * * *", "2026-03-28T12:00:00Z", "2026-03-30T12:00:00Z", "29T01:00 30T00:30"),
+    ("Europe/Berlin", "10,20,30 2 * * *", "2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z", "29T01:00"),
+    ("Europe/Berlin", "0 2,3 * * *", "2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z", "29T01:00"),
+    (
+        "Europe/Berlin",
+        "0 * * * *",
+        "2026-03-28T23:30:00Z",
+        "2026-03-29T02:00:00Z",
+        "29T00:00 29T01:00 29T02:00",
+    ),
+    ("Europe/Berlin", "15 */2 * * *", "2026-03-28T23:00:00Z", "2026-03-29T03:00:00Z", "28T23:15 29T02:15"),
+    ("Europe/Berlin", "*/30 2 * * *", "2026-03-28T12:00:00Z", "2026-03-30T00:10:00Z", "30T00:00"),
+    ("Europe/Berlin", "30 2 * * *", "2026-10-24T12:00:00Z", "2026-10-26T12:00:00Z", "25T00:30 26T01:30"),
+    ("Europe/Berlin", "0 2,3 * * *", "2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z", "25T00:00 25T02:00"),
+    (
+        "Europe/Berlin",
+        "*/30 * * * *",
+        "2026-10-25T00:10:00Z",
+        "2026-10-25T02:00:00Z",
+        "25T00:30 25T01:00 25T01:30 25T02:00",
+    ),
+    ("Europe/Berlin", "30 * * * *", "2026-10-25T00:00:00Z", "2026-10-25T02:00:00Z", "25T00:30 25T01:30"),
+    ("America/New_York", "30 2 * * *", "2026-03-07T12:00:00Z", "2026-03-09T12:00:00Z", "08T07:00 09T06:30"),
+    ("America/New_York", "30 1 * * *", "2026-10-31T12:00:00Z", "2026-11-02T12:00:00Z", "01T05:30 02T06:30"),
+    // Half an hour.
+    (
+        "Australia/Lord_Howe",
+        "15 2 * * *",
+        "2026-10-03T00:00:00Z",
+        "2026-10-04T16:00:00Z",
+        "03T15:30 04T15:15",
+    ),
+    (
+        "Australia/Lord_Howe",
+        "45 1 * * *",
+        "2026-04-04T00:00:00Z",
+        "2026-04-05T16:00:00Z",
+        "04T14:45 05T15:15",
+    ),
+    (
+        "Australia/Lord_Howe",
+        "45 * * * *",
+        "2026-04-04T14:00:00Z",
+        "2026-04-04T16:00:00Z",
+        "04T14:45 04T15:15",
+    ),
+    ("Asia/Kathmandu", "0 0 * * *", "2026-10-03T00:00:00Z", "2026-10-04T00:00:00Z", "03T18:15"),
+    // 2011-12-30 did not exist.
+    (
+        "Pacific/Apia",
+        "0 12 * * *",
+        "2011-12-29T00:00:00Z",
+        "2011-12-31T12:00:00Z",
+        "29T22:00 30T10:00 30T22:00",
+    ),
+    (
+        "Pacific/Apia",
+        "0 */12 * * *",
+        "2011-12-29T00:00:00Z",
+        "2011-12-31T00:00:00Z",
+        "29T10:00 29T22:00 30T10:00 30T22:00",
+    ),
+    ("Pacific/Apia", "0 12 30 12 *", "2011-12-29T00:00:00Z", "2011-12-31T12:00:00Z", "30T10:00"),
+];
+
 #[test]
 fn a_time_of_day_that_is_skipped_or_comes_twice_fires_once_and_a_rhythm_goes_on() {
-    for (zone, cron, from, to, expected) in [
-        // Berlin goes from 2:00 to 3:00 at 1:00 UTC, and back from 3:00 to 2:00 at 1:00 UTC.
-        ("Europe/Berlin", "30 2 * * *", "2026-03-28T12:00:00Z", "2026-03-30T12:00:00Z", "29T01:00 30T00:30"),
-        ("Europe/Berlin", "10,20,30 2 * * *", "2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z", "29T01:00"),
-        ("Europe/Berlin", "0 2,3 * * *", "2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z", "29T01:00"),
-        ("Europe/Berlin", "0 * * * *", "2026-03-28T23:30:00Z", "2026-03-29T02:00:00Z", "29T00:00 29T01:00 29T02:00"),
-        ("Europe/Berlin", "15 */2 * * *", "2026-03-28T23:00:00Z", "2026-03-29T03:00:00Z", "28T23:15 29T02:15"),
-        ("Europe/Berlin", "*/30 2 * * *", "2026-03-28T12:00:00Z", "2026-03-30T00:10:00Z", "30T00:00"),
-        ("Europe/Berlin", "30 2 * * *", "2026-10-24T12:00:00Z", "2026-10-26T12:00:00Z", "25T00:30 26T01:30"),
-        ("Europe/Berlin", "0 2,3 * * *", "2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z", "25T00:00 25T02:00"),
-        ("Europe/Berlin", "*/30 * * * *", "2026-10-25T00:10:00Z", "2026-10-25T02:00:00Z", "25T00:30 25T01:00 25T01:30 25T02:00"),
-        ("Europe/Berlin", "30 * * * *", "2026-10-25T00:00:00Z", "2026-10-25T02:00:00Z", "25T00:30 25T01:30"),
-        ("America/New_York", "30 2 * * *", "2026-03-07T12:00:00Z", "2026-03-09T12:00:00Z", "08T07:00 09T06:30"),
-        ("America/New_York", "30 1 * * *", "2026-10-31T12:00:00Z", "2026-11-02T12:00:00Z", "01T05:30 02T06:30"),
-        // Half an hour.
-        ("Australia/Lord_Howe", "15 2 * * *", "2026-10-03T00:00:00Z", "2026-10-04T16:00:00Z", "03T15:30 04T15:15"),
-        ("Australia/Lord_Howe", "45 1 * * *", "2026-04-04T00:00:00Z", "2026-04-05T16:00:00Z", "04T14:45 05T15:15"),
-        ("Australia/Lord_Howe", "45 * * * *", "2026-04-04T14:00:00Z", "2026-04-04T16:00:00Z", "04T14:45 04T15:15"),
-        ("Asia/Kathmandu", "0 0 * * *", "2026-10-03T00:00:00Z", "2026-10-04T00:00:00Z", "03T18:15"),
-        // 2011-12-30 did not exist.
-        ("Pacific/Apia", "0 12 * * *", "2011-12-29T00:00:00Z", "2011-12-31T12:00:00Z", "29T22:00 30T10:00 30T22:00"),
-        ("Pacific/Apia", "0 */12 * * *", "2011-12-29T00:00:00Z", "2011-12-31T00:00:00Z", "29T22:00 30T10:00 30T22:00"),
-        ("Pacific/Apia", "0 12 30 12 *", "2011-12-29T00:00:00Z", "2011-12-31T12:00:00Z", "30T10:00"),
-    ] {
+    for (zone, cron, from, to, expected) in CHANGES {
         let times = between(&plan(zone, cron, json!({})), at(from), at(to));
         let times: Vec<String> = times.iter().map(|at| at.to_string()[8..16].to_owned()).collect();
         assert_eq!(times.join(" "), expected, "{zone} {cron} from {from} to {to}");
@@ -76,12 +121,30 @@ fn intervals_bounds_and_words_are_as_they_read() {
     let bounded = json!({"start_at": "2026-01-01T00:00:10Z", "end_at": "2026-01-01T00:04:40Z"});
     for (cron, more, from, to, expected) in [
         ("@every 90s", &none, "2026-01-01T00:00:00Z", "2026-01-01T00:04:30Z", "00:01:30 00:03:00 00:04:30"),
-        ("@every 90s", &bounded, "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "00:00:10 00:01:40 00:03:10 00:04:40"),
-        ("* * * * *", &bounded, "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "00:01:00 00:02:00 00:03:00 00:04:00"),
+        (
+            "@every 90s",
+            &bounded,
+            "2026-01-01T00:00:00Z",
+            "2026-01-02T00:00:00Z",
+            "00:00:10 00:01:40 00:03:10 00:04:40",
+        ),
+        (
+            "* * * * *",
+            &bounded,
+            "2026-01-01T00:00:00Z",
+            "2026-01-02T00:00:00Z",
+            "00:01:00 00:02:00 00:03:00 00:04:00",
+        ),
         ("@hourly", &none, "2026-01-01T00:00:00Z", "2026-01-01T02:00:00Z", "01:00:00 02:00:00"),
         ("@daily", &none, "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "00:00:00"),
         ("@monthly", &none, "2026-01-02T00:00:00Z", "2026-02-02T00:00:00Z", "00:00:00"),
-        ("*/25 0 0 1 1 *", &json!({"seconds": true}), "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "00:00:25 00:00:50"),
+        (
+            "*/25 0 0 1 1 *",
+            &json!({"seconds": true}),
+            "2026-01-01T00:00:00Z",
+            "2026-01-02T00:00:00Z",
+            "00:00:25 00:00:50",
+        ),
     ] {
         let times = between(&plan("UTC", cron, more.clone()), at(from), at(to));
         let times: Vec<String> = times.iter().map(|at| at.to_string()[11..19].to_owned()).collect();
@@ -107,8 +170,7 @@ fn jitter_is_the_same_for_the_same_time_and_never_reaches_the_next_one() {
         seen.insert(due.since(time));
     }
     assert!(seen.len() > 600, "it is spread: {}", seen.len());
-    let spec: Spec =
-        serde_json::from_value(json!({"cron": "0 2 * * *", "jitter": "10m"})).unwrap();
+    let spec: Spec = serde_json::from_value(json!({"cron": "0 2 * * *", "jitter": "10m"})).unwrap();
     let time = at("2026-01-01T02:00:00Z");
     let of = |name: &str| Plan::of(name, &spec).unwrap().due_at(time);
     assert_ne!(of("one"), of("other"), "schedules do not all fire at once");
