@@ -21,6 +21,7 @@
 //! nothing depends on application-level extractor configuration; a command that was read is carried out even
 //! when the client goes away; every route but those that the table names public needs a key.
 
+pub(crate) mod arrays;
 mod auth;
 pub(crate) mod body;
 pub mod event_name;
@@ -43,6 +44,7 @@ mod store;
 use actix_web::web::{Data, ServiceConfig};
 use dogwatch_actors::handle::Handle;
 
+pub use self::arrays::ArrayList;
 pub(crate) use self::auth::bearer;
 pub use self::auth::{Auth, UnusableKey};
 pub use self::jobs::history::HistoryPage;

@@ -64,6 +64,7 @@
 //! | [`examine`] | whether everything in a store fits together |
 //! | [`orchestration`] | workflows as code over activities, jobs, timers, events and children |
 //! | [`pool`] | sets of identical jobs whose number follows a demand, down to zero |
+//! | [`array`] | one spec run as many jobs with an index each, and a rule of success |
 //! | [`schedule`] | times at which a job is submitted or an orchestration started |
 //! | [`entity`] | named objects with a state that do one thing after another |
 //! | [`webhook`], [`outbound`] | telling the world, safely |
@@ -75,6 +76,7 @@
 //! There is no state global to the process: several supervisors live in one. The HTTP API and the command line
 //! are in the crate `dogwatch`.
 
+pub mod array;
 pub mod backup;
 pub mod clock;
 pub mod data_dir;

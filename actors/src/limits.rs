@@ -1,5 +1,6 @@
 //! Every limit of the crate, in one place: name, unit last, and why it is what it is.
 
+mod array;
 mod entity;
 mod orchestration;
 mod pool;
@@ -7,6 +8,7 @@ mod schedule;
 
 use std::time::Duration;
 
+pub use self::array::*;
 pub use self::entity::*;
 pub use self::orchestration::*;
 pub use self::pool::*;

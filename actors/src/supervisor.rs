@@ -286,6 +286,7 @@ impl Builder {
             orchestrations: hosts.orchestrations,
             pools: hosts.pools,
             schedules: hosts.schedules,
+            arrays: hosts.arrays,
             declaring: tokio::sync::Mutex::default(),
             worker_urls: self.worker_urls,
             entities: hosts.entities,

@@ -13,7 +13,7 @@ use dogwatch_actors::units::Span;
 
 use super::problem::{self, Problem};
 use super::query::Query;
-use super::{events, jobs, links, metrics, orchestrations, pools, probes, schedules, store};
+use super::{arrays, events, jobs, links, metrics, orchestrations, pools, probes, schedules, store};
 use crate::callbacks;
 
 #[derive(utoipa::OpenApi)]
@@ -35,6 +35,7 @@ use crate::callbacks;
         orchestrations::command::resume, orchestrations::command::terminate, orchestrations::command::rewind,
         orchestrations::command::release, orchestrations::command::restart,
         pools::declare, pools::list, pools::show, pools::delete,
+        arrays::list, arrays::show, arrays::purge, arrays::cancel, arrays::suspend, arrays::resume, arrays::retry,
         schedules::declare, schedules::preview, schedules::list, schedules::show, schedules::delete,
         schedules::pause, schedules::resume, schedules::trigger,
         events::follow, probes::livez, probes::readyz, metrics::metrics, show,
@@ -48,6 +49,7 @@ use crate::callbacks;
         (name = "jobs", description = "Jobs and what one may ask of them"),
         (name = "orchestrations", description = "Workflows as code, and what one may ask of their instances"),
         (name = "pools", description = "Sets of jobs that run activities, and start when some wait"),
+        (name = "arrays", description = "Jobs that were submitted with `array`: as many children, each with an index"),
         (name = "schedules", description = "Times at which a job is submitted or an orchestration started"),
         (name = "events", description = "What happens, as it happens"),
         (name = "store", description = "What is kept: whether it is whole, and a copy of it"),

@@ -3,6 +3,7 @@
 //! A problem document (RFC 9457) with a stable `code`. What the engine or the disk said stays in the log,
 //! under the `request_id` that the answer carries; no secret and no internal detail is ever in the answer.
 
+mod arrays;
 mod schedules;
 
 use std::fmt;
@@ -51,6 +52,8 @@ pub enum Code {
     TaskHubNotFound,
     /// 404: there is no such pool.
     PoolNotFound,
+    /// 404: there is no such array.
+    ArrayNotFound,
     /// 404: there is no such schedule.
     ScheduleNotFound,
     /// 405: the route has other methods.
@@ -65,6 +68,8 @@ pub enum Code {
     InstanceConflict,
     /// 409: the state of the pool, or the number of pools, does not allow it.
     PoolConflict,
+    /// 409: the state of the array does not allow it.
+    ArrayConflict,
     /// 409: who declared the schedule, or the number of schedules, does not allow it.
     ScheduleConflict,
     /// 409: the job received as many events as one may.
@@ -113,6 +118,8 @@ impl Code {
             Self::InstanceNotFound => (StatusCode::NOT_FOUND, "there is no such orchestration instance"),
             Self::TaskHubNotFound => (StatusCode::NOT_FOUND, "there is no such task hub"),
             Self::PoolNotFound => (StatusCode::NOT_FOUND, "there is no such pool"),
+            Self::ArrayNotFound => (StatusCode::NOT_FOUND, "there is no such array"),
+            Self::ArrayConflict => (StatusCode::CONFLICT, "the state of the array does not allow it"),
             Self::ScheduleNotFound => (StatusCode::NOT_FOUND, "there is no such schedule"),
             Self::ScheduleConflict => (StatusCode::CONFLICT, "the state of the schedule does not allow it"),
             Self::PoolConflict => (StatusCode::CONFLICT, "the state of the pool does not allow it"),

@@ -15,7 +15,7 @@ use futures_util::future::LocalBoxFuture;
 use super::auth::Auth;
 use super::problem::Problem;
 use super::state::Api;
-use super::{events, jobs, metrics, openapi, orchestrations, pools, probes, schedules, store};
+use super::{arrays, events, jobs, metrics, openapi, orchestrations, pools, probes, schedules, store};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +106,13 @@ pub const TABLE: &[Entry] = &[
     entry(Method::PUT, "/v1/pools/{name}", Access::Key, || web::to(pools::declare)),
     entry(Method::GET, "/v1/pools/{name}", Access::Key, || web::to(pools::show)),
     entry(Method::DELETE, "/v1/pools/{name}", Access::Key, || web::to(pools::delete)),
+    entry(Method::GET, "/v1/arrays", Access::Key, || web::to(arrays::list)),
+    entry(Method::GET, "/v1/arrays/{id}", Access::Key, || web::to(arrays::show)),
+    entry(Method::DELETE, "/v1/arrays/{id}", Access::Key, || web::to(arrays::purge)),
+    entry(Method::POST, "/v1/arrays/{id}/cancel", Access::Key, || web::to(arrays::cancel)),
+    entry(Method::POST, "/v1/arrays/{id}/suspend", Access::Key, || web::to(arrays::suspend)),
+    entry(Method::POST, "/v1/arrays/{id}/resume", Access::Key, || web::to(arrays::resume)),
+    entry(Method::POST, "/v1/arrays/{id}/retry", Access::Key, || web::to(arrays::retry)),
     entry(Method::GET, "/v1/schedules", Access::Key, || web::to(schedules::list)),
     // Before what could be a name; none is called so.
     entry(Method::POST, "/v1/schedules/preview", Access::Key, || web::to(schedules::preview)),

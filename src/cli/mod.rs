@@ -7,6 +7,7 @@
 //! what the API sent; the exit code is one of [`exit`]'s; nothing that a job or a user named reaches a
 //! terminal unescaped, but for logs, which pass as they are.
 
+mod array;
 mod context;
 mod error;
 pub mod exit;

@@ -16,6 +16,7 @@ mod schedules;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dogwatch_actors::array::{ArrayId, ArrayView};
 use dogwatch_actors::examine::Report;
 use dogwatch_actors::handle::{CallbackReceipt, Command};
 use dogwatch_actors::id::JobId;
@@ -142,6 +143,27 @@ impl Client {
             request = request.header("Idempotency-Key", key);
         }
         self.ask(request).await
+    }
+
+    /// Submits an array: a spec with `array`. With a key it is safe to repeat.
+    pub async fn submit_array(
+        &self,
+        spec: &Value,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answer<ArrayView>> {
+        let mut request = self.request(Method::POST, "/v1/jobs").json(spec);
+        if let Some(key) = idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
+        self.ask(request).await
+    }
+
+    /// One array; with `wait` when it is over or after that time.
+    pub async fn array(&self, id: ArrayId, wait: Option<Duration>) -> Result<Answer<ArrayView>> {
+        let query = wait.map(|wait| ("wait", format!("{}ms", wait.as_millis())));
+        let path = with_query(&format!("/v1/arrays/{id}"), query);
+        let patience = CLIENT_ANSWER_TIMEOUT.saturating_add(wait.unwrap_or_default());
+        self.ask(self.request(Method::GET, &path).timeout(patience)).await
     }
 
     /// One job; with `wait` when it is over or after that time.

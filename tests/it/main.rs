@@ -12,6 +12,7 @@ mod api_orchestrations;
 mod api_server;
 mod api_support;
 mod api_webhooks;
+mod arrays;
 mod backup;
 mod bench;
 mod cli_args;

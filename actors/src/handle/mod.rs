@@ -3,6 +3,7 @@
 //! A [`Handle`] is cheap to clone and goes everywhere. Commands are on their way when the call is made and
 //! resolve when they are durable; dropping the future does not recall them. Reads show durable states only.
 
+pub mod arrays;
 mod candidates;
 pub mod entities;
 mod error;
@@ -30,6 +31,7 @@ pub use self::error::{Error, FieldError, Result};
 pub use self::metrics::Counters;
 pub use self::types::{Callback, CallbackReceipt, Command, Filter, LogQuery, Page, Submission, Submitted};
 
+use crate::array::Array;
 use crate::backup;
 use crate::clock::Clock;
 use crate::data_dir::DirLock;
@@ -68,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) orchestrations: Host<Orchestration>,
     pub(crate) pools: Host<Pool>,
     pub(crate) schedules: Host<Schedule>,
+    pub(crate) arrays: Host<Array>,
     /// Held while a pool or a schedule is declared: what it runs, and how many there are, is compared with the others.
     pub(crate) declaring: tokio::sync::Mutex<()>,
     /// Where workers of pools connect, by runtime.
@@ -413,7 +416,7 @@ impl Inner {
     /// Requests that are being committed.
     pub(crate) fn in_flight(&self) -> usize {
         let jobs = self.jobs.in_flight() + self.webhooks.in_flight() + self.pools.in_flight();
-        let jobs = jobs + self.schedules.in_flight();
+        let jobs = jobs + self.schedules.in_flight() + self.arrays.in_flight();
         jobs + self.orchestrations.in_flight() + self.entities.in_flight()
     }
 }

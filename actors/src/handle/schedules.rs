@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Error as AnyError, FieldError, Handle};
+use super::{Error as AnyError, FieldError, Handle, REPLAY_PATIENCE};
 use crate::clock::Timestamp;
 use crate::durable::batch::Terms;
 use crate::durable::{Machine, MachineId, keys, shell};
 use crate::limits::{SCHEDULE_PREVIEW_MAX, SCHEDULES_MAX};
 use crate::schedule::{
-    self, Event, FireView, Given, Origin, ParseScheduleIdError, Plan, Preview, Rejected, Schedule,
+    self, Event, FireView, Given, Origin, ParseScheduleIdError, Plan, Preview, Rejected, Run, Schedule,
     ScheduleId, ScheduleView, Spec,
 };
 use crate::secret::{OpenError, Secret};
@@ -221,7 +221,34 @@ impl Schedules {
     pub async fn trigger(&self, name: &str) -> Result<Triggered> {
         let schedule = self.command(name, Event::Triggered).await?.ok_or_else(|| not_found(name))?;
         let newest = schedule.fires.iter().find(|fire| fire.number == schedule.number);
+        if let Some(run) = newest.and_then(schedule::Fire::run) {
+            self.until_there(run).await?;
+        }
         Ok(Triggered { fire: newest.map(schedule::Fire::view), schedule: schedule.view() })
+    }
+
+    /// What was started is on its way durably; whoever is told its id shall find it.
+    async fn until_there(&self, run: Run) -> Result<()> {
+        let inner = self.handle.inner();
+        let there = async {
+            match run {
+                Run::Job(id) => {
+                    let mut changes = inner.jobs.published().watch(id);
+                    while inner.jobs.published().read(id)?.is_none() {
+                        changes.changed().await;
+                    }
+                }
+                Run::Instance(id) => {
+                    let mut changes = inner.orchestrations.published().watch(id);
+                    while inner.orchestrations.published().read(id)?.is_none() {
+                        changes.changed().await;
+                    }
+                }
+            }
+            Ok::<(), store::Error>(())
+        };
+        // It comes later than usual, but it comes.
+        tokio::time::timeout(REPLAY_PATIENCE, there).await.unwrap_or(Ok(())).map_err(Error::from)
     }
 
     async fn command(&self, name: &str, event: Event) -> Result<Option<Arc<Schedule>>> {

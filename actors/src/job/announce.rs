@@ -1,9 +1,10 @@
-//! What a job tells others: its webhooks, and the orchestration, pool or schedule that started it. Pure.
+//! What a job tells others: its webhooks, and the orchestration, pool, schedule or array that started it. Pure.
 
 use serde_json::{Value, json};
 
 use super::parent::Parent;
 use super::state::Job;
+use crate::array;
 use crate::durable::Message;
 use crate::limits::{SCHEDULE_MESSAGE_CHARS_MAX, WEBHOOK_OUTPUT_BYTES_MAX};
 use crate::orchestration::event::Event as OrchestrationEvent;
@@ -57,6 +58,10 @@ pub(super) fn end(job: &Job) -> Option<Message> {
             let end = Box::new(schedule::End { state: outcome.state, message });
             let event = schedule::Event::RunEnded { run: Box::new(schedule::Run::Job(job.id)), end };
             return Some(Message::to::<schedule::Schedule>(parent.schedule, &event));
+        }
+        Parent::Array(parent) => {
+            let event = array::Event::ChildEnded { index: parent.index, state: outcome.state };
+            return Some(Message::to::<array::Array>(parent.array, &event));
         }
     };
     let told = JobOutcome {

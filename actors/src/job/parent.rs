@@ -1,7 +1,8 @@
-//! Who started a job and is told its end: an orchestration's task, a pool, or a schedule. Data only.
+//! Who started a job and is told its end: an orchestration's task, a pool, a schedule, or an array. Data only.
 
 use serde::{Deserialize, Serialize};
 
+use crate::array::ArrayId;
 use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::orchestration::state::Parent as Task;
@@ -18,6 +19,8 @@ pub enum Parent {
     Pool(PoolParent),
     /// The schedule that fired.
     Schedule(ScheduleParent),
+    /// The array whose child it is.
+    Array(ArrayParent),
 }
 
 /// The pool whose instance a job is.
@@ -44,12 +47,23 @@ pub struct ScheduleParent {
     pub sealed_for: JobId,
 }
 
+/// The array whose child a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArrayParent {
+    /// Which.
+    pub array: ArrayId,
+    /// Which child, from 0.
+    pub index: u32,
+    /// How many there are.
+    pub count: u32,
+}
+
 impl Parent {
     /// The task that waits, where it is one.
     pub fn task(&self) -> Option<Task> {
         match self {
             Self::Task(task) => Some(*task),
-            Self::Pool(_) | Self::Schedule(_) => None,
+            Self::Pool(_) | Self::Schedule(_) | Self::Array(_) => None,
         }
     }
 
@@ -57,7 +71,7 @@ impl Parent {
     pub fn pool(&self) -> Option<&PoolParent> {
         match self {
             Self::Pool(pool) => Some(pool),
-            Self::Task(_) | Self::Schedule(_) => None,
+            Self::Task(_) | Self::Schedule(_) | Self::Array(_) => None,
         }
     }
 
@@ -65,7 +79,15 @@ impl Parent {
     pub fn schedule(&self) -> Option<&ScheduleParent> {
         match self {
             Self::Schedule(schedule) => Some(schedule),
-            Self::Task(_) | Self::Pool(_) => None,
+            Self::Task(_) | Self::Pool(_) | Self::Array(_) => None,
+        }
+    }
+
+    /// The array, where it is one.
+    pub fn array(&self) -> Option<&ArrayParent> {
+        match self {
+            Self::Array(array) => Some(array),
+            Self::Task(_) | Self::Pool(_) | Self::Schedule(_) => None,
         }
     }
 
@@ -75,6 +97,7 @@ impl Parent {
             Self::Task(_) => None,
             Self::Pool(pool) => Some(pool.sealed_for),
             Self::Schedule(schedule) => Some(schedule.sealed_for),
+            Self::Array(array) => Some(array.array.seal()),
         }
     }
 }
@@ -113,5 +136,9 @@ mod tests {
         };
         let text = serde_json::to_string(&Parent::Schedule(schedule.clone())).unwrap();
         assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().schedule(), Some(&schedule));
+
+        let array = ArrayParent { array: ArrayId::new(JobId::from_bytes([7; 16])), index: 3, count: 9 };
+        let text = serde_json::to_string(&Parent::Array(array)).unwrap();
+        assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().array(), Some(&array));
     }
 }

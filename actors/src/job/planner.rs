@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::parent::{Parent, PoolParent, ScheduleParent};
+use super::parent::{ArrayParent, Parent, PoolParent, ScheduleParent};
 use super::state::Job;
 use crate::id::{AttemptKey, InstallationId};
 use crate::logs::LogStore;
@@ -46,6 +46,7 @@ impl Planner {
         env.extend(
             job.given.parent.as_ref().and_then(Parent::schedule).map(schedule_env).into_iter().flatten(),
         );
+        env.extend(job.given.parent.as_ref().and_then(Parent::array).map(array_env).into_iter().flatten());
         Ok(Plan {
             key,
             installation: self.installation,
@@ -107,5 +108,14 @@ fn schedule_env(parent: &ScheduleParent) -> [(String, Secret); 3] {
         ("DOGWATCH_SCHEDULE".to_owned(), Secret::new(parent.schedule.as_str())),
         ("DOGWATCH_SCHEDULED_AT".to_owned(), Secret::new(parent.scheduled_at.to_string())),
         ("DOGWATCH_PAST_DUE".to_owned(), Secret::new(parent.past_due.to_string())),
+    ]
+}
+
+/// The variables of an attempt of an array's child.
+fn array_env(parent: &ArrayParent) -> [(String, Secret); 3] {
+    [
+        ("DOGWATCH_ARRAY_ID".to_owned(), Secret::new(parent.array.to_string())),
+        ("DOGWATCH_INDEX".to_owned(), Secret::new(parent.index.to_string())),
+        ("DOGWATCH_COUNT".to_owned(), Secret::new(parent.count.to_string())),
     ]
 }

@@ -10,6 +10,7 @@ use super::background::Tasks;
 use super::recovery::Recovery;
 use super::trimming::{trim_digests, trim_events};
 use super::{Builder, StartError};
+use crate::array::{Array, ArrayPerformer};
 use crate::clock::Clock;
 use crate::durable::host::{Dispatch, Host, Shared};
 use crate::durable::outbox::Outbox;
@@ -43,6 +44,7 @@ pub(super) struct Hosts {
     pub(super) orchestrations: Host<Orchestration>,
     pub(super) pools: Host<Pool>,
     pub(super) schedules: Host<Schedule>,
+    pub(super) arrays: Host<Array>,
     pub(super) entities: Host<Entity>,
     pub(super) executor: Arc<dyn Executor>,
     pub(super) workers: Option<Remote>,
@@ -59,6 +61,7 @@ impl Hosts {
             (Orchestration::KIND, Arc::new(self.orchestrations.clone()) as Arc<dyn Dispatch>),
             (Pool::KIND, Arc::new(self.pools.clone()) as Arc<dyn Dispatch>),
             (Schedule::KIND, Arc::new(self.schedules.clone()) as Arc<dyn Dispatch>),
+            (Array::KIND, Arc::new(self.arrays.clone()) as Arc<dyn Dispatch>),
             (Entity::KIND, Arc::new(self.entities.clone()) as Arc<dyn Dispatch>),
         ]))
     }
@@ -73,6 +76,7 @@ impl Hosts {
             self.orchestrations.alarm(),
             self.pools.alarm(),
             self.schedules.alarm(),
+            self.arrays.alarm(),
             self.entities.alarm(),
         ]
     }
@@ -122,6 +126,7 @@ impl Builder {
         mail.open(&orchestrations);
         let performer = Arc::new(PoolPerformer(workers.clone()));
         let pools = Host::start(shop.shared(shop.published(), performer), own).await;
+        let arrays = Host::start(shop.shared(shop.published(), Arc::new(ArrayPerformer)), own).await;
         let performer = Arc::new(SchedulePerformer);
         let schedules = Host::start(shop.shared(shop.published(), performer), own).await;
         let entities = self.entities_host(shop, entities, workers.as_ref(), own).await;
@@ -132,6 +137,7 @@ impl Builder {
             entities,
             pools,
             schedules,
+            arrays,
             executor,
             workers,
             fleet,

@@ -15,6 +15,7 @@ const PURE: &[&str] = &[
     "actors/src/orchestration/",
     "actors/src/pool/",
     "actors/src/schedule/",
+    "actors/src/array/",
     "actors/src/entity/",
     "actors/src/hub.rs",
     "actors/src/durable/mod.rs",
