@@ -106,7 +106,7 @@ impl Draft {
         }
     }
 
-    /// Those under way are cancelled, those that were to run again are what they were.
+    /// Those under way are cancelled, and those that were to run again count as cancelled.
     pub(super) fn stop(&mut self, outcome: Outcome) {
         let again = std::mem::take(&mut self.array.again);
         self.array.cancelled.extend(&again);
