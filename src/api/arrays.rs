@@ -9,7 +9,7 @@ use dogwatch_actors::units::Span;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::query::{Query, invalid};
 use super::state::{Api, detached};
 use super::{body, links};
@@ -153,7 +153,9 @@ async fn command(
 
 fn array_id(req: &HttpRequest) -> Result<ArrayId, Problem> {
     let text = req.match_info().get("id").unwrap_or_default();
-    text.parse().map_err(|error| Problem::invalid_request(format!("this is no array: {error}")))
+    // What is no id is the id of none.
+    text.parse()
+        .map_err(|error| Problem::new(Code::ArrayNotFound, format!("there is no such array: {error}")))
 }
 
 /// The path of an array.
