@@ -21,6 +21,7 @@
 //! nothing depends on application-level extractor configuration; a command that was read is carried out even
 //! when the client goes away; every route but those that the table names public needs a key.
 
+pub(crate) mod arrays;
 mod auth;
 pub(crate) mod body;
 pub mod event_name;
@@ -36,6 +37,7 @@ pub mod problem;
 pub(crate) mod query;
 pub(crate) mod queues;
 pub mod routes;
+pub(crate) mod schedules;
 pub mod server;
 pub(crate) mod state;
 mod store;
@@ -43,6 +45,7 @@ mod store;
 use actix_web::web::{Data, ServiceConfig};
 use dogwatch_actors::handle::Handle;
 
+pub use self::arrays::ArrayList;
 pub(crate) use self::auth::bearer;
 pub use self::auth::{Auth, UnusableKey};
 pub use self::jobs::history::HistoryPage;
@@ -54,6 +57,7 @@ pub use self::probes::{Liveness, Readiness};
 pub use self::queues::dead::Moved;
 pub use self::queues::work::{Acked, Acks, ReceivedMessages};
 pub use self::queues::{NewMessages, QueueList, SentMessages};
+pub use self::schedules::{ScheduleList, TriggeredSchedule};
 use self::state::Api;
 use crate::{callbacks, durable_functions};
 

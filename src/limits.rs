@@ -96,6 +96,9 @@ pub const CLIENT_WAIT_FIRST: Duration = Duration::from_secs(2);
 /// How long one request of a client waits for the end of a job, well below what proxies cut.
 pub const CLIENT_WAIT_STEP: Duration = Duration::from_secs(20);
 
+/// How often a client that waits for an array before somebody's eyes looks how far it is.
+pub const CLIENT_ARRAY_LOOK: Duration = Duration::from_millis(500);
+
 /// How often a client looks for the next attempt of a job whose log it follows: below what people notice.
 pub const CLIENT_ATTEMPT_POLL: Duration = Duration::from_millis(200);
 

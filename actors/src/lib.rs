@@ -65,6 +65,8 @@
 //! | [`orchestration`] | workflows as code over activities, jobs, timers, events and children |
 //! | [`pool`] | sets of identical jobs whose number follows a demand, down to zero |
 //! | [`queue`] | messages that workers lease, and that come back unless they are acknowledged |
+//! | [`array`] | one spec run as many jobs with an index each, and a rule of success |
+//! | [`schedule`] | times at which a job is submitted or an orchestration started |
 //! | [`entity`] | named objects with a state that do one thing after another |
 //! | [`webhook`], [`outbound`] | telling the world, safely |
 //! | [`logs`] | the output of attempts |
@@ -75,6 +77,7 @@
 //! There is no state global to the process: several supervisors live in one. The HTTP API and the command line
 //! are in the crate `dogwatch`.
 
+pub mod array;
 pub mod backup;
 pub mod clock;
 pub mod data_dir;
@@ -95,6 +98,7 @@ pub mod outbound;
 pub mod pool;
 pub mod queue;
 pub mod runtime;
+pub mod schedule;
 pub mod secret;
 pub mod shape;
 pub mod store;

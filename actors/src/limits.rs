@@ -1,16 +1,20 @@
 //! Every limit of the crate, in one place: name, unit last, and why it is what it is.
 
+mod array;
 mod entity;
 mod orchestration;
 mod pool;
 mod queue;
+mod schedule;
 
 use std::time::Duration;
 
+pub use self::array::*;
 pub use self::entity::*;
 pub use self::orchestration::*;
 pub use self::pool::*;
 pub use self::queue::*;
+pub use self::schedule::*;
 
 /// The longest job spec in bytes: room for a large environment, small enough for a record of the store.
 pub const SPEC_BYTES_MAX: usize = 256 * 1024;

@@ -276,13 +276,15 @@ impl Builder {
         };
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
         let (router, desks, alarm) = (hosts.router(), hosts.desks(), Alarm::default());
-        let alarms = std::iter::once(alarm.clone()).chain(hosts.alarms()).collect();
         let (recovery_done, recovered) = watch::channel(false);
         let inner = Inner {
+            alarms: hosts.alarms(&alarm),
             jobs: hosts.jobs,
             webhooks: hosts.webhooks,
             orchestrations: hosts.orchestrations,
             pools: hosts.pools,
+            schedules: hosts.schedules,
+            arrays: hosts.arrays,
             declaring: tokio::sync::Mutex::default(),
             worker_urls: self.worker_urls,
             callback_urls: self.callback_urls,
@@ -303,7 +305,6 @@ impl Builder {
             counters: Counters::default(),
             closing: AtomicBool::new(false),
             recovered,
-            alarms,
             lock: Mutex::new(self.lock),
             background: Mutex::new(None),
         };

@@ -13,7 +13,7 @@ use dogwatch_actors::units::Span;
 
 use super::problem::{self, Problem};
 use super::query::Query;
-use super::{events, jobs, links, metrics, orchestrations, pools, probes, queues, store};
+use super::{arrays, events, jobs, links, metrics, orchestrations, pools, probes, queues, schedules, store};
 use crate::callbacks;
 
 #[derive(utoipa::OpenApi)]
@@ -38,6 +38,9 @@ use crate::callbacks;
         queues::list, queues::declare, queues::show, queues::delete, queues::send, queues::message,
         queues::work::receive, queues::work::ack_many, queues::work::renew, queues::work::ack, queues::work::nack,
         queues::dead::list, queues::dead::purge, queues::dead::requeue, queues::dead::requeue_one, queues::dead::purge_one,
+        arrays::list, arrays::show, arrays::purge, arrays::cancel, arrays::suspend, arrays::resume, arrays::retry,
+        schedules::declare, schedules::preview, schedules::list, schedules::show, schedules::delete,
+        schedules::pause, schedules::resume, schedules::trigger,
         events::follow, probes::livez, probes::readyz, metrics::metrics, show,
         store::examine, store::backup,
         callbacks::handler::callback,
@@ -50,6 +53,8 @@ use crate::callbacks;
         (name = "orchestrations", description = "Workflows as code, and what one may ask of their instances"),
         (name = "pools", description = "Sets of jobs that run activities, and start when some wait"),
         (name = "queues", description = "Messages that workers lease, and that come back unless they are acknowledged"),
+        (name = "arrays", description = "Jobs that were submitted with `array`: as many children, each with an index"),
+        (name = "schedules", description = "Times at which a job is submitted or an orchestration started"),
         (name = "events", description = "What happens, as it happens"),
         (name = "store", description = "What is kept: whether it is whole, and a copy of it"),
         (name = "probes", description = "Whether it works"),

@@ -3,7 +3,10 @@
 //! A problem document (RFC 9457) with a stable `code`. What the engine or the disk said stays in the log,
 //! under the `request_id` that the answer carries; no secret and no internal detail is ever in the answer.
 
+mod arrays;
+mod pools;
 mod queues;
+mod schedules;
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +14,7 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
-use dogwatch_actors::handle::{Error, FieldError, orchestrations, pools};
+use dogwatch_actors::handle::{Error, FieldError, orchestrations};
 use dogwatch_actors::id::{Ids as _, RandomIds};
 use dogwatch_actors::job::cause::Cause;
 use dogwatch_actors::job::view::JobState;
@@ -55,6 +58,10 @@ pub enum Code {
     QueueNotFound,
     /// 404: there is no such message (any more).
     MessageNotFound,
+    /// 404: there is no such array.
+    ArrayNotFound,
+    /// 404: there is no such schedule.
+    ScheduleNotFound,
     /// 405: the route has other methods.
     MethodNotAllowed,
     /// 408: the body did not come in time.
@@ -69,6 +76,10 @@ pub enum Code {
     PoolConflict,
     /// 409: the state of the queue, or the number of queues, does not allow it.
     QueueConflict,
+    /// 409: the state of the array does not allow it.
+    ArrayConflict,
+    /// 409: who declared the schedule, or the number of schedules, does not allow it.
+    ScheduleConflict,
     /// 409: the job received as many events as one may.
     TooManyEvents,
     /// 410: a callback of an attempt that is over.
@@ -119,6 +130,10 @@ impl Code {
             Self::InstanceNotFound => (StatusCode::NOT_FOUND, "there is no such orchestration instance"),
             Self::TaskHubNotFound => (StatusCode::NOT_FOUND, "there is no such task hub"),
             Self::PoolNotFound => (StatusCode::NOT_FOUND, "there is no such pool"),
+            Self::ArrayNotFound => (StatusCode::NOT_FOUND, "there is no such array"),
+            Self::ArrayConflict => (StatusCode::CONFLICT, "the state of the array does not allow it"),
+            Self::ScheduleNotFound => (StatusCode::NOT_FOUND, "there is no such schedule"),
+            Self::ScheduleConflict => (StatusCode::CONFLICT, "the state of the schedule does not allow it"),
             Self::PoolConflict => (StatusCode::CONFLICT, "the state of the pool does not allow it"),
             Self::QueueNotFound => (StatusCode::NOT_FOUND, "there is no such queue"),
             Self::MessageNotFound => (StatusCode::NOT_FOUND, "there is no such message"),
@@ -329,22 +344,6 @@ impl From<Error> for Problem {
             Error::Interrupted => Self::new(Code::Interrupted, text).retry_after(Duration::from_secs(1)),
             Error::ShuttingDown => Self::new(Code::ShuttingDown, text).retry_after(Duration::from_secs(5)),
             Error::Store(error) => of_store(&error),
-            other => Self::internal(&other),
-        }
-    }
-}
-
-impl From<pools::Error> for Problem {
-    fn from(error: pools::Error) -> Self {
-        let text = error.to_string();
-        match error {
-            pools::Error::NotFound(_) => Self::new(Code::PoolNotFound, text),
-            pools::Error::Name(_) => Self::invalid_request(text),
-            pools::Error::Invalid(errors) => Self::invalid_fields(errors),
-            pools::Error::Deleting | pools::Error::TooMany | pools::Error::NoWorkers => {
-                Self::new(Code::PoolConflict, text)
-            }
-            pools::Error::Other(error) => error.into(),
             other => Self::internal(&other),
         }
     }

@@ -15,7 +15,9 @@ use futures_util::future::LocalBoxFuture;
 use super::auth::Auth;
 use super::problem::Problem;
 use super::state::Api;
-use super::{events, jobs, metrics, openapi, orchestrations, pools, probes, queues, store};
+use super::{
+    arrays, events, jobs, metrics, openapi, orchestrations, pools, probes, queues, schedules, store,
+};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +134,22 @@ pub const TABLE: &[Entry] = &[
     entry(Method::DELETE, "/v1/queues/{queue}/dead/{message}", Access::Key, || {
         web::to(queues::dead::purge_one)
     }),
+    entry(Method::GET, "/v1/arrays", Access::Key, || web::to(arrays::list)),
+    entry(Method::GET, "/v1/arrays/{id}", Access::Key, || web::to(arrays::show)),
+    entry(Method::DELETE, "/v1/arrays/{id}", Access::Key, || web::to(arrays::purge)),
+    entry(Method::POST, "/v1/arrays/{id}/cancel", Access::Key, || web::to(arrays::cancel)),
+    entry(Method::POST, "/v1/arrays/{id}/suspend", Access::Key, || web::to(arrays::suspend)),
+    entry(Method::POST, "/v1/arrays/{id}/resume", Access::Key, || web::to(arrays::resume)),
+    entry(Method::POST, "/v1/arrays/{id}/retry", Access::Key, || web::to(arrays::retry)),
+    entry(Method::GET, "/v1/schedules", Access::Key, || web::to(schedules::list)),
+    // Before what could be a name; none is called so.
+    entry(Method::POST, "/v1/schedules/preview", Access::Key, || web::to(schedules::preview)),
+    entry(Method::PUT, "/v1/schedules/{name}", Access::Key, || web::to(schedules::declare)),
+    entry(Method::GET, "/v1/schedules/{name}", Access::Key, || web::to(schedules::show)),
+    entry(Method::DELETE, "/v1/schedules/{name}", Access::Key, || web::to(schedules::delete)),
+    entry(Method::POST, "/v1/schedules/{name}/pause", Access::Key, || web::to(schedules::pause)),
+    entry(Method::POST, "/v1/schedules/{name}/resume", Access::Key, || web::to(schedules::resume)),
+    entry(Method::POST, "/v1/schedules/{name}/trigger", Access::Key, || web::to(schedules::trigger)),
 ];
 
 /// Registers every route. What is under `/v1` but no route needs a key too; what is elsewhere is a 404.

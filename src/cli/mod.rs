@@ -7,6 +7,7 @@
 //! what the API sent; the exit code is one of [`exit`]'s; nothing that a job or a user named reaches a
 //! terminal unescaped, but for logs, which pass as they are.
 
+mod array;
 mod context;
 mod error;
 pub mod exit;
@@ -31,6 +32,7 @@ mod queue;
 mod raise;
 mod restore;
 mod run;
+mod schedule;
 mod serve;
 mod show;
 mod store_check;
@@ -128,6 +130,8 @@ pub enum Command {
     /// Declare pools of workers, and look at them
     #[command(subcommand)]
     Pool(pool::PoolCommand),
+    /// Declare and look at schedules: times at which something is started
+    Schedule(schedule::ScheduleArgs),
     /// Find out what works here and what does not
     Doctor(doctor::DoctorArgs),
     /// Write everything durable to one file, while the server works or when none runs
@@ -205,6 +209,7 @@ async fn dispatch(cli: Cli, shim: Shim) -> Result<Exit, Error> {
         Command::Purge(args) => purge::run(&context, &args.jobs).await,
         Command::Queue(command) => queue::run(&context, *command).await,
         Command::Pool(command) => pool::run(&context, command).await,
+        Command::Schedule(args) => schedule::run(&context, args).await,
         Command::Doctor(args) if args.store => store_check::run(&context).await,
         Command::Doctor(_) => doctor::run(&context).await,
         Command::Backup(args) => backup::run(&context, &args).await,

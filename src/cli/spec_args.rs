@@ -206,7 +206,8 @@ pub fn parse(text: &str) -> Result<Map<String, Value>, String> {
     Ok(table.into_iter().map(|(key, value)| (key, to_json(value))).collect())
 }
 
-fn to_json(value: toml::Value) -> Value {
+/// A TOML value as JSON; a time becomes a text.
+pub(crate) fn to_json(value: toml::Value) -> Value {
     match value {
         toml::Value::String(text) => Value::String(text),
         toml::Value::Integer(number) => json!(number),

@@ -44,6 +44,11 @@ pub(super) async fn run(context: &Context, args: SubmitArgs) -> Result<Exit, Err
     let here = here.as_deref().filter(|_| !context.locator.is_named());
     let what = What { image: args.image.as_deref(), args: &args.args, here };
     let spec = spec_args::build(base, what, &args.flags, &ProcessSurroundings)?;
+    if spec.get("array").is_some() {
+        let answer = context.client()?.submit_array(&spec, args.flags.idempotency_key.as_deref()).await?;
+        output::data(&if context.json { answer.raw } else { answer.value.id.to_string() })?;
+        return Ok(Exit::OK);
+    }
     let answer = context.client()?.submit(&spec, args.flags.idempotency_key.as_deref()).await?;
     output::data(&if context.json { answer.raw } else { answer.value.id.to_string() })?;
     Ok(Exit::OK)

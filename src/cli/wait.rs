@@ -1,12 +1,15 @@
-//! `wait`: until a job is over; then its code.
+//! `wait`: until a job or an array is over; then its code.
 
 use clap::Args;
+use dogwatch_actors::array::ArrayId;
+use dogwatch_actors::id::JobId;
 use dogwatch_actors::units::Span;
 
 use super::context::Context;
 use super::exit::Exit;
 use super::follow::until_over;
-use super::{Error, output, run};
+use super::{Error, array, output, run};
+use crate::client::Client;
 use crate::serve;
 use crate::serve::signals::StopSignals;
 
@@ -33,7 +36,7 @@ pub(super) async fn run(context: &Context, args: WaitArgs) -> Result<Exit, Error
         }
     };
     tokio::select! {
-        over = until_over(&client, id) => run::finish(context, &over?, false),
+        over = over(context, &client, id) => over,
         () = patience => {
             let waited = args.timeout.map(|span| span.to_string()).unwrap_or_default();
             Err(Error::Timeout(format!("job {id} is not over after {waited}; it goes on")))
@@ -42,5 +45,18 @@ pub(super) async fn run(context: &Context, args: WaitArgs) -> Result<Exit, Error
             output::note(&format!("dogwatch: interrupted; job {id} goes on. `dogwatch wait {id}` waits again"));
             Ok(Exit::INTERRUPTED)
         }
+    }
+}
+
+/// Of a job, and where there is none of this id, of an array.
+async fn over(context: &Context, client: &Client, id: JobId) -> Result<Exit, Error> {
+    match until_over(client, id).await {
+        Err(error) if error.status() == Some(404) => {
+            match array::wait(context, client, ArrayId::new(id)).await {
+                Err(Error::Client(other)) if other.status() == Some(404) => Err(error.into()),
+                waited => waited,
+            }
+        }
+        answer => run::finish(context, &answer?, false),
     }
 }

@@ -12,10 +12,12 @@ mod error;
 mod events;
 mod problem;
 mod queues;
+mod schedules;
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use dogwatch_actors::array::{ArrayId, ArrayView};
 use dogwatch_actors::examine::Report;
 use dogwatch_actors::handle::{CallbackReceipt, Command};
 use dogwatch_actors::id::JobId;
@@ -37,6 +39,7 @@ use crate::limits::{
 pub use error::Error;
 pub use events::{EventItem, EventStream};
 pub use problem::{Problem, ProblemField};
+pub use schedules::ScheduleCommand;
 
 /// The result of a request.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -142,6 +145,27 @@ impl Client {
             request = request.header("Idempotency-Key", key);
         }
         self.ask(request).await
+    }
+
+    /// Submits an array: a spec with `array`. With a key it is safe to repeat.
+    pub async fn submit_array(
+        &self,
+        spec: &Value,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answer<ArrayView>> {
+        let mut request = self.request(Method::POST, "/v1/jobs").json(spec);
+        if let Some(key) = idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
+        self.ask(request).await
+    }
+
+    /// One array; with `wait` when it is over or after that time.
+    pub async fn array(&self, id: ArrayId, wait: Option<Duration>) -> Result<Answer<ArrayView>> {
+        let query = wait.map(|wait| ("wait", format!("{}ms", wait.as_millis())));
+        let path = with_query(&format!("/v1/arrays/{id}"), query);
+        let patience = CLIENT_ANSWER_TIMEOUT.saturating_add(wait.unwrap_or_default());
+        self.ask(self.request(Method::GET, &path).timeout(patience)).await
     }
 
     /// One job; with `wait` when it is over or after that time.

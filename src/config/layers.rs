@@ -6,6 +6,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::keys::{self, KEYS, Key, Kind};
+use super::schedules::{self, Schedules};
 use super::{Config, Environment, Error, Flag, Origin};
 
 /// The values of one source, by key.
@@ -17,13 +18,15 @@ pub(super) fn defaults() -> Layer {
     flatten(&table, &Origin::Default).expect("the defaults have known keys only")
 }
 
-/// What the file says.
-pub(super) fn file(path: &Path) -> Result<Layer, Error> {
+/// What the file says, and its schedules.
+pub(super) fn file(path: &Path) -> Result<(Layer, Schedules), Error> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
-    let table: Table =
+    let mut table: Table =
         text.parse().map_err(|source| Error::Syntax { path: path.to_owned(), source: Box::new(source) })?;
-    flatten(&table, &Origin::File(path.to_owned()))
+    let origin = Origin::File(path.to_owned());
+    let schedules = schedules::take(&mut table, &origin)?;
+    Ok((flatten(&table, &origin)?, schedules))
 }
 
 /// What the environment says. Variables of the form `DOGWATCH_A__B` are ours and must be known; of the

@@ -15,10 +15,13 @@ mod layers;
 mod origin;
 mod paths;
 mod render;
+mod schedules;
 mod sections;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use dogwatch_actors::schedule::{self, ScheduleId};
 
 pub use error::Error;
 pub use origin::Origin;
@@ -72,14 +75,18 @@ pub struct Loaded {
     /// Where each value came from, by its key. A key that is not set has none.
     pub origins: BTreeMap<String, Origin>,
     data_dir: PathBuf,
+    schedules: schedules::Schedules,
 }
 
 impl Loaded {
     /// Merges all sources.
     pub fn load(sources: &Sources) -> Result<Self, Error> {
         let mut layers = vec![layers::defaults()];
+        let mut schedules = schedules::Schedules::default();
         if let Some(path) = &sources.file {
-            layers.push(layers::file(path)?);
+            let (layer, declared) = layers::file(path)?;
+            layers.push(layer);
+            schedules = declared;
         }
         layers.push(layers::environment(&sources.environment)?);
         layers.push(layers::flags(&sources.flags)?);
@@ -91,7 +98,12 @@ impl Loaded {
                 default_data_dir(&sources.environment, rustix::process::geteuid().is_root())?
             }
         };
-        Ok(Self { config, origins, data_dir })
+        Ok(Self { config, origins, data_dir, schedules })
+    }
+
+    /// The schedules that are declared in the file.
+    pub fn schedules(&self) -> &BTreeMap<ScheduleId, schedule::Spec> {
+        &self.schedules.specs
     }
 
     /// The data directory: the configured one or the default of this user.

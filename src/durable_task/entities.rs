@@ -120,6 +120,7 @@ fn started(start: proto::StartNewOrchestrationAction) -> Start {
         start_at: start.scheduled_time.as_ref().map(moment),
         parent: None,
         parent_name: None,
+        schedule: None,
         trace: convert::trace(start.parent_trace_context),
         replaces: vec![Standing::Completed, Standing::Failed, Standing::Terminated],
     }

@@ -6,6 +6,7 @@
 //! The sockets for callbacks are opened first of all: attempts of the last start call as soon as anything
 //! listens, and what they are told at their start must be the port that is really ours.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -14,8 +15,10 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use dogwatch_actors::data_dir::Home;
 use dogwatch_actors::fleet::Budget;
+use dogwatch_actors::handle::schedules;
 use dogwatch_actors::limits::JOBS_QUEUED_MAX;
 use dogwatch_actors::outbound::guard::Guard;
+use dogwatch_actors::schedule::{ScheduleId, Spec};
 use dogwatch_actors::secret::Secret;
 use dogwatch_actors::supervisor::{StartError, Supervisor};
 use tokio::sync::mpsc;
@@ -145,6 +148,11 @@ impl Assembled {
         self.api = api.addresses.first().copied().unwrap_or(self.api);
         self.serve("the API", api, told);
         Ok(())
+    }
+
+    /// Declares the schedules of the configuration.
+    pub(super) async fn declare(&self, declared: &BTreeMap<ScheduleId, Spec>) -> schedules::Result<()> {
+        self.supervisor.handle().schedules().reconcile(declared.clone()).await
     }
 
     async fn listen_for_workers(

@@ -100,6 +100,9 @@ pub enum Error {
     /// A task hub of the configuration cannot be created.
     #[error("cannot create a task hub of grpc.task_hubs: {0}")]
     TaskHub(Box<dogwatch_actors::handle::hubs::Error>),
+    /// A schedule of the configuration cannot be declared.
+    #[error("a schedule of the configuration cannot be declared: {0}")]
+    Schedule(Box<dogwatch_actors::handle::schedules::Error>),
     /// A listener ended by itself.
     #[error("a listener ended by itself: {0}; start dogwatch again, the jobs go on meanwhile")]
     ListenerEnded(String),
@@ -180,6 +183,13 @@ impl Server {
         let last_grpc_port = addresses::last_grpc_port(dir.path());
         let parts = Parts { config, home, root_key, listen, callback, grpc, last_grpc_port, shim };
         let assembled = assemble::assemble(parts).await?;
+        // A server for one command has nothing to do with what the next one is told.
+        if role == Role::Standalone
+            && let Err(error) = assembled.declare(loaded.schedules()).await
+        {
+            assembled.shutdown(Duration::ZERO).await;
+            return Err(Error::Schedule(Box::new(error)));
+        }
         let addresses = Addresses {
             api: base_url(assembled.api),
             callback: base_url(assembled.callback),

@@ -155,7 +155,8 @@ async fn a_job_that_does_not_exist_or_is_no_id() {
                 .replace('}', "%7D");
             let request = TestRequest::with_uri(&uri).method(entry.method.clone());
             let (answer, name) = answer(Case { request, name: format!("{} {uri}", entry.method) }).await;
-            answer.assert_problem(404, "job_not_found", &name);
+            let code = if uri.starts_with("/v1/arrays/") { "array_not_found" } else { "job_not_found" };
+            answer.assert_problem(404, code, &name);
         }
     }
 }

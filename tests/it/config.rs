@@ -140,7 +140,9 @@ fn the_example_files_are_valid() {
 
 #[test]
 fn what_is_shown_can_be_read_again() {
-    let (sources, dir) = sources(Some("[fleet]\nmemory = \"1Gi\"\n"), &[("DOGWATCH_DATA_DIR", "/data")], &[]);
+    let schedule = "[schedules.nightly]\ncron = \"@daily\"\njob = { args = [\"true\"] }\n";
+    let file = format!("[fleet]\nmemory = \"1Gi\"\n{schedule}");
+    let (sources, dir) = sources(Some(&file), &[("DOGWATCH_DATA_DIR", "/data")], &[]);
     let loaded = Loaded::load(&sources).unwrap();
     let shown = loaded.to_toml();
     assert!(shown.contains("memory = \"1Gi\"  # from the file "), "{shown}");
@@ -154,6 +156,8 @@ fn what_is_shown_can_be_read_again() {
     assert_eq!(again.config, loaded.config);
     assert_eq!(again.origins["fleet.memory"], Origin::File(path));
     let json = loaded.to_json();
+    assert_eq!(json["schedules"]["nightly"]["value"]["job"]["args"], serde_json::json!(["true"]));
+    assert_eq!((again.schedules(), loaded.schedules().len()), (loaded.schedules(), 1));
     assert_eq!(json["fleet"]["memory"]["value"], "1Gi");
     assert_eq!(json["fleet"]["cpus"]["value"], serde_json::Value::Null);
     assert_eq!(json["server"]["listen"]["from"], "from the built-in default");

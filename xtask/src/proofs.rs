@@ -8,6 +8,7 @@ use crate::command::{Outcome, cargo, run};
 /// The tests that prove a promise; `docs/robustness.md` says which proves which.
 const PROOFS: &str = "test(/^(backup|crash_harness|crash_orchestrations|defects|disk_faults|docker_attempts|docker_burst|docker_engine|docker_faults|docker_restart|flips|old_formats|overload|points|restarts|troubles|webhook_delivery)::/) \
      | test(/^queues::data::every/) \
+     | test(/^(arrays|schedules)::(each_child|a_killed)/) \
      | test(/^(process_jobs|docker_jobs)::(twenty|what_ends|a_kill)/) \
      | test(/^simulation::/) | test(/transition::tests::crash|^job_panics|^store::(killed|damage|power_loss)|^durable::crashes/)";
 
@@ -43,6 +44,9 @@ const ROUNDS: &[Rounds] = &[
     rounds("DOGWATCH_PROVE_WORKFLOWS", 150, 20_000),
     // Worlds of entities and those who lock them from a seed.
     rounds("DOGWATCH_PROVE_ENTITIES", 150, 20_000),
+    // Moments of a crash for each way to make up for missed times, and children of an array that is killed.
+    rounds("DOGWATCH_PROVE_SCHEDULES", 3, 50),
+    rounds("DOGWATCH_PROVE_ARRAY", 500, 10_000),
     // Damage to the files of a store, losses of power, failing calls of a disk.
     rounds("DOGWATCH_PROVE_FLIPS", 150, 10_000),
     rounds("DOGWATCH_PROVE_POWER_LOSS", 12, 1_000_000),

@@ -61,6 +61,12 @@ pub struct Records {
     /// Pools.
     #[serde(default)]
     pub pools: u64,
+    /// Arrays.
+    #[serde(default)]
+    pub arrays: u64,
+    /// Schedules.
+    #[serde(default)]
+    pub schedules: u64,
     /// Entities.
     #[serde(default)]
     pub entities: u64,

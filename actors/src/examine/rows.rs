@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use super::{Fault, Records, Report, Source};
+use crate::array::{Array, ArrayId};
 use crate::durable::batch::read_event_pointer;
 use crate::durable::{Liveness, Machine, MachineId, keys, published};
 use crate::entity::Entity;
@@ -14,6 +15,7 @@ use crate::limits::{EXAMINE_FAULTS_MAX, EXAMINE_PAGE};
 use crate::orchestration::state::Orchestration;
 use crate::pool::Pool;
 use crate::queue::Queue;
+use crate::schedule::Schedule;
 use crate::store::{Error, Key, KeyRange, Log, codec};
 use crate::webhook::Delivery;
 
@@ -80,6 +82,8 @@ impl Examination {
             Some(Delivery::KIND) => self.machine_row::<Delivery>(source, key),
             Some(Orchestration::KIND) => self.machine_row::<Orchestration>(source, key),
             Some(Pool::KIND) => self.machine_row::<Pool>(source, key),
+            Some(Array::KIND) => self.machine_row::<Array>(source, key),
+            Some(Schedule::KIND) => self.machine_row::<Schedule>(source, key),
             Some(Entity::KIND) => self.machine_row::<Entity>(source, key),
             Some(Queue::KIND) => self.machine_row::<Queue>(source, key),
             _ => {
@@ -122,7 +126,8 @@ impl Examination {
             self.fault(None, format!("the idempotency key {} cannot be read", digest.escape_ascii()));
             return Ok(());
         };
-        if matches!(owner::<Job>(source, job)?, Owner::Missing) {
+        let is_missing = matches!(owner::<Job>(source, job)?, Owner::Missing);
+        if is_missing && matches!(owner::<Array>(source, ArrayId::new(job))?, Owner::Missing) {
             self.fault(Some(job), "the job is missing: an idempotency key names it".to_owned());
         }
         Ok(())
@@ -138,6 +143,8 @@ impl Examination {
                 Job::KIND => self.records.jobs += 1,
                 Delivery::KIND => self.records.webhooks += 1,
                 Pool::KIND => self.records.pools += 1,
+                Array::KIND => self.records.arrays += 1,
+                Schedule::KIND => self.records.schedules += 1,
                 Entity::KIND => self.records.entities += 1,
                 Queue::KIND => self.records.queues += 1,
                 _ => self.records.orchestrations += 1,
@@ -309,7 +316,16 @@ fn kind_of(key: &[u8]) -> Option<&'static str> {
 }
 
 fn known(kind: &[u8]) -> Option<&'static str> {
-    let kinds = [Job::KIND, Delivery::KIND, Orchestration::KIND, Entity::KIND, Pool::KIND, Queue::KIND];
+    let kinds = [
+        Job::KIND,
+        Delivery::KIND,
+        Orchestration::KIND,
+        Entity::KIND,
+        Pool::KIND,
+        Queue::KIND,
+        Schedule::KIND,
+        Array::KIND,
+    ];
     kinds.into_iter().find(|known| known.as_bytes() == kind)
 }
 

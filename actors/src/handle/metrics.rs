@@ -1,13 +1,16 @@
 //! The supervisor in numbers, as Prometheus text. No label has an unbounded number of values.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Handle;
+use crate::durable::Machine as _;
 use crate::fleet::FleetView;
 use crate::orchestration::executor::Remote;
 use crate::orchestration::executor::remote::Kind;
 use crate::queue::QueueView;
+use crate::schedule::Schedule;
 
 /// A number that only rises.
 #[derive(Debug, Default)]
@@ -141,6 +144,36 @@ impl Text {
             }
         }
     }
+
+    /// Every schedule has lines of its own; their number is bounded.
+    fn schedules(&mut self, schedules: &[Arc<Schedule>]) {
+        type Value = fn(&Schedule) -> Option<f64>;
+        let of: [(&str, &str, &str, Value); 6] = [
+            ("schedule_fires_total", "counter", "Fires that started something.", |it| {
+                Some(it.started as f64)
+            }),
+            ("schedule_skipped_total", "counter", "Fires that started nothing.", |it| {
+                Some(it.skipped as f64)
+            }),
+            ("schedule_missed_total", "counter", "Times missed and not made up for.", |it| {
+                Some(it.missed as f64)
+            }),
+            ("schedule_running", "gauge", "Runs that are not over.", |it| Some(it.running() as f64)),
+            ("schedule_queued", "gauge", "Fires that wait for the end of what runs.", |it| {
+                Some(it.queued() as f64)
+            }),
+            ("schedule_next_fire_seconds", "gauge", "When it fires next, in seconds since 1970.", |it| {
+                it.deadline().map(|at| at.as_millis() as f64 / 1_000.0)
+            }),
+        ];
+        for (name, kind, help, value) in of {
+            self.head(name, kind, help);
+            for (schedule, value) in schedules.iter().filter_map(|it| Some((it.id, value(it)?))) {
+                writeln!(self.0, "dogwatch_{name}{{schedule=\"{schedule}\"}} {value}")
+                    .expect("a string takes every write");
+            }
+        }
+    }
 }
 
 impl Handle {
@@ -202,6 +235,8 @@ impl Handle {
         }
         text.queues(&self.queues().list().unwrap_or_default());
         text.fleet(&fleet);
+        // A store that cannot be read says so elsewhere.
+        text.schedules(&self.schedules().all().unwrap_or_default());
         if let Some(bytes) = inner.store.size_on_disk() {
             text.metric("store_bytes", "gauge", "Bytes of the store on disk.", bytes);
         }

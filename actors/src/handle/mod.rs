@@ -3,6 +3,7 @@
 //! A [`Handle`] is cheap to clone and goes everywhere. Commands are on their way when the call is made and
 //! resolve when they are durable; dropping the future does not recall them. Reads show durable states only.
 
+pub mod arrays;
 mod candidates;
 pub mod entities;
 mod error;
@@ -14,6 +15,7 @@ mod metrics;
 pub mod orchestrations;
 pub mod pools;
 pub mod queues;
+pub mod schedules;
 mod types;
 
 use std::fmt;
@@ -30,6 +32,7 @@ pub use self::error::{Error, FieldError, Result};
 pub use self::metrics::Counters;
 pub use self::types::{Callback, CallbackReceipt, Command, Filter, LogQuery, Page, Submission, Submitted};
 
+use crate::array::Array;
 use crate::backup;
 use crate::clock::Clock;
 use crate::data_dir::DirLock;
@@ -55,6 +58,7 @@ use crate::orchestration::explain::Explanation;
 use crate::orchestration::state::Orchestration;
 use crate::pool::Pool;
 use crate::queue::{Desk, Queue};
+use crate::schedule::Schedule;
 use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
 use crate::supervise::{Alarm, GaveUp};
@@ -67,7 +71,9 @@ pub(crate) struct Inner {
     pub(crate) webhooks: Host<Delivery>,
     pub(crate) orchestrations: Host<Orchestration>,
     pub(crate) pools: Host<Pool>,
-    /// Held while a pool is declared: what it runs is compared with what others run.
+    pub(crate) schedules: Host<Schedule>,
+    pub(crate) arrays: Host<Array>,
+    /// Held while a pool or a schedule is declared: what it runs, and how many there are, is compared with the others.
     pub(crate) declaring: tokio::sync::Mutex<()>,
     /// Where workers of pools connect, by runtime.
     pub(crate) worker_urls: std::collections::BTreeMap<String, String>,
@@ -416,6 +422,7 @@ impl Inner {
     /// Requests that are being committed.
     pub(crate) fn in_flight(&self) -> usize {
         let jobs = self.jobs.in_flight() + self.webhooks.in_flight() + self.pools.in_flight();
+        let jobs = jobs + self.schedules.in_flight() + self.arrays.in_flight();
         let queues = self.queues.in_flight() + self.desk.in_flight();
         jobs + queues + self.orchestrations.in_flight() + self.entities.in_flight()
     }

@@ -72,6 +72,7 @@ impl Orchestrations {
             start_at: order.start_at,
             parent: None,
             parent_name: None,
+            schedule: None,
             trace: order.trace,
             replaces: order.replaces,
         }));

@@ -1,15 +1,17 @@
-//! What a job tells others: its webhooks, and the orchestration or pool that started it. Pure.
+//! What a job tells others: its webhooks, and the orchestration, pool, schedule or array that started it. Pure.
 
 use serde_json::{Value, json};
 
 use super::parent::Parent;
 use super::state::Job;
+use crate::array;
 use crate::durable::Message;
-use crate::limits::WEBHOOK_OUTPUT_BYTES_MAX;
+use crate::limits::{SCHEDULE_MESSAGE_CHARS_MAX, WEBHOOK_OUTPUT_BYTES_MAX};
 use crate::orchestration::event::Event as OrchestrationEvent;
 use crate::orchestration::history::{self, JobOutcome};
 use crate::orchestration::state::Orchestration;
 use crate::pool;
+use crate::schedule;
 use crate::webhook::{Announcement, Delivery, Event, WebhookId};
 
 /// One message to each webhook of a job that has just finished.
@@ -23,6 +25,7 @@ pub(super) fn messages(job: &Job) -> Vec<Message> {
             let announcement = Announcement {
                 url: target.url.clone(),
                 vault: job.given.vault.clone(),
+                sealed_for: job.given.parent.as_ref().and_then(Parent::sealed_for),
                 // The next history entry is this end: its number makes the message's id unique and repeatable.
                 // No full stop in it: it separates the parts of what a signature covers (Standard Webhooks).
                 message: format!("{}-{}-{index}", job.id, job.revision + 1),
@@ -49,6 +52,16 @@ pub(super) fn end(job: &Job) -> Option<Message> {
             };
             let event = pool::Event::InstanceEnded { job: job.id, end: Box::new(end) };
             return Some(Message::to::<pool::Pool>(parent.pool, &event));
+        }
+        Parent::Schedule(parent) => {
+            let message = Some(outcome.ending.message.chars().take(SCHEDULE_MESSAGE_CHARS_MAX).collect());
+            let end = Box::new(schedule::End { state: outcome.state, message });
+            let event = schedule::Event::RunEnded { run: Box::new(schedule::Run::Job(job.id)), end };
+            return Some(Message::to::<schedule::Schedule>(parent.schedule, &event));
+        }
+        Parent::Array(parent) => {
+            let event = array::Event::ChildEnded { index: parent.index, state: outcome.state };
+            return Some(Message::to::<array::Array>(parent.array, &event));
         }
     };
     let told = JobOutcome {

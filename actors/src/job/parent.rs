@@ -1,11 +1,14 @@
-//! Who started a job and is told its end: an orchestration's task, or a pool. Data only.
+//! Who started a job and is told its end: an orchestration's task, a pool, a schedule, or an array. Data only.
 
 use serde::{Deserialize, Serialize};
 
+use crate::array::ArrayId;
+use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::orchestration::state::Parent as Task;
 use crate::pool::PoolId;
 use crate::queue::QueueId;
+use crate::schedule::ScheduleId;
 
 /// Who started a job and is told its end. A task is written as it always was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +18,10 @@ pub enum Parent {
     Task(Task),
     /// The pool whose instance it is.
     Pool(PoolParent),
+    /// The schedule that fired.
+    Schedule(ScheduleParent),
+    /// The array whose child it is.
+    Array(ArrayParent),
 }
 
 /// The pool whose instance a job is.
@@ -31,20 +38,70 @@ pub struct PoolParent {
     pub sealed_for: JobId,
 }
 
+/// The schedule that submitted a job, and for which of its times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleParent {
+    /// Which.
+    pub schedule: ScheduleId,
+    /// The time that it was meant for.
+    pub scheduled_at: Timestamp,
+    /// It came late.
+    pub past_due: bool,
+    /// What the job's secrets are sealed for: they are those of all jobs of the schedule.
+    pub sealed_for: JobId,
+}
+
+/// The array whose child a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArrayParent {
+    /// Which.
+    pub array: ArrayId,
+    /// Which child, from 0.
+    pub index: u32,
+    /// How many there are.
+    pub count: u32,
+}
+
 impl Parent {
     /// The task that waits, where it is one.
     pub fn task(&self) -> Option<Task> {
         match self {
             Self::Task(task) => Some(*task),
-            Self::Pool(_) => None,
+            Self::Pool(_) | Self::Schedule(_) | Self::Array(_) => None,
         }
     }
 
     /// The pool, where it is one.
     pub fn pool(&self) -> Option<&PoolParent> {
         match self {
-            Self::Task(_) => None,
             Self::Pool(pool) => Some(pool),
+            Self::Task(_) | Self::Schedule(_) | Self::Array(_) => None,
+        }
+    }
+
+    /// The schedule, where it is one.
+    pub fn schedule(&self) -> Option<&ScheduleParent> {
+        match self {
+            Self::Schedule(schedule) => Some(schedule),
+            Self::Task(_) | Self::Pool(_) | Self::Array(_) => None,
+        }
+    }
+
+    /// The array, where it is one.
+    pub fn array(&self) -> Option<&ArrayParent> {
+        match self {
+            Self::Array(array) => Some(array),
+            Self::Task(_) | Self::Pool(_) | Self::Schedule(_) => None,
+        }
+    }
+
+    /// What the job's secrets are sealed for, where it is not the job itself.
+    pub fn sealed_for(&self) -> Option<JobId> {
+        match self {
+            Self::Task(_) => None,
+            Self::Pool(pool) => Some(pool.sealed_for),
+            Self::Schedule(schedule) => Some(schedule.sealed_for),
+            Self::Array(array) => Some(array.array.seal()),
         }
     }
 }
@@ -75,5 +132,18 @@ mod tests {
         };
         let text = serde_json::to_string(&Parent::Pool(pool.clone())).unwrap();
         assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().pool(), Some(&pool));
+
+        let schedule = ScheduleParent {
+            schedule: "nightly".parse().unwrap(),
+            scheduled_at: Timestamp::from_millis(1_800_000_000_000),
+            past_due: true,
+            sealed_for: JobId::from_bytes([7; 16]),
+        };
+        let text = serde_json::to_string(&Parent::Schedule(schedule.clone())).unwrap();
+        assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().schedule(), Some(&schedule));
+
+        let array = ArrayParent { array: ArrayId::new(JobId::from_bytes([7; 16])), index: 3, count: 9 };
+        let text = serde_json::to_string(&Parent::Array(array)).unwrap();
+        assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().array(), Some(&array));
     }
 }

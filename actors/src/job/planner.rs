@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::parent::{Parent, PoolParent};
+use super::parent::{ArrayParent, Parent, PoolParent, ScheduleParent};
 use super::state::Job;
 use crate::id::{AttemptKey, InstallationId};
 use crate::logs::LogStore;
@@ -34,8 +34,7 @@ impl Planner {
         let key = job.attempt_key();
         let mut spec = (*job.given.spec).clone();
         if let Some(vault) = &job.given.vault {
-            let parent = job.given.parent.as_ref().and_then(Parent::pool);
-            let sealed_for = parent.map_or(job.id, |parent| parent.sealed_for);
+            let sealed_for = job.given.parent.as_ref().and_then(Parent::sealed_for).unwrap_or(job.id);
             spec.put_secrets(self.keyring.open(sealed_for, vault)?);
         }
         let mut env: BTreeMap<String, Secret> =
@@ -48,6 +47,10 @@ impl Planner {
                 None => self.worker_env(key, spec.runtime_name(), parent),
             });
         }
+        env.extend(
+            job.given.parent.as_ref().and_then(Parent::schedule).map(schedule_env).into_iter().flatten(),
+        );
+        env.extend(job.given.parent.as_ref().and_then(Parent::array).map(array_env).into_iter().flatten());
         Ok(Plan {
             key,
             installation: self.installation,
@@ -118,4 +121,22 @@ impl Planner {
         }
         env
     }
+}
+
+/// The variables of an attempt of what a schedule submitted.
+fn schedule_env(parent: &ScheduleParent) -> [(String, Secret); 3] {
+    [
+        ("DOGWATCH_SCHEDULE".to_owned(), Secret::new(parent.schedule.as_str())),
+        ("DOGWATCH_SCHEDULED_AT".to_owned(), Secret::new(parent.scheduled_at.to_string())),
+        ("DOGWATCH_PAST_DUE".to_owned(), Secret::new(parent.past_due.to_string())),
+    ]
+}
+
+/// The variables of an attempt of an array's child.
+fn array_env(parent: &ArrayParent) -> [(String, Secret); 3] {
+    [
+        ("DOGWATCH_ARRAY_ID".to_owned(), Secret::new(parent.array.to_string())),
+        ("DOGWATCH_INDEX".to_owned(), Secret::new(parent.index.to_string())),
+        ("DOGWATCH_COUNT".to_owned(), Secret::new(parent.count.to_string())),
+    ]
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::cause::Cause;
+use crate::array;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::units::{Size, Span};
@@ -108,6 +109,9 @@ pub struct Spec {
     /// Mount the container's root file system read-only, with a tmpfs on /tmp.
     #[serde(skip_serializing_if = "is_false")]
     pub read_only_root: bool,
+    /// Makes it an array: as many jobs, each with an index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub array: Option<array::Spec>,
 }
 
 impl Default for Spec {
@@ -143,6 +147,7 @@ impl Default for Spec {
             security_profile: SecurityProfile::default(),
             user: None,
             read_only_root: false,
+            array: None,
         }
     }
 }

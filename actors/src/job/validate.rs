@@ -47,6 +47,11 @@ pub fn validate(spec: &Spec, policy: &Policy) -> Vec<FieldError> {
     container::check(spec, policy, &mut findings);
     lifecycle::check(spec, &mut findings);
     webhook::check(spec, policy, &mut findings);
+    findings.refuse_if(
+        spec.array.is_some(),
+        "/array",
+        "only what a client submits is an array; leave it out",
+    );
     findings.0
 }
 

@@ -10,6 +10,7 @@ use super::id::TaskId;
 use super::payload::Payload;
 use super::state::{Parent, Span, Status};
 use crate::clock::Timestamp;
+use crate::schedule::ScheduleId;
 
 /// What can happen to an instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -176,6 +177,9 @@ pub struct Start {
     /// The name of that one's orchestration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_name: Option<String>,
+    /// The schedule that is told its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleId>,
     /// The trace that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<Trace>,

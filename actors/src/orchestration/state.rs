@@ -13,6 +13,7 @@ use super::payload::Payload;
 use super::tasks::TaskSet;
 use crate::clock::Timestamp;
 use crate::id::JobId;
+use crate::schedule::ScheduleId;
 
 /// An orchestration instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,9 @@ pub struct Orchestration {
     /// The name of that one's orchestration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_name: Option<String>,
+    /// The schedule that started it and is told its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleId>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When its last event was.

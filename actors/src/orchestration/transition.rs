@@ -44,6 +44,7 @@ pub(super) fn create(id: InstanceId, event: &Event, now: Timestamp) -> Option<Ap
         tags: std::collections::BTreeMap::new(),
         parent: None,
         parent_name: None,
+        schedule: None,
         created_at: now,
         updated_at: now,
         finished_at: None,
@@ -229,6 +230,7 @@ impl Draft {
         next.tags.clone_from(&start.tags);
         next.parent = start.parent;
         next.parent_name.clone_from(&start.parent_name);
+        next.schedule = start.schedule;
         next.created_at = self.now;
         next.finished_at = None;
         next.execution += 1;
@@ -286,8 +288,15 @@ impl Draft {
         Ok(())
     }
 
-    /// A parent must be told: nobody else hears of the refusal.
+    /// A parent or a schedule must be told: nobody else hears of the refusal.
     fn refuse_start(self, start: &Start, rejected: Rejected) -> Applied {
+        if let Some(schedule) = start.schedule {
+            let failure =
+                Failure::new(kinds::EXISTS, format!("there is an instance `{}` already", self.next.id));
+            let mut step = Step::unchanged(vec![]);
+            step.outbox.push(ending::run_ended(schedule, self.next.id, &Outcome::Failed(failure)));
+            return Ok(step);
+        }
         let Some(parent) = start.parent else { return Err(rejected) };
         if self.next.parent == Some(parent) {
             // The same start once more.

@@ -10,6 +10,7 @@ use super::background::Tasks;
 use super::recovery::Recovery;
 use super::trimming::{trim_digests, trim_events};
 use super::{Builder, StartError};
+use crate::array::{Array, ArrayPerformer};
 use crate::clock::Clock;
 use crate::durable::host::{Dispatch, Host, Shared};
 use crate::durable::outbox::Outbox;
@@ -32,6 +33,7 @@ use crate::orchestration::state::Orchestration;
 use crate::outbound::Network;
 use crate::pool::{Pool, PoolPerformer, Watcher};
 use crate::queue::{Clerk, Desk, Queue, QueuePerformer};
+use crate::schedule::{Schedule, SchedulePerformer};
 use crate::store::Store;
 use crate::supervise::{Alarm, Intensity};
 use crate::webhook::{Delivery, WebhookPerformer};
@@ -44,6 +46,8 @@ pub(super) struct Hosts {
     pub(super) pools: Host<Pool>,
     pub(super) queues: Host<Queue>,
     pub(super) desk: Desk,
+    pub(super) schedules: Host<Schedule>,
+    pub(super) arrays: Host<Array>,
     pub(super) entities: Host<Entity>,
     pub(super) executor: Arc<dyn Executor>,
     pub(super) workers: Option<Remote>,
@@ -52,7 +56,7 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    /// Who is told of timers and messages, by kind.
+    /// Where ticks and messages for each kind go.
     pub(super) fn router(&self) -> Arc<Router> {
         Arc::new(BTreeMap::from([
             (Job::KIND, Arc::new(self.jobs.clone()) as Arc<dyn Dispatch>),
@@ -60,19 +64,24 @@ impl Hosts {
             (Orchestration::KIND, Arc::new(self.orchestrations.clone()) as Arc<dyn Dispatch>),
             (Pool::KIND, Arc::new(self.pools.clone()) as Arc<dyn Dispatch>),
             (Queue::KIND, Arc::new(self.queues.clone()) as Arc<dyn Dispatch>),
+            (Schedule::KIND, Arc::new(self.schedules.clone()) as Arc<dyn Dispatch>),
+            (Array::KIND, Arc::new(self.arrays.clone()) as Arc<dyn Dispatch>),
             (Entity::KIND, Arc::new(self.entities.clone()) as Arc<dyn Dispatch>),
         ]))
     }
 
-    /// Raised when a part that everything needs is gone.
-    pub(super) fn alarms(&self) -> Vec<Alarm> {
+    /// What is raised when a part is gone; one of them is that of the background work.
+    pub(super) fn alarms(&self, background: &Alarm) -> Vec<Alarm> {
         vec![
+            background.clone(),
             self.fleet.alarm(),
             self.jobs.alarm(),
             self.webhooks.alarm(),
             self.orchestrations.alarm(),
             self.pools.alarm(),
             self.queues.alarm(),
+            self.schedules.alarm(),
+            self.arrays.alarm(),
             self.entities.alarm(),
         ]
     }
@@ -136,6 +145,9 @@ impl Builder {
         let queues = Host::start(shop.shared(shop.published(), performer), own).await;
         let performer = Arc::new(PoolPerformer { remote: workers.clone(), desk: desk.clone() });
         let pools = Host::start(shop.shared(shop.published(), performer), own).await;
+        let arrays = Host::start(shop.shared(shop.published(), Arc::new(ArrayPerformer)), own).await;
+        let performer = Arc::new(SchedulePerformer);
+        let schedules = Host::start(shop.shared(shop.published(), performer), own).await;
         let entities = self.entities_host(shop, entities, workers.as_ref(), own).await;
         Ok(Hosts {
             jobs,
@@ -145,6 +157,8 @@ impl Builder {
             pools,
             queues,
             desk,
+            schedules,
+            arrays,
             executor,
             workers,
             fleet,

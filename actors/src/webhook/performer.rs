@@ -94,7 +94,7 @@ impl WebhookPerformer {
         announcement: &Announcement,
     ) -> Result<Option<Secret>, crate::secret::OpenError> {
         let Some(vault) = &announcement.vault else { return Ok(None) };
-        let mut secrets = self.keyring.open(id.job, vault)?;
+        let mut secrets = self.keyring.open(announcement.sealed_for.unwrap_or(id.job), vault)?;
         Ok(secrets.remove(&format!("webhook/{}", id.target)))
     }
 }

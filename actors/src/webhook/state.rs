@@ -58,6 +58,9 @@ pub struct Announcement {
     pub url: String,
     /// The job's sealed secrets, among them the signing secret.
     pub vault: Option<Sealed>,
+    /// What they are sealed for, where it is not the job.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sealed_for: Option<JobId>,
     /// The message's id: the same on every try.
     pub message: String,
     /// The CloudEvents type.

@@ -15,6 +15,8 @@ const PURE: &[&str] = &[
     "actors/src/orchestration/",
     "actors/src/pool/",
     "actors/src/queue/",
+    "actors/src/schedule/",
+    "actors/src/array/",
     "actors/src/entity/",
     "actors/src/hub.rs",
     "actors/src/durable/mod.rs",

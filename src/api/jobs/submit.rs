@@ -3,6 +3,7 @@
 use actix_web::http::header::{HeaderMap, LOCATION};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use dogwatch_actors::array::ArrayView;
 use dogwatch_actors::fault::{self, Point};
 use dogwatch_actors::handle::{Submission, Submitted};
 use dogwatch_actors::job::parse::parse;
@@ -10,6 +11,10 @@ use dogwatch_actors::job::spec::Spec;
 use dogwatch_actors::job::view::JobView;
 use dogwatch_actors::limits::{CLIENT_KEY_CHARS_MAX, SPEC_BYTES_MAX};
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::arrays;
 use crate::api::problem::Problem;
 use crate::api::query::Query;
 use crate::api::state::{Api, detached};
@@ -24,12 +29,12 @@ const REPLAYED: &str = "Idempotency-Replayed";
 /// Submit a job
 ///
 /// Answers once the job is durable. With an `Idempotency-Key` the same body gives the same job, however often
-/// it is sent; another body is refused.
+/// it is sent; another body is refused. With `array` the answer is an array, whose children are jobs.
 #[utoipa::path(
     post, path = "/v1/jobs", tag = "jobs", operation_id = "submit_job", request_body = Spec,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
-    responses((status = 202, description = "The job is durable", body = JobView, headers(
-        ("Location" = String, description = "Where the job is"),
+    responses((status = 202, description = "The job is durable", body = Accepted, headers(
+        ("Location" = String, description = "Where the job or the array is"),
         ("Idempotency-Replayed" = String, description = "`true` when the job was submitted before"),
     ))),
 )]
@@ -40,11 +45,37 @@ pub(crate) async fn submit(api: Data<Api>, req: HttpRequest, body: Payload) -> R
         body::required(&req, body, SPEC_BYTES_MAX, "a job spec such as {\"args\": [\"true\"]}").await?;
     let spec = parse(&json).map_err(Problem::invalid_fields)?;
     fault::reach(Point::SubmitParsed);
+    if spec.array.is_some() {
+        let arrays = api.handle.arrays();
+        let idempotency = key.map(|key| (key, json));
+        let (array, replayed) = detached(async move { arrays.submit(spec, idempotency).await }).await?;
+        return Ok(accepted_array(array, replayed, &links::prefix(&req)));
+    }
     let submission = Submission { spec, idempotency: key.map(|key| (key, json)) };
     let handle = api.handle.clone();
     let submitted = detached(async move { handle.submit(submission).await }).await?;
     fault::reach(Point::SubmitAnswering);
     Ok(accepted(submitted, &links::prefix(&req)))
+}
+
+/// What was submitted.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, clippy::large_enum_variant, reason = "only its schema is used")]
+pub(crate) enum Accepted {
+    /// A job.
+    Job(JobView),
+    /// An array.
+    Array(ArrayView),
+}
+
+fn accepted_array(array: ArrayView, replayed: bool, prefix: &str) -> HttpResponse {
+    let mut response = HttpResponse::Accepted();
+    response.insert_header((LOCATION, arrays::path(prefix, array.id)));
+    if replayed {
+        response.insert_header((REPLAYED, "true"));
+    }
+    response.json(arrays::with_links(array, prefix))
 }
 
 fn accepted(submitted: Submitted, prefix: &str) -> HttpResponse {

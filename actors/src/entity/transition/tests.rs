@@ -313,6 +313,7 @@ fn what_a_batch_sends_and_starts_goes_out_with_it() {
         start_at: None,
         parent: None,
         parent_name: None,
+        schedule: None,
         trace: None,
         replaces: vec![],
     };

@@ -3,10 +3,14 @@
 use super::super::event::{Effect, Event};
 use super::super::failure::{Failure, kinds};
 use super::super::history::{Note, Outcome};
+use super::super::id::InstanceId;
 use super::super::state::{Orchestration, Phase};
 use super::{Applied, Draft, child_ended};
 use crate::durable::{Message, Step};
 use crate::job;
+use crate::job::view::JobState;
+use crate::limits::SCHEDULE_MESSAGE_CHARS_MAX;
+use crate::schedule::{self, ScheduleId};
 
 impl Draft {
     /// The code returned.
@@ -98,6 +102,24 @@ impl Draft {
     }
 
     pub(super) fn tell_parent(&mut self, outcome: Outcome) {
+        self.outbox.extend(self.next.schedule.map(|schedule| run_ended(schedule, self.next.id, &outcome)));
         self.outbox.extend(self.next.parent.map(|parent| child_ended(parent, outcome)));
     }
+}
+
+/// The end of an instance, to the schedule that started it.
+pub(super) fn run_ended(schedule: ScheduleId, instance: InstanceId, outcome: &Outcome) -> Message {
+    let (state, message) = match outcome {
+        Outcome::Completed(_) => (JobState::Succeeded, None),
+        Outcome::Failed(failure) if failure.kind == kinds::TERMINATED => {
+            (JobState::Cancelled, Some(failure.message.clone()))
+        }
+        Outcome::Failed(failure) => (JobState::Failed, Some(failure.message.clone())),
+    };
+    let message = message.map(|message| message.chars().take(SCHEDULE_MESSAGE_CHARS_MAX).collect());
+    let event = schedule::Event::RunEnded {
+        run: Box::new(schedule::Run::Instance(instance)),
+        end: Box::new(schedule::End { state, message }),
+    };
+    Message::to::<schedule::Schedule>(schedule, &event)
 }

@@ -72,6 +72,7 @@ fn start(parent: Option<Parent>) -> Start {
         start_at: None,
         parent,
         parent_name: None,
+        schedule: None,
         trace: None,
         replaces: vec![],
     }

@@ -18,6 +18,7 @@ fn announced(number: u32) -> Event {
     Event::Announced(Box::new(Announcement {
         url: "https://receiver.example".into(),
         vault: None,
+        sealed_for: None,
         message: message(number),
         kind: "dev.dogwatch.job.succeeded".into(),
         at: START,

@@ -188,6 +188,7 @@ impl Server {
             start_at: None,
             parent: None,
             parent_name: None,
+            schedule: None,
             trace: None,
             replaces,
         };

@@ -20,6 +20,7 @@ mod lives;
 mod network;
 mod random;
 mod record;
+mod schedules;
 mod script;
 mod steps;
 mod time;

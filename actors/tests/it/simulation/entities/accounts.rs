@@ -86,6 +86,7 @@ impl Account {
                     start_at: None,
                     parent: None,
                     parent_name: None,
+                    schedule: None,
                     trace: None,
                     replaces: vec![],
                 };
