@@ -17,6 +17,7 @@ mod logs;
 mod orchestration;
 mod outbound;
 mod process;
+mod queues;
 #[path = "../../../tests/shared/random.rs"]
 mod random;
 mod simulation;
