@@ -1,4 +1,4 @@
-//! Waiting for an array: how far it is, until it is over.
+//! Arrays on the command line: the verbs of jobs, where there is no job of an id.
 
 use std::io::IsTerminal as _;
 
@@ -13,9 +13,24 @@ use crate::limits::{CLIENT_ARRAY_LOOK, CLIENT_WAIT_STEP};
 /// The width of the bar in characters.
 const BAR: u32 = 30;
 
-/// Waits until an array is over, with a bar where a person looks on; the code is 0 when it succeeded.
-pub(super) async fn wait(context: &Context, client: &Client, id: ArrayId) -> Result<Exit, Error> {
-    let answer = until_over(client, id).await?;
+/// What is asked of a job that there is not may be meant for an array: the answer of that, or `error` where there is none
+/// of that id either.
+pub(super) async fn or_else<T>(
+    error: client::Error,
+    asked: impl Future<Output = client::Result<T>>,
+) -> client::Result<T> {
+    if error.status() != Some(404) {
+        return Err(error);
+    }
+    match asked.await {
+        // That there is no such job is true whatever became of the second question.
+        Err(other) if other.status().is_none_or(|status| status == 404) => Err(error),
+        answer => answer,
+    }
+}
+
+/// An array that is over; the code is 0 when it succeeded.
+pub(super) fn finish(context: &Context, answer: &Answer<ArrayView>) -> Result<Exit, Error> {
     let array = &answer.value;
     if context.json {
         output::data(&answer.raw)?;
@@ -23,14 +38,34 @@ pub(super) async fn wait(context: &Context, client: &Client, id: ArrayId) -> Res
     if array.state == ArrayState::Succeeded {
         return Ok(Exit::OK);
     }
-    output::note(&format!("dogwatch: array {id} {}: {}", array.state.name(), array.message));
+    output::note(&format!("dogwatch: array {} {}: {}", array.id, array.state.name(), array.message));
     if !array.failed.is_empty() {
         output::note(&format!("dogwatch: failed were {}", array.failed));
     }
     Ok(Exit::NOT_WELL)
 }
 
-async fn until_over(client: &Client, id: ArrayId) -> client::Result<Answer<ArrayView>> {
+/// One array, for people.
+pub(super) fn show(context: &Context, answer: &Answer<ArrayView>) -> Result<Exit, Error> {
+    output::data(&if context.json { answer.raw.clone() } else { describe(&answer.value) })?;
+    Ok(Exit::OK)
+}
+
+fn describe(array: &ArrayView) -> String {
+    let mut lines = vec![("array", array.id.to_string())];
+    lines.extend(array.name.as_ref().map(|name| ("name", output::escape(name).into_owned())));
+    lines.push(("state", array.state.name().to_owned()));
+    lines.push(("why", output::escape(&array.message).into_owned()));
+    lines.push(("progress", bar(array)));
+    lines.extend((!array.failed.is_empty()).then(|| ("failed", array.failed.clone())));
+    lines.push(("created", array.created_at.to_string()));
+    lines.extend(array.finished_at.map(|at| ("finished", at.to_string())));
+    let lines: Vec<String> = lines.iter().map(|(label, value)| format!("{label:<9}  {value}")).collect();
+    lines.join("\n")
+}
+
+/// Waits until an array is over, with a bar where a person looks on.
+pub(super) async fn until_over(client: &Client, id: ArrayId) -> client::Result<Answer<ArrayView>> {
     let is_watched = std::io::stderr().is_terminal();
     let step = if is_watched { CLIENT_ARRAY_LOOK } else { CLIENT_WAIT_STEP };
     loop {

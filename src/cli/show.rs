@@ -1,7 +1,8 @@
-//! `show`: one job, for people.
+//! `show`: one job, for people; an array where there is no job of that id.
 
 use std::fmt::Write as _;
 
+use dogwatch_actors::array::ArrayId;
 use dogwatch_actors::clock::Timestamp;
 use dogwatch_actors::job::spec::Spec;
 use dogwatch_actors::job::view::{AttemptState, AttemptView, JobView};
@@ -10,13 +11,19 @@ use super::context::Context;
 use super::exit::Exit;
 use super::output::{Colour, Paint, escape};
 use super::table::{self, Cell};
-use super::{Error, human, output, ps};
+use super::{Error, array, human, output, ps};
 
 pub(super) async fn run(context: &Context, job: &str) -> Result<Exit, Error> {
     context.start_log(true)?;
     let client = context.client()?;
     let id = context.find_job(&client, job).await?;
-    let answer = client.job(id, None).await?;
+    let answer = match client.job(id, None).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let array = array::or_else(error, client.array(ArrayId::new(id), None)).await?;
+            return array::show(context, &array);
+        }
+    };
     if context.json {
         output::data(&answer.raw)?;
     } else {

@@ -51,12 +51,10 @@ pub(super) async fn run(context: &Context, args: WaitArgs) -> Result<Exit, Error
 /// Of a job, and where there is none of this id, of an array.
 async fn over(context: &Context, client: &Client, id: JobId) -> Result<Exit, Error> {
     match until_over(client, id).await {
-        Err(error) if error.status() == Some(404) => {
-            match array::wait(context, client, ArrayId::new(id)).await {
-                Err(Error::Client(other)) if other.status() == Some(404) => Err(error.into()),
-                waited => waited,
-            }
+        Ok(answer) => run::finish(context, &answer, false),
+        Err(error) => {
+            let over = array::or_else(error, array::until_over(client, ArrayId::new(id))).await?;
+            array::finish(context, &over)
         }
-        answer => run::finish(context, &answer?, false),
     }
 }

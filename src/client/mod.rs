@@ -6,6 +6,7 @@
 //! Invariant: an answer is kept as the server wrote it beside what was read from it, so that `--json` can
 //! print exactly that.
 
+mod arrays;
 pub mod callback;
 pub mod discover;
 mod error;
@@ -17,7 +18,6 @@ mod schedules;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dogwatch_actors::array::{ArrayId, ArrayView};
 use dogwatch_actors::examine::Report;
 use dogwatch_actors::handle::{CallbackReceipt, Command};
 use dogwatch_actors::id::JobId;
@@ -140,32 +140,15 @@ impl Client {
 
     /// Submits a job. With a key it is safe to repeat.
     pub async fn submit(&self, spec: &Value, idempotency_key: Option<&str>) -> Result<Answer<JobView>> {
+        self.post_spec(spec, idempotency_key).await
+    }
+
+    async fn post_spec<T: DeserializeOwned>(&self, spec: &Value, key: Option<&str>) -> Result<Answer<T>> {
         let mut request = self.request(Method::POST, "/v1/jobs").json(spec);
-        if let Some(key) = idempotency_key {
+        if let Some(key) = key {
             request = request.header("Idempotency-Key", key);
         }
         self.ask(request).await
-    }
-
-    /// Submits an array: a spec with `array`. With a key it is safe to repeat.
-    pub async fn submit_array(
-        &self,
-        spec: &Value,
-        idempotency_key: Option<&str>,
-    ) -> Result<Answer<ArrayView>> {
-        let mut request = self.request(Method::POST, "/v1/jobs").json(spec);
-        if let Some(key) = idempotency_key {
-            request = request.header("Idempotency-Key", key);
-        }
-        self.ask(request).await
-    }
-
-    /// One array; with `wait` when it is over or after that time.
-    pub async fn array(&self, id: ArrayId, wait: Option<Duration>) -> Result<Answer<ArrayView>> {
-        let query = wait.map(|wait| ("wait", format!("{}ms", wait.as_millis())));
-        let path = with_query(&format!("/v1/arrays/{id}"), query);
-        let patience = CLIENT_ANSWER_TIMEOUT.saturating_add(wait.unwrap_or_default());
-        self.ask(self.request(Method::GET, &path).timeout(patience)).await
     }
 
     /// One job; with `wait` when it is over or after that time.
@@ -188,13 +171,7 @@ impl Client {
 
     /// Commands a job.
     pub async fn command(&self, id: JobId, command: Command) -> Result<Answer<JobView>> {
-        let verb = match command {
-            Command::Cancel => "cancel",
-            Command::Suspend => "suspend",
-            Command::Resume => "resume",
-            Command::Restart => "restart",
-            Command::Retry => "retry",
-        };
+        let verb = verb(command);
         self.ask(self.request(Method::POST, &format!("/v1/jobs/{id}/{verb}"))).await
     }
 
@@ -323,6 +300,17 @@ impl Client {
         let message =
             if error.is_timeout() { "it did not answer in time".to_owned() } else { cause.to_string() };
         Error::Unreachable { url: self.base.clone(), message }
+    }
+}
+
+/// The last word of a command's route.
+const fn verb(command: Command) -> &'static str {
+    match command {
+        Command::Cancel => "cancel",
+        Command::Suspend => "suspend",
+        Command::Resume => "resume",
+        Command::Restart => "restart",
+        Command::Retry => "retry",
     }
 }
 

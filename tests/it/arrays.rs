@@ -140,12 +140,16 @@ async fn a_suspended_array_goes_on_and_a_cancelled_one_ends() {
     };
     all_are("running").await;
     for (verb, state) in [("suspend", "suspended"), ("resume", "running"), ("cancel", "cancelled")] {
-        let (status, array) = ask(&bench, Method::POST, &format!("/v1/arrays/{id}/{verb}"), None).await;
-        assert_eq!(status, 202, "{array}");
+        let told = program(bench.path()).args([verb, &id]).output().unwrap();
+        assert_eq!(told.status.code(), Some(0), "{}", text(&told.stderr));
         all_are(state).await;
     }
     let over = until(&bench, &id, "it is over", |array| array["state"] == "cancelled").await;
     assert_eq!((&over["counts"]["cancelled"], &over["counts"]["pending"]), (&json!(2), &json!(2)), "{over}");
+    let shown = program(bench.path()).args(["show", &id]).output().unwrap();
+    assert!(text(&shown.stdout).contains("state      cancelled"), "{}", text(&shown.stdout));
+    let restarted = program(bench.path()).args(["restart", &id]).output().unwrap();
+    assert!(text(&restarted.stderr).contains("no job"), "{}", text(&restarted.stderr));
     for (spec, pointer) in [
         (json!({"args": ["x"], "array": {"size": 0}}), "/array/size"),
         (
