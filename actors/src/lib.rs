@@ -65,7 +65,7 @@
 //! | [`orchestration`] | workflows as code over activities, jobs, timers, events and children |
 //! | [`pool`] | sets of identical jobs whose number follows a demand, down to zero |
 //! | [`queue`] | messages that workers lease, and that come back unless they are acknowledged |
-//! | [`array`] | one spec run as many jobs with an index each, and a rule of success |
+//! | [`mod@array`] | one spec run as many jobs with an index each, and a rule of success |
 //! | [`schedule`] | times at which a job is submitted or an orchestration started |
 //! | [`entity`] | named objects with a state that do one thing after another |
 //! | [`webhook`], [`outbound`] | telling the world, safely |
