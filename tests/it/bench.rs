@@ -36,11 +36,13 @@ pub(crate) enum On {
 
 /// A shell function that makes a callback with what an attempt finds in its environment.
 const CALL_IN_CONTAINER: &str = r#"call() { timeout 5 wget -q -O /dev/null --header "Authorization: Bearer $DOGWATCH_CALLBACK_TOKEN" --post-data "$1" "$DOGWATCH_CALLBACK_URL"; }"#;
-const CALL_IN_PROCESS: &str = r#"call() {
+// A server that is killed in the middle must not be the end of the shell: a write to it is a signal otherwise.
+const CALL_IN_PROCESS: &str = r#"trap '' PIPE
+call() {
   rest=${DOGWATCH_CALLBACK_URL#http://}; host=${rest%%/*}
   exec 3<>"/dev/tcp/${host%:*}/${host##*:}" || return 1
   printf 'POST /%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %s\r\n\r\n%s' \
-    "${rest#*/}" "$host" "$DOGWATCH_CALLBACK_TOKEN" "${#1}" "$1" >&3
+    "${rest#*/}" "$host" "$DOGWATCH_CALLBACK_TOKEN" "${#1}" "$1" >&3 || { exec 3>&-; return 1; }
   IFS= read -r status <&3; exec 3>&-
   case $status in *' 2'*) ;; *) return 1 ;; esac
 }"#;
