@@ -24,6 +24,7 @@
 pub(crate) mod arrays;
 mod auth;
 pub(crate) mod body;
+mod declared;
 pub mod event_name;
 mod events;
 mod jobs;

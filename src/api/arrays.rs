@@ -4,13 +4,14 @@ use actix_web::web::{Data, Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use dogwatch_actors::array::{ArrayId, ArrayView};
 use dogwatch_actors::handle::Command;
-use dogwatch_actors::limits::{ARRAY_PAGE_MAX, LIST_PAGE_DEFAULT, WAIT_MAX};
+use dogwatch_actors::limits::{ARRAY_PAGE_MAX, LIST_PAGE_DEFAULT};
 use dogwatch_actors::units::Span;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::jobs::show::patience;
 use super::problem::{Code, Problem};
-use super::query::{Query, invalid};
+use super::query::Query;
 use super::state::{Api, detached};
 use super::{body, links};
 
@@ -59,11 +60,8 @@ pub(crate) async fn list(api: Data<Api>, req: HttpRequest) -> Result<Json<ArrayL
 pub(crate) async fn show(api: Data<Api>, req: HttpRequest) -> Result<Json<ArrayView>, Problem> {
     let query = Query::read(&req, &["wait"])?;
     let id = array_id(&req)?;
-    let array = match query.one::<Span>("wait")? {
+    let array = match patience(&query)? {
         None => api.handle.arrays().get(id)?,
-        Some(patience) if patience.as_duration() > WAIT_MAX => {
-            return Err(invalid("wait", &format_args!("at most {} seconds", WAIT_MAX.as_secs())));
-        }
         Some(patience) => {
             let _seat = api.seats.take()?;
             api.handle.arrays().wait(id, patience.as_duration()).await?

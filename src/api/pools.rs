@@ -1,6 +1,5 @@
 //! The routes under `/v1/pools`: sets of jobs that start when there is something to do.
 
-use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use dogwatch_actors::job::parse;
@@ -10,10 +9,11 @@ use dogwatch_actors::shape;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::body;
+use super::declared::{declared, deleted, parameter};
 use super::problem::Problem;
 use super::query::Query;
 use super::state::{Api, detached};
-use super::{body, links};
 
 /// What a pool has besides the spec of its job.
 const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
@@ -52,11 +52,7 @@ pub(crate) async fn declare(
     let spec: Spec = shape::read(&json, hint).map_err(Problem::invalid_fields)?;
     let (name, pools) = (name(&req), api.handle.pools());
     let (pool, is_new) = detached(async move { pools.declare(&name, spec).await }).await?;
-    if !is_new {
-        return Ok(HttpResponse::Ok().json(pool));
-    }
-    let location = format!("{}/v1/pools/{}", links::prefix(&req), pool.name);
-    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(pool))
+    Ok(declared(&req, "pools", pool.name.as_str(), (&pool, is_new)))
 }
 
 /// List pools
@@ -98,11 +94,11 @@ pub(crate) async fn delete(api: Data<Api>, req: HttpRequest, body: Payload) -> R
     body::nothing(&req, body).await?;
     let (name, pools) = (name(&req), api.handle.pools());
     let pool = detached(async move { pools.delete(&name).await }).await?;
-    Ok(pool.map_or_else(|| HttpResponse::NoContent().finish(), |pool| HttpResponse::Accepted().json(pool)))
+    Ok(deleted(pool))
 }
 
 fn name(req: &HttpRequest) -> String {
-    req.match_info().get("name").unwrap_or_default().to_owned()
+    parameter(req, "name")
 }
 
 /// Words of neighbouring systems, and what is written beside the job instead of in it.

@@ -5,7 +5,6 @@
 pub(crate) mod dead;
 pub(crate) mod work;
 
-use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use dogwatch_actors::handle::queues::{NewMessage, SentMessage};
@@ -16,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::body;
+use super::declared::{declared, deleted, parameter};
 use super::problem::Problem;
 use super::query::{self, Query};
 use super::state::{Api, detached};
-use super::{body, links};
 
 /// Bytes of the settings of a queue.
 const SETTINGS_BYTES_MAX: usize = 16 * 1024;
@@ -74,11 +74,7 @@ pub(crate) async fn declare(
     };
     let (name, queues) = (name(&req), api.handle.queues());
     let (queue, is_new) = detached(async move { queues.declare(&name, settings).await }).await?;
-    if !is_new {
-        return Ok(HttpResponse::Ok().json(queue));
-    }
-    let location = format!("{}/v1/queues/{}", links::prefix(&req), queue.name);
-    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(queue))
+    Ok(declared(&req, "queues", queue.name.as_str(), (&queue, is_new)))
 }
 
 /// List queues
@@ -127,7 +123,7 @@ pub(crate) async fn delete(api: Data<Api>, req: HttpRequest, body: Payload) -> R
     body::nothing(&req, body).await?;
     let (name, queues) = (name(&req), api.handle.queues());
     let queue = detached(async move { queues.delete(&name, force).await }).await?;
-    Ok(queue.map_or_else(|| HttpResponse::NoContent().finish(), |queue| HttpResponse::Accepted().json(queue)))
+    Ok(deleted(queue))
 }
 
 /// Send messages
@@ -180,7 +176,7 @@ pub(crate) async fn message(api: Data<Api>, req: HttpRequest) -> Result<Json<Mes
 }
 
 pub(super) fn name(req: &HttpRequest) -> String {
-    req.match_info().get("queue").unwrap_or_default().to_owned()
+    parameter(req, "queue")
 }
 
 pub(super) fn message_id(req: &HttpRequest) -> String {

@@ -1,9 +1,9 @@
 //! The routes under `/v1/schedules`: times at which a job is submitted or an orchestration started.
 
-use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use dogwatch_actors::clock::Timestamp;
+use dogwatch_actors::handle::schedules::Schedules;
 use dogwatch_actors::job::parse;
 use dogwatch_actors::limits::{
     ORCHESTRATION_PAYLOAD_BYTES_MAX, SCHEDULE_PREVIEW_MAX, SCHEDULE_UPCOMING, SPEC_BYTES_MAX,
@@ -13,10 +13,11 @@ use dogwatch_actors::shape;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::body;
+use super::declared::{declared, parameter};
 use super::problem::Problem;
 use super::query::Query;
 use super::state::{Api, detached};
-use super::{body, links};
 
 /// What a schedule has besides what it starts.
 const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
@@ -71,11 +72,7 @@ pub(crate) async fn declare(
     let spec = read(&req, body).await?;
     let (name, schedules) = (name(&req), api.handle.schedules());
     let (schedule, is_new) = detached(async move { schedules.declare(&name, spec).await }).await?;
-    if !is_new {
-        return Ok(HttpResponse::Ok().json(schedule));
-    }
-    let location = format!("{}/v1/schedules/{}", links::prefix(&req), schedule.name);
-    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(schedule))
+    Ok(declared(&req, "schedules", schedule.name.as_str(), (&schedule, is_new)))
 }
 
 /// Preview a schedule
@@ -135,9 +132,7 @@ pub(crate) async fn show(api: Data<Api>, req: HttpRequest) -> Result<Json<Schedu
     responses((status = 204, description = "It is gone")),
 )]
 pub(crate) async fn delete(api: Data<Api>, req: HttpRequest, body: Payload) -> Result<HttpResponse, Problem> {
-    Query::none(&req)?;
-    body::nothing(&req, body).await?;
-    let (name, schedules) = (name(&req), api.handle.schedules());
+    let (name, schedules) = told(&api, &req, body).await?;
     detached(async move { schedules.delete(&name).await }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -155,9 +150,7 @@ pub(crate) async fn pause(
     req: HttpRequest,
     body: Payload,
 ) -> Result<Json<ScheduleView>, Problem> {
-    Query::none(&req)?;
-    body::nothing(&req, body).await?;
-    let (name, schedules) = (name(&req), api.handle.schedules());
+    let (name, schedules) = told(&api, &req, body).await?;
     Ok(Json(detached(async move { schedules.pause(&name).await }).await?))
 }
 
@@ -174,9 +167,7 @@ pub(crate) async fn resume(
     req: HttpRequest,
     body: Payload,
 ) -> Result<Json<ScheduleView>, Problem> {
-    Query::none(&req)?;
-    body::nothing(&req, body).await?;
-    let (name, schedules) = (name(&req), api.handle.schedules());
+    let (name, schedules) = told(&api, &req, body).await?;
     Ok(Json(detached(async move { schedules.resume(&name).await }).await?))
 }
 
@@ -193,9 +184,7 @@ pub(crate) async fn trigger(
     req: HttpRequest,
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
-    Query::none(&req)?;
-    body::nothing(&req, body).await?;
-    let (name, schedules) = (name(&req), api.handle.schedules());
+    let (name, schedules) = told(&api, &req, body).await?;
     let triggered = detached(async move { schedules.trigger(&name).await }).await?;
     let answer = TriggeredSchedule { fire: triggered.fire, schedule: triggered.schedule };
     Ok(HttpResponse::Accepted().json(answer))
@@ -206,8 +195,15 @@ async fn read(req: &HttpRequest, body: Payload) -> Result<Spec, Problem> {
     shape::read(&json, hint).map_err(Problem::invalid_fields)
 }
 
+/// Which schedule is told something, by a request that says nothing else.
+async fn told(api: &Api, req: &HttpRequest, body: Payload) -> Result<(String, Schedules), Problem> {
+    Query::none(req)?;
+    body::nothing(req, body).await?;
+    Ok((name(req), api.handle.schedules()))
+}
+
 fn name(req: &HttpRequest) -> String {
-    req.match_info().get("name").unwrap_or_default().to_owned()
+    parameter(req, "name")
 }
 
 /// Words of neighbouring systems, and what is written beside the job instead of in it.

@@ -8,6 +8,7 @@ use super::bits::Bits;
 use super::id::ArrayId;
 use super::spec::Spec;
 use crate::clock::Timestamp;
+pub use crate::durable::Said as Record;
 use crate::job;
 use crate::job::view::JobState;
 use crate::orchestration::tasks::TaskSet;
@@ -133,15 +134,6 @@ pub enum Event {
 /// What an array asks of the world: nothing but messages to its children.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {}
-
-/// A history entry.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    pub text: String,
-}
 
 /// Why an event is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

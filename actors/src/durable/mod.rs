@@ -28,8 +28,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::hash::Hash;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::limits::HISTORY_EVENTS_MAX;
@@ -123,6 +123,15 @@ pub enum Row {
         /// Its name.
         name: Vec<u8>,
     },
+}
+
+/// An entry of a history that people read: what happened, in words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Said {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub text: String,
 }
 
 /// What applying an event comes to.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::id::PoolId;
 use super::spec::{Source, Spec};
 use crate::clock::Timestamp;
+pub use crate::durable::Said as Record;
 use crate::id::JobId;
 use crate::job::cause::Cause;
 use crate::job::view::JobState;
@@ -212,15 +213,6 @@ pub enum Effect {
     Retire(JobId),
     /// An instance is over.
     Forget(JobId),
-}
-
-/// A history entry.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    pub text: String,
 }
 
 /// Why an event is not accepted.

@@ -9,6 +9,7 @@ use super::id::QueueId;
 use super::settings::Settings;
 use crate::clock::Timestamp;
 use crate::durable::Row;
+pub use crate::durable::Said as Record;
 use crate::id::JobId;
 
 /// A queue.
@@ -103,15 +104,6 @@ pub struct Totals {
     pub lease_expired: u64,
     /// That became dead letters.
     pub dead_lettered: u64,
-}
-
-/// A history entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    pub text: String,
 }
 
 impl Queue {

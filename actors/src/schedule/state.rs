@@ -10,6 +10,7 @@ use super::id::ScheduleId;
 use super::plan::{Plan, PlanError};
 use super::spec::Spec;
 use crate::clock::Timestamp;
+pub use crate::durable::Said as Record;
 use crate::id::JobId;
 use crate::job::view::JobState;
 use crate::orchestration::InstanceId;
@@ -222,15 +223,6 @@ pub enum Event {
 /// What a schedule asks of the world: nothing but messages to what it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {}
-
-/// A history entry.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
-    /// When.
-    pub at: Timestamp,
-    /// What.
-    pub text: String,
-}
 
 /// Why an event is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
