@@ -6,6 +6,7 @@ pub mod callbacks;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod document;
 pub mod durable_functions;
 pub mod durable_task;
 pub mod limits;

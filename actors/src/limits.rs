@@ -37,6 +37,25 @@ pub const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Batches in one group commit: past some hundreds a larger group only adds latency (FACTS sled 1).
 pub const COMMIT_GROUP_MAX: usize = 1024;
 
+/// How many others are at work before a commit waits for some of them: with few there is nothing to be shared, and
+/// each would feel the wait.
+pub const COMMIT_SIBLINGS_MIN: usize = 8;
+
+/// Of so many others one is waited for.
+pub const COMMIT_SIBLINGS_PER_COMPANION: usize = 4;
+
+/// For so many batches a commit waits at most: a sync that they share costs each next to nothing.
+pub const COMMIT_COMPANY_MAX: usize = 16;
+
+/// How long a commit waits for others at most: some syncs, and nothing to those who have many things under way.
+pub const COMMIT_PATIENCE: Duration = Duration::from_millis(4);
+
+/// After so many waits for which nobody came, a pause of so many commits is made, which doubles.
+pub const COMMIT_WAITS_IN_VAIN: u32 = 3;
+
+/// The longest such pause, in commits: what waiting in vain costs stays below a hundredth.
+pub const COMMIT_WAIT_RESTS_MAX: u32 = 256;
+
 /// Commits that may wait for the disk; more is refused with [`crate::store::Error::Busy`].
 pub const COMMITS_QUEUED_MAX: usize = 65_536;
 
@@ -78,6 +97,9 @@ pub const STORE_FREE_BYTES_MIN: u64 = 32 * 1024 * 1024;
 
 /// On a small disk no more than this part of it is kept free: one in so many.
 pub const STORE_FREE_PART_MIN: u64 = 8;
+
+/// How long it is believed that a disk has room: what is written meanwhile is less than what stays free.
+pub const STORE_ROOM_BELIEVED: Duration = Duration::from_millis(10);
 
 /// How often a database that ran out of space amid a write is tried again, when there is space.
 pub const STORE_REOPEN_EVERY: Duration = Duration::from_millis(200);

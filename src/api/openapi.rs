@@ -34,7 +34,7 @@ use crate::callbacks;
         orchestrations::purge::one, orchestrations::purge::many, orchestrations::command::suspend,
         orchestrations::command::resume, orchestrations::command::terminate, orchestrations::command::rewind,
         orchestrations::command::release, orchestrations::command::restart,
-        pools::declare, pools::list, pools::show, pools::delete,
+        pools::declare, pools::declare_named, pools::list, pools::show, pools::delete,
         queues::list, queues::declare, queues::show, queues::delete, queues::send, queues::message,
         queues::work::receive, queues::work::ack_many, queues::work::renew, queues::work::ack, queues::work::nack,
         queues::dead::list, queues::dead::purge, queues::dead::requeue, queues::dead::requeue_one, queues::dead::purge_one,

@@ -2,11 +2,13 @@
 
 use actix_web::web::{Data, Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use dogwatch_actors::handle::FieldError;
 use dogwatch_actors::job::parse;
 use dogwatch_actors::limits::SPEC_BYTES_MAX;
 use dogwatch_actors::pool::{PoolView, Spec};
 use dogwatch_actors::shape;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::body;
@@ -46,13 +48,57 @@ pub(crate) async fn declare(
     body: Payload,
 ) -> Result<HttpResponse, Problem> {
     Query::none(&req)?;
+    let json = document(&req, body).await?;
+    declare_as(&api, &req, name(&req), &json).await
+}
+
+/// A pool with its name.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NamedPool {
+    /// Lower-case letters, digits and `-`.
+    pub name: String,
+    /// The pool.
+    #[serde(flatten)]
+    pub spec: Spec,
+}
+
+/// Declare a pool by the name in its body
+///
+/// The same as `PUT /v1/pools/{name}`.
+#[utoipa::path(
+    post, path = "/v1/pools", tag = "pools", operation_id = "declare_named_pool", request_body = NamedPool,
+    responses(
+        (status = 200, description = "It is replaced", body = PoolView),
+        (status = 201, description = "It is created", body = PoolView, headers(
+            ("Location" = String, description = "Where the pool is"),
+        )),
+    ),
+)]
+pub(crate) async fn declare_named(
+    api: Data<Api>,
+    req: HttpRequest,
+    body: Payload,
+) -> Result<HttpResponse, Problem> {
+    Query::none(&req)?;
+    let mut json = document(&req, body).await?;
+    let Some(Value::String(name)) = json.as_object_mut().and_then(|pool| pool.remove("name")) else {
+        let message = "is missing: the pool's name, a text".to_owned();
+        return Err(Problem::invalid_fields(vec![FieldError { pointer: "/name".to_owned(), message }]));
+    };
+    declare_as(&api, &req, name, &json).await
+}
+
+async fn document(req: &HttpRequest, body: Payload) -> Result<Value, Problem> {
     let example =
         "a pool such as {\"activities\": [{\"name\": \"resize\"}], \"job\": {\"image\": \"resizer:1\"}}";
-    let json = body::required(&req, body, SPEC_BYTES_MAX + ENVELOPE_BYTES_MAX, example).await?;
-    let spec: Spec = shape::read(&json, hint).map_err(Problem::invalid_fields)?;
-    let (name, pools) = (name(&req), api.handle.pools());
+    body::required(req, body, SPEC_BYTES_MAX + ENVELOPE_BYTES_MAX, example).await
+}
+
+async fn declare_as(api: &Api, req: &HttpRequest, name: String, json: &Value) -> Result<HttpResponse, Problem> {
+    let spec: Spec = shape::read(json, hint).map_err(Problem::invalid_fields)?;
+    let pools = api.handle.pools();
     let (pool, is_new) = detached(async move { pools.declare(&name, spec).await }).await?;
-    Ok(declared(&req, "pools", pool.name.as_str(), (&pool, is_new)))
+    Ok(declared(req, "pools", pool.name.as_str(), (&pool, is_new)))
 }
 
 /// List pools

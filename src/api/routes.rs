@@ -105,6 +105,7 @@ pub const TABLE: &[Entry] = &[
         web::to(orchestrations::show::explain)
     }),
     entry(Method::GET, "/v1/pools", Access::Key, || web::to(pools::list)),
+    entry(Method::POST, "/v1/pools", Access::Key, || web::to(pools::declare_named)),
     entry(Method::PUT, "/v1/pools/{name}", Access::Key, || web::to(pools::declare)),
     entry(Method::GET, "/v1/pools/{name}", Access::Key, || web::to(pools::show)),
     entry(Method::DELETE, "/v1/pools/{name}", Access::Key, || web::to(pools::delete)),

@@ -34,7 +34,7 @@ pub struct PutArgs {
     /// The pool: lower-case letters, digits and `-`
     #[arg(value_name = "POOL")]
     pub pool: String,
-    /// Its spec, JSON or TOML; `-` is standard input
+    /// Its spec, JSON, TOML or YAML; `-` is standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 }

@@ -33,7 +33,7 @@ pub struct RunArgs {
     /// What the job is
     #[command(flatten)]
     pub flags: JobFlags,
-    /// A file with the rest of the spec, JSON or TOML; `-` for standard input
+    /// A file with the rest of the spec, JSON, TOML or YAML; `-` for standard input
     #[arg(long, value_name = "FILE")]
     pub spec: Option<PathBuf>,
     /// Submit, print the id and do not wait

@@ -30,7 +30,7 @@ pub enum Verb {
     Put {
         /// Its name
         name: String,
-        /// The schedule, JSON or TOML; `-` reads standard input
+        /// The schedule, JSON, TOML or YAML; `-` reads standard input
         file: PathBuf,
     },
     /// List schedules
@@ -73,7 +73,7 @@ pub struct PreviewArgs {
     /// The cron expression, such as "30 2 * * *" or "@every 90s"
     #[arg(required_unless_present = "file")]
     pub cron: Option<String>,
-    /// The schedule, JSON or TOML, instead of the expression; `-` reads standard input
+    /// The schedule, JSON, TOML or YAML, instead of the expression; `-` reads standard input
     #[arg(short, long, conflicts_with = "cron")]
     pub file: Option<PathBuf>,
     /// The time zone
@@ -158,13 +158,16 @@ fn previewed(args: &PreviewArgs) -> Result<Map<String, Value>, Error> {
 
 /// What a fire came to: the id of what it started, or why it started nothing.
 fn started(fire: &FireView) -> String {
-    match (&fire.job, &fire.instance) {
-        (Some(job), _) => job.to_string(),
-        (None, Some(instance)) => escape(instance.as_str()).into_owned(),
-        (None, None) => {
-            format!("{}: {}", state_of(fire.state), escape(fire.message.as_deref().unwrap_or("-")))
-        }
-    }
+    run_of(fire).unwrap_or_else(|| {
+        format!("{}: {}", state_of(fire.state), escape(fire.message.as_deref().unwrap_or("-")))
+    })
+}
+
+/// The id of what a fire started.
+fn run_of(fire: &FireView) -> Option<String> {
+    let job = fire.job.map(|job| job.to_string());
+    let array = || fire.array.map(|array| array.to_string());
+    job.or_else(array).or_else(|| fire.instance.as_ref().map(|id| escape(id.as_str()).into_owned()))
 }
 
 fn listing(schedules: &[ScheduleView], now: Timestamp, paint: Paint) -> String {
@@ -226,13 +229,11 @@ fn fires(fires: &[FireView], now: Timestamp, paint: Paint) -> String {
     let mut rows = vec![head(&["FIRE", "FOR", "STATE", "STARTED", "FIRED", "WHY"], paint)];
     rows.extend(fires.iter().map(|fire| {
         let late = if fire.past_due { " (past due)" } else { "" };
-        let run = fire.job.map(|job| job.to_string());
-        let run = run.or_else(|| fire.instance.as_ref().map(|id| escape(id.as_str()).into_owned()));
         vec![
             Cell::plain(fire.number.to_string()),
             Cell::plain(format!("{}{late}", fire.scheduled_at)),
             Cell::plain(state_of(fire.state)),
-            Cell::plain(run.unwrap_or_else(|| "-".to_owned())),
+            Cell::plain(run_of(fire).unwrap_or_else(|| "-".to_owned())),
             Cell::plain(human::relative(fire.fired_at, now)),
             Cell::plain(escape(fire.message.as_deref().unwrap_or(""))),
         ]
@@ -249,7 +250,10 @@ fn what(spec: &Spec) -> String {
         (Some(job), _) => {
             let words: Vec<&str> =
                 job.image.iter().chain(&job.entrypoint).chain(&job.args).map(String::as_str).collect();
-            format!("job {}", words.join(" "))
+            match job.array {
+                Some(array) => format!("array of {}: {}", array.size, words.join(" ")),
+                None => format!("job {}", words.join(" ")),
+            }
         }
         (None, Some(orchestration)) => format!("orchestration {}", orchestration.name),
         (None, None) => "nothing".to_owned(),

@@ -11,6 +11,7 @@ use dogwatch_actors::units::{Size, Span};
 use serde_json::{Map, Value, json};
 
 use super::Error;
+use crate::document::{self, Format};
 use crate::limits::SPEC_FILE_BYTES_MAX;
 
 /// The flags that describe a job.
@@ -179,7 +180,7 @@ pub fn build(
     Ok(Value::Object(spec))
 }
 
-/// Reads a spec, JSON or TOML, from a file or (`-`) from standard input.
+/// Reads a spec, JSON, TOML or YAML, from a file or (`-`) from standard input.
 pub fn read(path: &Path) -> Result<Map<String, Value>, Error> {
     let fail = |message: String| Error::Spec { path: path.to_owned(), message };
     let source: Box<dyn std::io::Read> = if path == Path::new("-") {
@@ -193,33 +194,7 @@ pub fn read(path: &Path) -> Result<Map<String, Value>, Error> {
     if length as u64 > SPEC_FILE_BYTES_MAX {
         return Err(fail(format!("it is longer than {SPEC_FILE_BYTES_MAX} bytes")));
     }
-    parse(&text).map_err(fail)
-}
-
-/// Reads a spec: JSON if it begins like an object, else TOML.
-pub fn parse(text: &str) -> Result<Map<String, Value>, String> {
-    if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text).map_err(|error| format!("it is not a JSON object: {error}"));
-    }
-    let table: toml::Table =
-        text.parse().map_err(|error| format!("it is neither a JSON object nor TOML: {error}"))?;
-    Ok(table.into_iter().map(|(key, value)| (key, to_json(value))).collect())
-}
-
-/// A TOML value as JSON; a time becomes a text.
-pub(crate) fn to_json(value: toml::Value) -> Value {
-    match value {
-        toml::Value::String(text) => Value::String(text),
-        toml::Value::Integer(number) => json!(number),
-        toml::Value::Float(number) => json!(number),
-        toml::Value::Boolean(flag) => Value::Bool(flag),
-        // The API takes times as texts, and TOML writes them as RFC 3339 does.
-        toml::Value::Datetime(at) => Value::String(at.to_string()),
-        toml::Value::Array(items) => items.into_iter().map(to_json).collect(),
-        toml::Value::Table(table) => {
-            table.into_iter().map(|(key, value)| (key, to_json(value))).collect::<Map<_, _>>().into()
-        }
-    }
+    document::parse(&text, Format::of(path)).map_err(fail)
 }
 
 /// Sets `spec[section][key]`; a section that is no object in the file is left for the server to refuse.
@@ -284,7 +259,7 @@ mod tests {
     fn built(base: &str, image: Option<&str>, args: &[&str], flags: &JobFlags) -> Result<Value, Error> {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let what = What { image, args: &args, here: Some("/cwd") };
-        build(parse(base).unwrap(), what, flags, &Fake)
+        build(document::parse(base, None).unwrap(), what, flags, &Fake)
     }
 
     #[test]
@@ -340,16 +315,5 @@ mod tests {
             let error = built("", None, &["x"], &flags).unwrap_err().to_string();
             assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
         }
-    }
-
-    #[test]
-    fn a_spec_is_json_or_toml() {
-        assert_eq!(Value::Object(parse(" {\"a\": [1]}").unwrap()), json!({"a": [1]}));
-        let toml = "start_at = 2026-11-21T08:00:00Z\n[[retry_rules]]\nexit_codes = [2, \"64-78\"]\naction = \"fail\"\n";
-        let expected = json!({"start_at": "2026-11-21T08:00:00Z",
-            "retry_rules": [{"exit_codes": [2, "64-78"], "action": "fail"}]});
-        assert_eq!(Value::Object(parse(toml).unwrap()), expected);
-        assert!(parse("{\"a\": ").unwrap_err().contains("not a JSON object"));
-        assert!(parse("- a").unwrap_err().contains("neither"));
     }
 }

@@ -14,9 +14,12 @@ use super::{Error, output};
 /// The arguments of `submit`.
 #[derive(Debug, Args)]
 pub struct SubmitArgs {
-    /// The spec, JSON or TOML; `-` or nothing reads standard input, unless flags say what to run
+    /// The spec, JSON, TOML or YAML; `-` or nothing reads standard input, unless flags say what to run
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// The same
+    #[arg(short, long = "file", value_name = "FILE", conflicts_with = "file")]
+    pub from: Option<PathBuf>,
     /// The container image
     #[arg(long)]
     pub image: Option<String>,
@@ -31,7 +34,7 @@ pub struct SubmitArgs {
 pub(super) async fn run(context: &Context, args: SubmitArgs) -> Result<Exit, Error> {
     context.start_log(true)?;
     let from_flags = args.image.is_some() || !args.args.is_empty();
-    let base = match &args.file {
+    let base = match args.file.as_ref().or(args.from.as_ref()) {
         Some(path) => spec_args::read(path)?,
         None if from_flags => Map::new(),
         None if std::io::stdin().is_terminal() => {

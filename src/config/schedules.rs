@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use super::{Error, Origin};
 use crate::api::schedules::hint;
-use crate::cli::spec_args::to_json;
+use crate::document::to_json;
 
 /// The section.
 const SECTION: &str = "schedules";

@@ -132,6 +132,29 @@ async fn what_is_triggered_runs_by_the_rules_and_its_end_is_shown() {
 }
 
 #[actix_web::test]
+async fn an_array_is_one_fire_and_its_children_know_the_time_they_are_for() {
+    let bench = Bench::start(On::Process).await;
+    let mut array = writing(&bench, json!({"cron": "0 0 1 1 *"}));
+    let script = array["job"]["args"][2].as_str().unwrap().replace("$DOGWATCH_JOB_ID", "$DOGWATCH_INDEX $TOKEN");
+    array["job"] = json!({
+        "args": ["sh", "-c", script], "secrets": {"TOKEN": "s3cret"}, "array": {"size": 3, "parallelism": 2},
+    });
+    put(&bench, "parts", &array).await;
+    let (status, fired) = ask(&bench, Method::POST, "/v1/schedules/parts/trigger", None).await;
+    assert_eq!(status, 202, "{fired}");
+    let id = fired["fire"]["array"].as_str().unwrap().to_owned();
+    let over = |it: &Value| it["fires"][0]["state"] == "succeeded";
+    let schedule = until(&bench, "parts", "the array is over", over).await;
+    assert_eq!(schedule["fires"][0]["message"], "over: 3 succeeded, 0 failed, 0 cancelled");
+    assert_eq!(bench.get(&format!("/v1/arrays/{id}")).await["state"], "succeeded");
+    let mut found = written(&bench);
+    found.sort_by_key(|words| words[3].clone());
+    let at = fired["fire"]["scheduled_at"].as_str().unwrap();
+    let expected = ["0", "1", "2"].map(|index| [at, "parts", "false", index, "s3cret"].map(str::to_owned));
+    assert_eq!(found, expected);
+}
+
+#[actix_web::test]
 async fn what_is_malformed_is_refused_at_once_and_it_is_said_where() {
     let bench = Bench::start(On::Process).await;
     let job = json!({"args": ["true"]});

@@ -204,7 +204,7 @@ impl Draft {
     }
 
     fn quarantine(&mut self, reason: &str) {
-        self.array.phase = Phase::Finished { outcome: Outcome::Quarantined, at: self.now };
-        self.say(format!("its supervisor panicked again and again: {reason}; retry it to have it tried"));
+        let text = format!("its supervisor panicked again and again: {reason}; retry it to have it tried");
+        self.finish(Outcome::Quarantined, text);
     }
 }

@@ -6,6 +6,8 @@ use crate::durable::{Change, Message, Step};
 use crate::job;
 use crate::job::event::Event as JobEvent;
 use crate::job::parent::{ArrayParent, Parent};
+use crate::limits::SCHEDULE_MESSAGE_CHARS_MAX;
+use crate::schedule;
 
 /// The labels by which the children of an array are found. Users cannot set them: their namespace is kept.
 pub(crate) const LABEL: &str = "dogwatch.array";
@@ -85,7 +87,7 @@ impl Draft {
         spec.suspended = false;
         spec.labels.insert(LABEL.to_owned(), id.to_string());
         spec.labels.insert(LABEL_INDEX.to_owned(), index.to_string());
-        let parent = ArrayParent { array: id, index, count: given.array.size };
+        let parent = ArrayParent { array: id, index, count: given.array.size, fire: given.fire };
         let submitted = job::event::Submitted {
             spec: spec.into(),
             vault: given.vault.clone(),
@@ -122,10 +124,22 @@ impl Draft {
             Phase::Running if self.array.next == size && self.array.again.is_empty() => Outcome::Succeeded,
             _ => return,
         };
-        self.array.phase = Phase::Finished { outcome, at: self.now };
         let array = &self.array;
         let (failed, cancelled) = (array.failed.len(), array.cancelled.len());
         let text = format!("over: {} succeeded, {failed} failed, {cancelled} cancelled", array.succeeded);
+        self.finish(outcome, text);
+    }
+
+    /// It is over, and the schedule that fired is told.
+    pub(super) fn finish(&mut self, outcome: Outcome, text: String) {
+        self.array.phase = Phase::Finished { outcome, at: self.now };
+        if let Some(fire) = self.array.given().fire {
+            let message = Some(text.chars().take(SCHEDULE_MESSAGE_CHARS_MAX).collect());
+            let end = Box::new(schedule::End { state: self.array.state().as_job(), message });
+            let run = Box::new(schedule::Run::Array(self.array.id));
+            let event = schedule::Event::RunEnded { run, end };
+            self.outbox.push(Message::to::<schedule::Schedule>(fire.schedule, &event));
+        }
         self.say(text);
     }
 }

@@ -10,6 +10,7 @@ use super::spec::Spec;
 use crate::clock::Timestamp;
 pub use crate::durable::Said as Record;
 use crate::job;
+use crate::job::parent::ScheduleParent;
 use crate::job::view::JobState;
 use crate::orchestration::tasks::TaskSet;
 use crate::secret::Sealed;
@@ -27,6 +28,9 @@ pub struct Given {
     /// The digest of the idempotency key it was submitted with.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub claim: Option<String>,
+    /// The fire of the schedule that submitted it and is told its end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fire: Option<ScheduleParent>,
 }
 
 /// An array.

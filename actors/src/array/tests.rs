@@ -13,9 +13,10 @@ use crate::durable::{Change, Machine, MachineId as _, Message, Step};
 use crate::id::JobId;
 use crate::job;
 use crate::job::event::Event as JobEvent;
-use crate::job::parent::Parent;
+use crate::job::parent::{Parent, ScheduleParent};
 use crate::job::validate::Policy;
 use crate::job::view::JobState;
+use crate::schedule::{self, Schedule};
 
 const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -25,7 +26,8 @@ fn id() -> ArrayId {
 
 fn given(array: Value) -> Given {
     let spec = serde_json::from_value(json!({"args": ["work"]})).unwrap();
-    Given { spec: Arc::new(spec), array: serde_json::from_value(array).unwrap(), vault: None, claim: None }
+    let array = serde_json::from_value(array).unwrap();
+    Given { spec: Arc::new(spec), array, vault: None, claim: None, fire: None }
 }
 
 /// A child as the world knows it: whether it runs, and how it last ended.
@@ -44,17 +46,24 @@ struct World {
     /// How often each was submitted anew.
     submitted: BTreeMap<u32, u32>,
     index_of: BTreeMap<JobId, u32>,
+    /// What the schedule was told whose fire it is.
+    told: Vec<schedule::Event>,
 }
 
 impl World {
     fn of(array: Value) -> Self {
-        let step = Array::create(id(), &Event::Submitted(Box::new(given(array))), START).unwrap().unwrap();
+        Self::given(given(array))
+    }
+
+    fn given(given: Given) -> Self {
+        let step = Array::create(id(), &Event::Submitted(Box::new(given)), START).unwrap().unwrap();
         let mut world = Self {
             array: None,
             now: START,
             children: BTreeMap::new(),
             submitted: BTreeMap::new(),
             index_of: BTreeMap::new(),
+            told: vec![],
         };
         world.take(step);
         world
@@ -72,6 +81,10 @@ impl World {
         }
         let mut told = vec![];
         for message in step.outbox {
+            if message.kind == Schedule::KIND {
+                self.told.push(serde_json::from_value(message.event).unwrap());
+                continue;
+            }
             self.arrives(&message, &mut told);
         }
         for (index, state) in told {
@@ -215,6 +228,30 @@ fn the_rule_of_success_decides_and_ends_early_what_cannot_be_met() {
         let mut world = World::of(json!({"size": 10, "parallelism": 2, "success": success}));
         world.end_all(|index| if failing.contains(&index) { JobState::Failed } else { JobState::Succeeded });
         assert_eq!((world.state(), world.submitted.len()), (expected, started), "{success} {failing:?}");
+    }
+}
+
+#[test]
+fn the_schedule_whose_fire_it_is_is_told_its_end_each_time() {
+    let fire = ScheduleParent {
+        schedule: "nightly".parse().unwrap(),
+        scheduled_at: START,
+        past_due: false,
+        sealed_for: JobId::from_bytes([9; 16]),
+    };
+    let mut world = World::given(Given { fire: Some(fire), ..given(json!({"size": 3, "parallelism": 2})) });
+    world.end_all(|index| if index == 1 { JobState::Failed } else { JobState::Succeeded });
+    assert!(world.does(Event::RetryRequested));
+    world.end_all(|_| JobState::Succeeded);
+    let states: Vec<JobState> = world.told.iter().map(state_told).collect();
+    assert_eq!(states, [JobState::Failed, JobState::Succeeded]);
+    assert!(World::of(json!({"size": 1})).told.is_empty());
+}
+
+fn state_told(event: &schedule::Event) -> JobState {
+    match event {
+        schedule::Event::RunEnded { run, end } if **run == schedule::Run::Array(id()) => end.state,
+        other => panic!("{other:?}"),
     }
 }
 

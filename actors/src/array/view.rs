@@ -11,6 +11,7 @@ use super::spec::Spec;
 use super::state::{Array, Outcome, Phase};
 use crate::clock::Timestamp;
 use crate::job;
+use crate::job::view::JobState;
 
 /// How many ranges of indexes are shown of those that did not succeed.
 const RANGES_SHOWN: usize = 32;
@@ -43,6 +44,18 @@ impl ArrayState {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The state that a job would have.
+    pub(crate) const fn as_job(self) -> JobState {
+        match self {
+            Self::Running => JobState::Running,
+            Self::Suspended => JobState::Suspended,
+            Self::Stopping => JobState::Stopping,
+            Self::Succeeded => JobState::Succeeded,
+            Self::Failed => JobState::Failed,
+            Self::Cancelled => JobState::Cancelled,
         }
     }
 

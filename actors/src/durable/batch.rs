@@ -5,7 +5,7 @@
 use super::{Machine, MachineId, Message, Row, keys};
 use crate::clock::Timestamp;
 use crate::store::codec;
-use crate::store::{Batch, Key, Log, Precondition};
+use crate::store::{Batch, Key, Log, Patience, Precondition};
 
 /// What else belongs into the batch of one delivery.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,8 @@ pub struct Terms {
     /// The outbox row that carried the event: it goes when the event is applied, and the event is not
     /// applied when it is gone.
     pub consume: Option<Key>,
+    /// How long its commit may wait for others.
+    pub patience: Option<Patience>,
 }
 
 impl Terms {
@@ -32,6 +34,7 @@ impl Terms {
         if let Some(digest) = &self.digest {
             batch.put(keys::digest::<M>(id, digest), keys::digest_value(now));
         }
+        batch.patience = self.patience;
         if let Some(row) = &self.consume {
             batch.require(Precondition::Present(row.clone())).delete(row.clone());
         }

@@ -183,7 +183,12 @@ impl<M: Machine> Host<M> {
 
     /// Delivers an event of our own making and waits for the answer.
     pub(crate) async fn ask(&self, id: M::Id, event: M::Event) -> Answer<M> {
-        self.tell_for_answer(id, event, Terms::default()).await.unwrap_or(Err(Error::Lost))
+        self.ask_on(id, event, Terms::default()).await
+    }
+
+    /// The same on terms.
+    pub(crate) async fn ask_on(&self, id: M::Id, event: M::Event, terms: Terms) -> Answer<M> {
+        self.tell_for_answer(id, event, terms).await.unwrap_or(Err(Error::Lost))
     }
 
     fn tell_for_answer(&self, id: M::Id, event: M::Event, terms: Terms) -> oneshot::Receiver<Answer<M>> {

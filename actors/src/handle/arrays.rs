@@ -88,7 +88,7 @@ impl Arrays {
         let vault =
             (!secrets.is_empty()).then(|| inner.keyring.seal(id.seal(), &secrets, inner.ids.as_ref()));
         let digest = claim.as_ref().map(|claim| claim.digest.clone());
-        let given = Given { spec: Arc::new(spec), array, vault, claim: digest };
+        let given = Given { spec: Arc::new(spec), array, vault, claim: digest, fire: None };
         let terms = Terms { claim: claim.as_ref().map(Claim::row), ..Terms::default() };
         match inner.arrays.create(id, Event::Submitted(Box::new(given)), terms).await {
             Ok(receipt) => Ok((view(id, receipt)?, false)),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Error as AnyError, FieldError, Handle, REPLAY_PATIENCE};
 use crate::clock::Timestamp;
 use crate::durable::batch::Terms;
+use crate::durable::published::Published;
 use crate::durable::{Machine, MachineId, keys, shell};
 use crate::limits::{SCHEDULE_PREVIEW_MAX, SCHEDULES_MAX};
 use crate::schedule::{
@@ -232,20 +233,10 @@ impl Schedules {
         let inner = self.handle.inner();
         let there = async {
             match run {
-                Run::Job(id) => {
-                    let mut changes = inner.jobs.published().watch(id);
-                    while inner.jobs.published().read(id)?.is_none() {
-                        changes.changed().await;
-                    }
-                }
-                Run::Instance(id) => {
-                    let mut changes = inner.orchestrations.published().watch(id);
-                    while inner.orchestrations.published().read(id)?.is_none() {
-                        changes.changed().await;
-                    }
-                }
+                Run::Job(id) => until_read(inner.jobs.published(), id).await,
+                Run::Array(id) => until_read(inner.arrays.published(), id).await,
+                Run::Instance(id) => until_read(inner.orchestrations.published(), id).await,
             }
-            Ok::<(), store::Error>(())
         };
         // It comes later than usual, but it comes.
         tokio::time::timeout(REPLAY_PATIENCE, there).await.unwrap_or(Ok(())).map_err(Error::from)
@@ -278,6 +269,15 @@ impl Schedules {
         })?;
         Ok(Preview { next: plan.upcoming(after.unwrap_or(now), count.min(SCHEDULE_PREVIEW_MAX)) })
     }
+}
+
+/// Resolves when there is such a machine.
+async fn until_read<M: Machine>(published: &Arc<Published<M>>, id: M::Id) -> store::Result<()> {
+    let mut changes = published.watch(id);
+    while published.read(id)?.is_none() {
+        changes.changed().await;
+    }
+    Ok(())
 }
 
 /// What a schedule is to be given, with its secrets in the open.

@@ -39,7 +39,7 @@ pub struct PoolParent {
 }
 
 /// The schedule that submitted a job, and for which of its times.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduleParent {
     /// Which.
     pub schedule: ScheduleId,
@@ -60,6 +60,9 @@ pub struct ArrayParent {
     pub index: u32,
     /// How many there are.
     pub count: u32,
+    /// The fire of a schedule that submitted the array.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fire: Option<ScheduleParent>,
 }
 
 impl Parent {
@@ -79,11 +82,12 @@ impl Parent {
         }
     }
 
-    /// The schedule, where it is one.
-    pub fn schedule(&self) -> Option<&ScheduleParent> {
+    /// The fire of a schedule that it comes from: its own, or that of its array.
+    pub fn fire(&self) -> Option<&ScheduleParent> {
         match self {
             Self::Schedule(schedule) => Some(schedule),
-            Self::Task(_) | Self::Pool(_) | Self::Array(_) => None,
+            Self::Array(array) => array.fire.as_ref(),
+            Self::Task(_) | Self::Pool(_) => None,
         }
     }
 
@@ -101,7 +105,9 @@ impl Parent {
             Self::Task(_) => None,
             Self::Pool(pool) => Some(pool.sealed_for),
             Self::Schedule(schedule) => Some(schedule.sealed_for),
-            Self::Array(array) => Some(array.array.seal()),
+            Self::Array(array) => {
+                Some(array.fire.map_or_else(|| array.array.seal(), |fire| fire.sealed_for))
+            }
         }
     }
 }
@@ -139,11 +145,17 @@ mod tests {
             past_due: true,
             sealed_for: JobId::from_bytes([7; 16]),
         };
-        let text = serde_json::to_string(&Parent::Schedule(schedule.clone())).unwrap();
-        assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().schedule(), Some(&schedule));
+        let text = serde_json::to_string(&Parent::Schedule(schedule)).unwrap();
+        assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().fire(), Some(&schedule));
 
-        let array = ArrayParent { array: ArrayId::new(JobId::from_bytes([7; 16])), index: 3, count: 9 };
-        let text = serde_json::to_string(&Parent::Array(array)).unwrap();
-        assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().array(), Some(&array));
+        for fire in [None, Some(schedule)] {
+            let array = ArrayId::new(JobId::from_bytes([8; 16]));
+            let array = ArrayParent { array, index: 3, count: 9, fire };
+            let text = serde_json::to_string(&Parent::Array(array)).unwrap();
+            let parent: Parent = serde_json::from_str(&text).unwrap();
+            assert_eq!((parent.array(), parent.fire()), (Some(&array), fire.as_ref()));
+            // The secrets are those of whoever sealed them.
+            assert_eq!(parent.sealed_for(), Some(JobId::from_bytes([if fire.is_some() { 7 } else { 8 }; 16])));
+        }
     }
 }

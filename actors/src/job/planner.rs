@@ -48,7 +48,7 @@ impl Planner {
             });
         }
         env.extend(
-            job.given.parent.as_ref().and_then(Parent::schedule).map(schedule_env).into_iter().flatten(),
+            job.given.parent.as_ref().and_then(Parent::fire).map(schedule_env).into_iter().flatten(),
         );
         env.extend(job.given.parent.as_ref().and_then(Parent::array).map(array_env).into_iter().flatten());
         Ok(Plan {

@@ -35,10 +35,11 @@ pub struct Spec {
     #[serde(default = "default_max")]
     pub max: u32,
     /// How many activities one instance has at the same time; for how many messages of the queue there is one.
-    #[serde(default = "default_per_instance")]
+    /// For a queue also called `messages_per_instance`.
+    #[serde(default = "default_per_instance", alias = "messages_per_instance")]
     pub per_instance: u32,
-    /// How long an instance without anything to do is kept.
-    #[serde(default = "default_idle")]
+    /// How long an instance without anything to do is kept; also called `cooldown`.
+    #[serde(default = "default_idle", alias = "cooldown")]
     pub idle: Span,
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::plan::Plan;
 use super::spec::{Overlap, ScheduledOrchestration};
 use super::state::{Fire, Outcome, Phase, Run, Schedule, Skip, Upcoming};
+use crate::array::{self, Array, ArrayId};
 use crate::clock::Timestamp;
 use crate::durable::{Message, Step};
 use crate::id::JobId;
@@ -182,6 +183,7 @@ impl Draft {
     fn stop(&mut self, at: usize, run: Run) {
         self.outbox.push(match run {
             Run::Job(job) => Message::to::<job::state::Job>(job, &job::event::Event::CancelRequested),
+            Run::Array(array) => Message::to::<Array>(array, &array::Event::CancelRequested),
             Run::Instance(instance) => {
                 let reason =
                     Some(format!("replaced by the next fire of the schedule `{}`", self.schedule.id));
@@ -217,7 +219,7 @@ impl Draft {
         let given = Arc::clone(self.schedule.given());
         let fire = self.schedule.fires[at].clone();
         let run = match (&given.spec.job, &given.spec.orchestration) {
-            (Some(job), _) => Some(Run::Job(self.submit(job, &fire))),
+            (Some(job), _) => Some(self.submit(job, &fire)),
             (None, Some(orchestration)) => self.start_instance(orchestration, &fire).map(Run::Instance),
             (None, None) => None,
         };
@@ -228,10 +230,11 @@ impl Draft {
         self.say(format!("started {run} for {}{late}", fire.scheduled_at));
     }
 
-    fn submit(&mut self, spec: &job::spec::Spec, fire: &Fire) -> JobId {
+    fn submit(&mut self, spec: &job::spec::Spec, fire: &Fire) -> Run {
         let (id, given) = (self.schedule.id, Arc::clone(self.schedule.given()));
         let job = job_id(&self.schedule, fire, self.now);
         let mut spec = spec.clone();
+        let array = spec.array.take();
         spec.name.get_or_insert_with(|| id.to_string());
         spec.labels.insert(LABEL.to_owned(), id.to_string());
         let parent = ScheduleParent {
@@ -240,14 +243,22 @@ impl Draft {
             past_due: fire.past_due,
             sealed_for: given.seed,
         };
+        let vault = given.vault.clone();
+        if let Some(array) = array {
+            let fire = Some(parent);
+            let given = array::Given { spec: Arc::new(spec), array, vault, claim: None, fire };
+            let (id, event) = (ArrayId::new(job), array::Event::Submitted(Box::new(given)));
+            self.outbox.push(Message::to::<Array>(id, &event));
+            return Run::Array(id);
+        }
         let event = job::event::Event::Submitted(Box::new(job::event::Submitted {
             spec: spec.into(),
-            vault: given.vault.clone(),
+            vault,
             claim: None,
             parent: Some(Parent::Schedule(parent)),
         }));
         self.outbox.push(Message::to::<job::state::Job>(job, &event));
-        job
+        Run::Job(job)
     }
 
     fn start_instance(&mut self, orchestration: &ScheduledOrchestration, fire: &Fire) -> Option<InstanceId> {

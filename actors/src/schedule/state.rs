@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::id::ScheduleId;
 use super::plan::{Plan, PlanError};
 use super::spec::Spec;
+use crate::array::ArrayId;
 use crate::clock::Timestamp;
 pub use crate::durable::Said as Record;
 use crate::id::JobId;
@@ -162,6 +163,8 @@ pub enum Run {
     Job(JobId),
     /// An instance of an orchestration.
     Instance(InstanceId),
+    /// An array of jobs.
+    Array(ArrayId),
 }
 
 /// How it ended.
@@ -285,6 +288,7 @@ impl std::fmt::Display for Run {
         match self {
             Self::Job(job) => write!(f, "job {job}"),
             Self::Instance(instance) => write!(f, "instance {instance}"),
+            Self::Array(array) => write!(f, "array {array}"),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::array::{self, Array, ArrayId};
 use crate::clock::Timestamp;
 use crate::durable::{Change, Liveness, Machine, MachineId as _, Message, Step};
 use crate::id::JobId;
@@ -56,6 +57,8 @@ enum Asked {
     Cancel(JobId),
     Start(InstanceId, Value),
     Terminate(InstanceId),
+    SubmitArray(ArrayId, array::Spec),
+    CancelArray(ArrayId),
 }
 
 impl Life {
@@ -133,6 +136,18 @@ fn asked(message: &Message) -> Asked {
         return match serde_json::from_value(message.event.clone()).unwrap() {
             OrchestrationEvent::StartRequested(start) => Asked::Start(id, start.input.into_value()),
             OrchestrationEvent::TerminateRequested { recursive: true, .. } => Asked::Terminate(id),
+            other => panic!("{other:?}"),
+        };
+    }
+    if message.kind == Array::KIND {
+        let id = ArrayId::from_key(&message.id).unwrap();
+        return match serde_json::from_value(message.event.clone()).unwrap() {
+            array::Event::Submitted(given) => {
+                assert_eq!(given.spec.labels["dogwatch.schedule"], "nightly");
+                assert_eq!((given.spec.array, given.fire.unwrap().schedule.as_str()), (None, "nightly"));
+                Asked::SubmitArray(id, given.array)
+            }
+            array::Event::CancelRequested => Asked::CancelArray(id),
             other => panic!("{other:?}"),
         };
     }
@@ -380,6 +395,18 @@ fn an_orchestration_is_started_with_tags_and_with_an_envelope_where_that_is_aske
         assert_eq!(life.does(ended).asked().len(), 1, "the next one");
     }
     assert_eq!(Payload::from(Value::Null), Payload::NONE);
+}
+
+#[test]
+fn a_job_with_an_array_is_submitted_as_one_and_its_end_is_that_of_the_array() {
+    let job = json!({"args": ["part"], "array": {"size": 9, "parallelism": 3}});
+    let mut life = Life::of(&json!({"job": job, "overlap": "replace"}));
+    let Asked::SubmitArray(id, array) = life.tick().asked().remove(0) else { panic!("{:?}", life.outbox) };
+    assert_eq!((array.size, array.parallelism), (9, 3));
+    assert_eq!(life.schedule().fires[0].view().array, Some(id));
+    assert_eq!(life.tick().asked(), [Asked::CancelArray(id)]);
+    let ended = Event::RunEnded { run: Box::new(Run::Array(id)), end: end(JobState::Cancelled) };
+    assert_eq!(life.does(ended).asked().len(), 1, "the next one");
 }
 
 #[test]

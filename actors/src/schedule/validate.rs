@@ -4,6 +4,7 @@
 
 use super::plan::{Plan, PlanError};
 use super::spec::{Overlap, ScheduledOrchestration, Spec};
+use crate::array;
 use crate::clock::Timestamp;
 use crate::handle::FieldError;
 use crate::job;
@@ -38,7 +39,12 @@ pub(crate) fn validate(name: &str, spec: &Spec, policy: &Policy, now: Timestamp)
         let instead = "the schedule itself decides when its jobs start; leave it out".to_owned();
         refuse(job.start_at.is_some(), "/job/start_at", instead.clone());
         refuse(job.suspended, "/job/suspended", instead);
-        let of_job = job::validate::validate(job, policy).into_iter();
+        let mut single = (**job).clone();
+        let of_job = match single.array.take() {
+            Some(array) => array::validate(&single, &array, policy),
+            None => job::validate::validate(&single, policy),
+        };
+        let of_job = of_job.into_iter();
         faults.extend(of_job.map(|fault| FieldError { pointer: format!("/job{}", fault.pointer), ..fault }));
     }
     faults.extend(spec.orchestration.iter().flat_map(|orchestration| of_orchestration(orchestration)));

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::plan::Plan;
 use super::spec::Spec;
 use super::state::{Fire, Origin, Outcome, Phase, Run, Schedule};
+use crate::array::ArrayId;
 use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::job::view::JobState;
@@ -129,6 +130,10 @@ pub struct FireView {
     /// The job that it submitted.
     #[schema(value_type = Option<String>)]
     pub job: Option<JobId>,
+    /// The array that it submitted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<String>)]
+    pub array: Option<ArrayId>,
     /// The instance that it started.
     #[schema(value_type = Option<String>)]
     pub instance: Option<InstanceId>,
@@ -184,10 +189,11 @@ impl Plan {
 impl Fire {
     /// The fire in the shape of the public contract.
     pub fn view(&self) -> FireView {
-        let (mut job, mut instance) = (None, None);
+        let (mut job, mut instance, mut array) = (None, None, None);
         match self.run() {
             Some(Run::Job(id)) => job = Some(id),
             Some(Run::Instance(id)) => instance = Some(id),
+            Some(Run::Array(id)) => array = Some(id),
             None => {}
         }
         let (state, finished_at, message) = match &self.outcome {
@@ -212,6 +218,7 @@ impl Fire {
             triggered: self.triggered,
             state,
             job,
+            array,
             instance,
             finished_at,
             message,

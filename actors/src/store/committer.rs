@@ -5,6 +5,7 @@
 //!
 //! Invariants:
 //! - [`Store::commit`] queues at the time of the call; dropping its future does not take the batch back;
+//! - a group waits for more only as long as all that is in it has patience (`committer/lingering.rs`);
 //! - no answer, not even a rejection, leaves before the group is durable: a rejection shows what an earlier
 //!   batch of the same group wrote;
 //! - a group is refused before anything of it is written when the disk is about to run full (`space.rs`);
@@ -13,6 +14,7 @@
 //! - after any other failed write or sync nothing is written any more, because nobody knows what the disk
 //!   holds (a second fsync after a failed one answers success without having written anything).
 
+mod lingering;
 mod reopening;
 
 use std::any::Any;
@@ -21,6 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{self, BoxFuture};
@@ -28,6 +31,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::lingering::{Bell, Experience};
 use super::backend::{Backend, Changes, io_failure};
 use super::mark::Mark;
 use super::sequence::{self, Sequence};
@@ -43,6 +47,8 @@ pub(super) struct GroupCommitStore<B: Backend> {
     /// `None` once the store is closed.
     queue: Mutex<Option<mpsc::Sender<Request>>>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
+    /// The same, to be woken.
+    committer: thread::Thread,
     appended: watch::Receiver<u64>,
 }
 
@@ -56,6 +62,7 @@ struct Shared<B> {
     full: Mutex<Option<Error>>,
     /// Bytes of the batches in the queue.
     queued_bytes: AtomicUsize,
+    bell: Bell,
     /// Set when the store is to be closed; rung then.
     closing: Mutex<bool>,
     closed: Condvar,
@@ -70,6 +77,7 @@ impl<B> Shared<B> {
             failure: watch::Sender::new(None),
             full: Mutex::new(None),
             queued_bytes: AtomicUsize::new(0),
+            bell: Bell::default(),
             closing: Mutex::new(false),
             closed: Condvar::new(),
             tees: Tees::default(),
@@ -98,12 +106,16 @@ impl<B: Backend> GroupCommitStore<B> {
         let (queue, requests) = mpsc::channel(limits::COMMITS_QUEUED_MAX);
         let (publish, appended) = watch::channel(sequence.last());
         let shared = Arc::new(Shared::new(backend, room));
-        let committer = Committer { shared: Arc::clone(&shared), requests, sequence, mark, publish };
+        let experience = Experience::default();
+        let committer =
+            Committer { shared: Arc::clone(&shared), requests, sequence, mark, publish, experience };
         let thread = thread::Builder::new()
             .name("store-committer".to_owned())
             .spawn(|| committer.run())
             .map_err(|error| io_failure(&error))?;
-        Ok(Self { shared, queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), appended })
+        let committer = thread.thread().clone();
+        let (queue, thread) = (Mutex::new(Some(queue)), Mutex::new(Some(thread)));
+        Ok(Self { shared, queue, thread, committer, appended })
     }
 
     fn enqueue(&self, batch: Batch) -> Result<oneshot::Receiver<Result<Committed>>> {
@@ -119,6 +131,7 @@ impl<B: Backend> GroupCommitStore<B> {
         }
         self.shared.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
         let (answer, answered) = oneshot::channel();
+        let is_patient = batch.patience.is_some();
         queue.try_send(Request { batch, bytes, answer }).map_err(|error| {
             self.shared.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
             match error {
@@ -126,6 +139,7 @@ impl<B: Backend> GroupCommitStore<B> {
                 TrySendError::Closed(_) => Error::Closed,
             }
         })?;
+        self.shared.bell.ring(&self.committer, queue.max_capacity() - queue.capacity(), is_patient);
         Ok(answered)
     }
 }
@@ -213,6 +227,7 @@ struct Committer<B> {
     sequence: Sequence,
     mark: Mark,
     publish: watch::Sender<u64>,
+    experience: Experience,
 }
 
 impl<B: Backend> Committer<B> {
@@ -228,17 +243,37 @@ impl<B: Backend> Committer<B> {
         }
     }
 
-    /// Everything that waits, up to the limits of one group.
+    /// Everything that waits, up to the limits of one group, and those whom it is worth waiting for.
     fn gather(&mut self, first: Request) -> Vec<Request> {
-        let mut bytes = first.bytes;
         let mut group = vec![first];
+        self.add_waiting(&mut group);
+        let there = group.len();
+        if let Some(patience) = lingering::patience(&group)
+            && self.experience.is_worth_it()
+        {
+            let until = Instant::now() + patience.span;
+            self.shared.bell.hang(patience.company - there);
+            // Who came before the bell hung did not ring.
+            self.add_waiting(&mut group);
+            if lingering::patience(&group).is_some() {
+                self.shared.bell.wait(until);
+            }
+            self.shared.bell.take_down();
+            self.add_waiting(&mut group);
+            self.experience.learn(group.len() - there);
+        }
+        let bytes = group.iter().map(|request| request.bytes).sum();
+        self.shared.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        group
+    }
+
+    fn add_waiting(&mut self, group: &mut Vec<Request>) {
+        let mut bytes: usize = group.iter().map(|request| request.bytes).sum();
         while group.len() < limits::COMMIT_GROUP_MAX && bytes < limits::COMMIT_GROUP_BYTES_MAX {
             let Ok(request) = self.requests.try_recv() else { break };
             bytes += request.bytes;
             group.push(request);
         }
-        self.shared.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
-        group
     }
 
     fn commit(&mut self, group: Vec<Request>) {

@@ -27,6 +27,7 @@ mod lsm;
 mod mark;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+mod patience;
 mod redb;
 mod salvage;
 mod sequence;
@@ -51,6 +52,7 @@ use self::mark::Mark;
 pub(crate) use self::backend::Changes;
 pub(crate) use self::fill::Filling;
 pub use self::format::{FORMAT, check as check_format};
+pub use self::patience::Patience;
 pub use self::salvage::{About, Salvage};
 pub(crate) use self::sequence::{is_visible, last_in as last_sequence_in};
 pub use self::tee::Tee;
@@ -133,6 +135,8 @@ pub struct Batch {
     pub preconditions: Vec<Precondition>,
     /// Applied in this order.
     pub ops: Vec<Op>,
+    /// How long it may wait for others to share its sync; by default not at all.
+    pub patience: Option<Patience>,
 }
 
 impl Batch {

@@ -5,21 +5,34 @@
 //! answer and the write (`committer/reopening.rs`).
 
 use std::path::Path;
+use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use super::{Error, Result};
-use crate::limits::{STORE_FREE_BYTES_MIN, STORE_FREE_PART_MIN};
+use crate::limits::{STORE_FREE_BYTES_MIN, STORE_FREE_PART_MIN, STORE_ROOM_BELIEVED};
 
 /// Asks whether there is room: [`Error::Full`] when there is none.
 pub(super) type Room = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
-/// The room around `dir`, with [`STORE_FREE_BYTES_MIN`] kept free. Asking costs a microsecond.
+/// The room around `dir`, with [`STORE_FREE_BYTES_MIN`] kept free. That there is room is believed for
+/// [`STORE_ROOM_BELIEVED`]; that there is none is found out anew each time.
 pub(super) fn around(dir: &Path) -> Room {
     let dir = dir.to_owned();
+    let asked: Mutex<Option<Instant>> = Mutex::new(None);
     Box::new(move || {
+        let mut asked = asked.lock();
+        let now = Instant::now();
+        if asked.is_some_and(|asked| now.duration_since(asked) < STORE_ROOM_BELIEVED) {
+            return Ok(());
+        }
+        *asked = None;
         // Where the system does not tell, the disk itself will.
         let Ok(found) = rustix::fs::statvfs(&dir) else { return Ok(()) };
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        check(bytes(found.f_bavail), bytes(found.f_blocks))
+        check(bytes(found.f_bavail), bytes(found.f_blocks))?;
+        *asked = Some(now);
+        Ok(())
     })
 }
 

@@ -8,7 +8,7 @@ mod docker_run;
 mod duroxide;
 mod pueue;
 mod restate;
-mod rq;
+pub(crate) mod rq;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -15,6 +15,27 @@ use crate::plan::Plan;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
+    let count = plan.pick(1_000, 5_000, 20_000);
+    let (enqueued, done) = rates(plan, count, &[]).await?;
+    Ok(vec![
+        Figure::new(super::NAME, "RQ on Redis, synced: enqueues of 64 clients", Unit::PerSecond, enqueued),
+        Figure::new(super::NAME, "RQ on Redis, synced: jobs of /bin/true", Unit::PerSecond, done),
+    ])
+}
+
+/// As a queue of messages, for the scenario of that name: enqueued 100 at a time, and done by functions without a body.
+pub(crate) async fn messages(plan: &Plan, scenario: &'static str) -> Result<Vec<Figure>> {
+    let count = plan.pick(12_800, 25_600, 64_000);
+    let (enqueued, done) = rates(plan, count, &["messages"]).await?;
+    let enqueues = "RQ on Redis, synced: messages, 100 in a call";
+    Ok(vec![
+        Figure::new(scenario, enqueues, Unit::PerSecond, enqueued),
+        Figure::new(scenario, "RQ on Redis, synced: messages done", Unit::PerSecond, done),
+    ])
+}
+
+/// Of each run, what was enqueued in a second and what was done in one.
+async fn rates(plan: &Plan, count: u64, mode: &[&str]) -> Result<(Vec<f64>, Vec<f64>)> {
     let redis = redis()?;
     let root = plan.peers.join("rq");
     std::fs::create_dir_all(&root).map_err(file(&root))?;
@@ -25,18 +46,14 @@ pub(super) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
         let mut pip = Command::new(&python);
         run(pip.args(["-m", "pip", "install", "--quiet", "rq"]), &log, INSTALL_PATIENCE).await?;
     }
-    let count = plan.pick(1_000, 5_000, 20_000);
     let (mut enqueued, mut done) = (Vec::new(), Vec::new());
     for _ in 0..plan.runs {
         let place = plan.place("rq")?;
-        let found = one(redis, &python, place.path(), count).await?;
+        let found = one(redis, &python, place.path(), count, mode).await?;
         enqueued.push(number(&found, "enqueue_rate")?);
         done.push(number(&found, "job_rate")?);
     }
-    Ok(vec![
-        Figure::new(super::NAME, "RQ on Redis, synced: enqueues of 64 clients", Unit::PerSecond, enqueued),
-        Figure::new(super::NAME, "RQ on Redis, synced: jobs of /bin/true", Unit::PerSecond, done),
-    ])
+    Ok((enqueued, done))
 }
 
 /// The program of the server. Debian has it in the package of the tools under another name, which is one daemon
@@ -48,7 +65,13 @@ fn redis() -> Result<&'static str> {
     found.ok_or_else(|| Error::Missing { what: "redis-server", remedy: remedy() })
 }
 
-async fn one(redis: &str, python: &Path, dir: &Path, count: u64) -> Result<serde_json::Value> {
+async fn one(
+    redis: &str,
+    python: &Path,
+    dir: &Path,
+    count: u64,
+    mode: &[&str],
+) -> Result<serde_json::Value> {
     let port = free_port()?.to_string();
     let mut redis = Command::new(redis);
     redis.arg0("redis-server");
@@ -65,7 +88,7 @@ async fn one(redis: &str, python: &Path, dir: &Path, count: u64) -> Result<serde
     let log = dir.join("rq.log");
     let mut script = Command::new(python);
     // The workers import the job by its name.
-    script.arg(sources().join("rq_bench.py")).args([&port, &count.to_string(), &processes]);
+    script.arg(sources().join("rq_bench.py")).args([&port, &count.to_string(), &processes]).args(mode);
     run(script.env("PYTHONPATH", sources()), &log, PATIENCE).await?;
     last_json(&log)
 }

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::figure::{Figure, Reach, Unit};
 use crate::http::{Connection, Target, unexpected};
 use crate::load::{self, Load, Tally, Until, quantile};
+use crate::peers::rq;
 use crate::plan::Plan;
 use crate::server::Server;
 use crate::workload::CONNECTIONS;
@@ -52,7 +53,13 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
         runs.until_read.push(started.elapsed().as_secs_f64());
         server.end().await?;
     }
-    Ok(figures(runs))
+    let mut figures = figures(runs);
+    // Beside it, in the same run, what people would take instead.
+    match rq::messages(plan, NAME).await {
+        Ok(peer) => figures.extend(peer),
+        Err(error) => eprintln!("bench: {NAME}: RQ is left out: {error}"),
+    }
+    Ok(figures)
 }
 
 async fn declare(api: &Target) -> Result<()> {

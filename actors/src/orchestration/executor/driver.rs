@@ -333,7 +333,7 @@ impl InProcess {
 
     /// Tells the machine; its state afterwards.
     async fn ask(&self, id: InstanceId, event: Event) -> Result<Option<Arc<Orchestration>>, Trouble> {
-        match self.0.mail.ask(id, event).await.ok_or(Trouble::Over)? {
+        match self.0.mail.ask(id, event, None).await.ok_or(Trouble::Over)? {
             Ok(receipt) => Ok(receipt.state),
             Err(shell::Error::Missing | shell::Error::Rejected(_) | shell::Error::Parked(_)) => Ok(None),
             Err(shell::Error::Store(error)) => Err(Trouble::Store(error)),

@@ -25,8 +25,10 @@ use super::history::ActivityCall;
 use super::id::{InstanceId, TaskId};
 use super::state::Orchestration;
 use crate::durable::Perform;
+use crate::durable::batch::Terms;
 use crate::durable::host::{Host, WeakHost};
 use crate::durable::shell::Answer;
+use crate::store::Patience;
 
 /// Why an instance cannot be started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,9 +99,15 @@ impl OrchestrationMail {
         self.host.get().and_then(WeakHost::upgrade)
     }
 
-    /// Tells an instance something and waits until it is durable; `None` when everything ends.
-    pub async fn ask(&self, id: InstanceId, event: Event) -> Option<Answer<Orchestration>> {
-        Some(self.host()?.ask(id, event).await)
+    /// Tells an instance something and waits until it is durable; `None` when everything ends. Its commit may wait for
+    /// others as long as `patience` says.
+    pub async fn ask(
+        &self,
+        id: InstanceId,
+        event: Event,
+        patience: Option<Patience>,
+    ) -> Option<Answer<Orchestration>> {
+        Some(self.host()?.ask_on(id, event, Terms { patience, ..Terms::default() }).await)
     }
 }
 

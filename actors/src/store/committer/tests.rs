@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::*;
 use crate::store::backend::Read;
 use crate::store::conformance::wait;
-use crate::store::{Key, Log};
+use crate::store::{Key, Log, Patience};
 
 /// What the test lets happen to the next group.
 enum Verdict {
@@ -122,6 +122,14 @@ impl Bench {
         Self { verdicts, store, arrived, has_room, _dir: dir }
     }
 
+    /// One that waits for so many, and else longer than any test.
+    fn put_patiently(&self, key: &str, company: usize) -> BoxFuture<'static, Result<Committed>> {
+        let mut batch = Batch::new();
+        batch.put(key, vec![]);
+        batch.patience = Some(Patience { span: Duration::from_secs(600), company });
+        self.store.commit(batch)
+    }
+
     fn put(&self, key: &str, bytes: usize) -> BoxFuture<'static, Result<Committed>> {
         let mut batch = Batch::new();
         batch.put(key, vec![0; bytes]);
@@ -151,6 +159,30 @@ fn what_waits_becomes_one_group() {
     bench.verdicts.send(Verdict::Write).unwrap();
     for commit in waiting.into_iter().chain([held]) {
         wait(commit).unwrap();
+    }
+}
+
+#[test]
+fn what_has_patience_waits_until_as_many_are_there_as_it_waits_for() {
+    let bench = Bench::new();
+    let waiting: Vec<_> = ["a", "b", "c"].map(|key| bench.put_patiently(key, 3)).into();
+    assert_eq!(bench.arrives(), 3);
+    bench.verdicts.send(Verdict::Write).unwrap();
+    for commit in waiting {
+        wait(commit).unwrap();
+    }
+}
+
+#[test]
+fn what_has_no_patience_is_not_kept_waiting_and_takes_along_what_waits() {
+    let bench = Bench::new();
+    for round in 0..5 {
+        let patient = bench.put_patiently(&format!("patient {round}"), 100);
+        let hurried = bench.put(&format!("hurried {round}"), 1);
+        assert_eq!(bench.arrives(), 2);
+        bench.verdicts.send(Verdict::Write).unwrap();
+        wait(patient).unwrap();
+        wait(hurried).unwrap();
     }
 }
 

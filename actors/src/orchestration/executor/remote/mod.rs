@@ -44,7 +44,7 @@ use crate::orchestration::failure::{Failure, kinds};
 use crate::orchestration::history::{Action, ActivityCall, TaskResult};
 use crate::orchestration::id::{InstanceId, TaskId};
 use crate::orchestration::state::{Orchestration, Span};
-use crate::store::{self, Store};
+use crate::store::{self, Patience, Store};
 
 /// The pause before what could not be stored is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -241,7 +241,9 @@ impl Remote {
     /// Tells a machine until it could be recorded; its state afterwards.
     async fn insist(&self, id: InstanceId, event: Event) -> Option<Arc<Orchestration>> {
         loop {
-            match self.0.parts.mail.ask(id, event.clone()).await? {
+            // What other workers have is committed soon.
+            let patience = Patience::among(self.0.book.lock().outs.len());
+            match self.0.parts.mail.ask(id, event.clone(), patience).await? {
                 Ok(receipt) => return receipt.state,
                 Err(shell::Error::Missing | shell::Error::Rejected(_) | shell::Error::Parked(_)) => {
                     return None;
