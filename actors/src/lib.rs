@@ -57,6 +57,7 @@
 //! | [`job`] | the rules of a job: pure, a table of `(phase, event)` |
 //! | [`durable`] | the shell that hosts any machine, its timers and outbox |
 //! | [`mod@supervise`] | supervision of actors that panic, which actix has not |
+//! | [`files`] | files in and out of attempts, and where they are kept |
 //! | [`fleet`] | slots, creating, starting, watching, stopping and removing attempts; comparing with what is |
 //! | [`runtime`] | what attempts run on: processes, containers, a fake; one conformance suite |
 //! | [`store`] | atomic, durable batches: sled, redb, memory; one conformance suite |
@@ -87,6 +88,7 @@ pub mod durable;
 pub mod entity;
 pub mod examine;
 pub mod fault;
+pub mod files;
 pub mod fleet;
 pub mod handle;
 mod hub;

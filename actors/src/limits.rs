@@ -3,6 +3,7 @@
 mod array;
 mod bucket;
 mod entity;
+mod files;
 mod orchestration;
 mod pool;
 mod queue;
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub use self::array::*;
 pub use self::bucket::*;
 pub use self::entity::*;
+pub use self::files::*;
 pub use self::orchestration::*;
 pub use self::pool::*;
 pub use self::queue::*;

@@ -29,8 +29,8 @@ pub use error::Error;
 pub use origin::Origin;
 pub use paths::default_data_dir;
 pub use sections::{
-    Callback, Config, Docker, Fleet, Grpc, Log, LogFormat, Process, RuntimeChoice, Security, Server, Store,
-    StoreEngine, Webhooks,
+    Artifacts, Callback, Config, Docker, Fleet, Grpc, Log, LogFormat, Process, RuntimeChoice, Security,
+    Server, Store, StoreEngine, Webhooks,
 };
 
 /// The environment, as read once at the start (or made up in a test).
@@ -95,6 +95,7 @@ impl Loaded {
         layers.push(layers::environment(&sources.environment)?);
         layers.push(layers::flags(&sources.flags)?);
         let (config, mut origins) = layers::merge(layers)?;
+        stores.check_name("artifacts.store", config.artifacts.store.as_deref(), &origins)?;
         let data_dir = match &config.server.data_dir {
             Some(dir) => dir.clone(),
             None => {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use dogwatch_actors::bucket;
+use dogwatch_actors::{bucket, shape};
 use toml::{Table, Value};
 
 use super::{Error, Origin};
@@ -55,6 +55,24 @@ pub(super) fn take(table: &mut Table, origin: &Origin) -> Result<Stores, Error> 
         configs.insert(name.clone(), config);
     }
     Ok(Stores { configs, written, origin: Some(origin.clone()) })
+}
+
+impl Stores {
+    /// Refuses a setting that names a store that is not declared.
+    pub(super) fn check_name(
+        &self,
+        key: &str,
+        name: Option<&str>,
+        origins: &BTreeMap<String, Origin>,
+    ) -> Result<(), Error> {
+        let Some(name) = name.filter(|name| !self.configs.contains_key(*name)) else { return Ok(()) };
+        let message = match shape::nearest(name, self.configs.keys().map(String::as_str)) {
+            Some(near) => format!("there is no [stores.{name}]; did you mean `{near}`?"),
+            None => format!("there is no [stores.{name}]; declare it in the file"),
+        };
+        let origin = origins.get(key).cloned().unwrap_or(Origin::Default);
+        Err(Error::BadValue { key: key.to_owned(), origin, message })
+    }
 }
 
 /// As a part of a file of `--config`.

@@ -9,7 +9,7 @@
 //! - a webhook connects only to addresses that the [`guard`] has judged, those very addresses and no others;
 //! - a request to a bucket connects to where the configuration says, which no user of the API writes;
 //! - a service call connects only to the socket address that it was given;
-//! - no redirect is followed, no proxy is used, no request is repeated behind the caller's back;
+//! - no redirect is followed but by `fetch`, which judges every hop; no proxy is used, no request is repeated behind the caller's back;
 //! - every wait and every body has a limit;
 //! - no error and no log line holds a secret, nor the path or query of a webhook's URL, which often are one.
 //!
@@ -19,6 +19,7 @@ pub mod cidr;
 mod client;
 pub mod cloudevent;
 mod fault;
+pub mod fetch;
 pub mod guard;
 mod network;
 pub mod resolver;

@@ -14,8 +14,10 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use tokio::time::Instant;
 
+use super::files::{Content, Piece, Placed};
 use super::{Error, Exit, LogLine, LogStream, Observation, Plan, Runtime, StartFault};
 use crate::clock::{Clock, SystemClock};
+use crate::files::{Output, Pattern};
 use crate::id::{AttemptKey, Ids, InstallationId, RandomIds};
 use crate::job::spec::{Network, Resources, SecurityProfile, StopSignal};
 use crate::logs::LogReader;
@@ -34,6 +36,9 @@ pub enum Script {
     Tree,
     /// Prints `run` and `to out` on standard output, `to err` on standard error, and exits with 0.
     Print,
+    /// Prints `run`, copies the input `in.txt` to `out/copy.txt`, writes `two` into `out/sub/two.txt`, makes a link
+    /// `out/link` to the input, and exits with 0.
+    Copy,
     /// Its command does not exist.
     Missing,
 }
@@ -50,6 +55,10 @@ impl Script {
                  sh -c \"$beat\" & setsid sh -c \"$beat\" & (sh -c \"$beat\" & ) ; while :; do sleep 0.2; done"
             }
             Self::Print => "echo run; echo to out; echo to err >&2",
+            Self::Copy => {
+                "echo run; mkdir -p out/sub && cat in.txt > out/copy.txt && printf two > out/sub/two.txt \
+                 && ln -s ../in.txt out/link"
+            }
             Self::Missing => return None,
         };
         Some(text.to_owned())
@@ -97,7 +106,8 @@ macro_rules! runtime_conformance {
             codes_of_exits_are_exact, a_command_that_does_not_exist_is_a_start_fault,
             observations_follow_its_life, waiting_is_prompt_and_only_a_hint, a_stop_is_graceful,
             who_ignores_the_signal_is_killed, the_whole_tree_is_killed, stop_and_remove_are_idempotent,
-            a_running_attempt_is_not_removed, the_list_is_ours, output_arrives, it_is_healthy);
+            a_running_attempt_is_not_removed, the_list_is_ours, output_arrives, files_go_in_and_come_out,
+            it_is_healthy);
     };
     (@cases $harness:expr; $($case:ident),*) => {
         $(#[tokio::test]
@@ -128,6 +138,7 @@ pub fn plan(harness: &dyn Harness, key: AttemptKey, script: Script) -> Plan {
         stop_signal: StopSignal::Sigterm,
         service_port: None,
         log_path: harness.log_path(key),
+        files: Default::default(),
     };
     harness.script(&mut plan, script);
     plan
@@ -376,6 +387,61 @@ pub async fn output_arrives(harness: &dyn Harness) {
     assert_eq!(on(LogStream::Stdout), ["run", "to out"]);
     assert_eq!(on(LogStream::Stderr), ["to err"]);
     assert!(lines.is_sorted_by_key(|line| line.at_nanos));
+}
+
+/// Inputs are where the attempt starts, the newest of those put there before; what it leaves comes out by patterns, each
+/// file whole, again if it is asked for again, and no link is followed.
+pub async fn files_go_in_and_come_out(harness: &dyn Harness) {
+    let (runtime, key) = (harness.runtime(), fresh_key());
+    let mut plan = plan(harness, key, Script::Copy);
+    plan.files.outputs = vec![Output { path: "out".into(), ..Output::default() }];
+    runtime.create(&plan).await.expect("created");
+    let long = "0123456789abcdef".repeat(20_000);
+    for text in ["short", long.as_str()] {
+        let content = Content::Bytes(bytes::Bytes::copy_from_slice(text.as_bytes()));
+        let placed = Placed { path: "in.txt".into(), mode: 0o644, content };
+        runtime.put_files(&plan, &[placed]).await.expect("placed");
+    }
+    runtime.start(key).await.expect("a start");
+    let exit = exit_of(harness, key).await;
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    let (copy, two) = ("out/copy.txt".to_owned(), "out/sub/two.txt".to_owned());
+    let table = [
+        ("out", vec![(copy.clone(), long.clone()), (two.clone(), "two".to_owned())]),
+        ("out/*.txt", vec![(copy.clone(), long.clone())]),
+        ("out/**/two.txt", vec![(two.clone(), "two".to_owned())]),
+        ("out/link", vec![]),
+        ("nowhere/*", vec![]),
+        ("out/copy.txt", vec![(copy, long)]),
+    ];
+    for (pattern, expected) in table {
+        let patterns = [Pattern::parse(pattern).expect("a pattern")];
+        assert_eq!(taken(harness, &plan, &patterns).await, expected, "{pattern}");
+    }
+    runtime.remove(key).await.expect("removed");
+}
+
+/// The files that the patterns mean, by their paths.
+async fn taken(harness: &dyn Harness, plan: &Plan, patterns: &[Pattern]) -> Vec<(String, String)> {
+    let pieces = within(harness, harness.runtime().take_files(plan, patterns)).await.expect("files");
+    let pieces: Vec<Piece> = within(harness, pieces.try_collect()).await.expect("whole files");
+    let mut files: Vec<(String, String)> = Vec::new();
+    let mut announced = 0;
+    for piece in pieces {
+        match piece {
+            Piece::File { path, bytes, .. } => {
+                announced += bytes;
+                files.push((path, String::new()));
+            }
+            Piece::Data(bytes) => {
+                let (_, text) = files.last_mut().expect("a file begins before its content");
+                text.push_str(std::str::from_utf8(&bytes).expect("text"));
+            }
+        }
+    }
+    assert_eq!(announced, files.iter().map(|(_, text)| text.len() as u64).sum::<u64>());
+    files.sort();
+    files
 }
 
 /// It says what it is.
