@@ -18,6 +18,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::artifact::{Artifact, Collected};
 use super::pattern::{Pattern, names};
@@ -30,8 +31,8 @@ use crate::fleet::FileKeeper;
 use crate::id::{AttemptKey, JobId};
 use crate::job::state::Job;
 use crate::limits::{
-    ARTIFACT_NAME_BYTES_MAX, INPUT_BYTES_MAX, INPUTS_BYTES_MAX, OUTPUT_BYTES_MAX, OUTPUT_FILES_MAX,
-    OUTPUTS_BYTES_MAX,
+    ARTIFACT_NAME_BYTES_MAX, CARRIED_AT_ONCE_MAX, INPUT_BYTES_MAX, INPUTS_BYTES_MAX, OUTPUT_BYTES_MAX,
+    OUTPUT_FILES_MAX, OUTPUTS_BYTES_MAX,
 };
 use crate::outbound::fetch::{FetchError, Fetcher};
 use crate::runtime::files::{Content, Piece, Placed};
@@ -44,13 +45,19 @@ pub struct Porter {
     fetcher: Fetcher,
     jobs: Arc<Published<Job>>,
     staging: Staging,
+    /// For those whose files are placed at the same time, and apart from them, so that a store which is away holds
+    /// nobody back who needs none, for those whose files are collected: each holds some parts in memory.
+    placing: Arc<Semaphore>,
+    collecting: Arc<Semaphore>,
 }
 
 impl Porter {
     /// Keeps what it collects in `store`; what it fetches lies in the directory `staging` for a while. Removes what an
     /// earlier life left there.
     pub fn new(store: ArtifactStore, fetcher: Fetcher, jobs: Arc<Published<Job>>, staging: PathBuf) -> Self {
-        Self { store, fetcher, jobs, staging: Staging::new(staging) }
+        let permits = || Arc::new(Semaphore::new(CARRIED_AT_ONCE_MAX));
+        let (placing, collecting) = (permits(), permits());
+        Self { store, fetcher, jobs, staging: Staging::new(staging), placing, collecting }
     }
 
     async fn fetch(&self, input: &Input, staged: &Staged, index: usize, max: u64) -> Result<Content> {
@@ -94,7 +101,7 @@ impl Porter {
         let stream = self.store.read(AttemptKey::new(job, number), name, None).await;
         let failed = |error: store::Error| match error {
             store::Error::Missing => refused(input, &error.to_string()),
-            error => passing(input, &error),
+            error => unread(input, &error),
         };
         let mut stream = stream.map_err(failed)?;
         let mut file = StagedFile::create(input, path).await?;
@@ -108,6 +115,7 @@ impl Porter {
 #[async_trait]
 impl FileKeeper for Porter {
     async fn place(&self, runtime: &dyn Runtime, plan: &Plan) -> Result<()> {
+        let _permit = permit(&self.placing).await;
         let opened = self.staging.open(plan.key);
         let staged = opened.map_err(|error| Error::Transient {
             message: format!("there is no place for inputs: {error}; check the data directory's disk"),
@@ -128,6 +136,7 @@ impl FileKeeper for Porter {
     }
 
     async fn collect(&self, runtime: &dyn Runtime, plan: &Plan) -> Result<Collected> {
+        let _permit = permit(&self.collecting).await;
         fault::check(Point::OutputsCollecting, injected)?;
         let mut patterns = Vec::new();
         for output in &plan.files.outputs {
@@ -161,6 +170,10 @@ impl FileKeeper for Porter {
         fault::check(Point::OutputsCollected, injected)?;
         Ok(basket.into_collected())
     }
+}
+
+async fn permit(of: &Semaphore) -> SemaphorePermit<'_> {
+    of.acquire().await.expect("the permits are never closed")
 }
 
 /// What is being collected of one attempt.
@@ -313,8 +326,17 @@ fn unwritten(input: &Input, error: &io::Error) -> Error {
     passing(input, &format_args!("it cannot be written: {error}; check the data directory's disk"))
 }
 
+/// What the store said stays in the log: it may name a bucket or an account, and whoever sees the job sees this.
 fn unkept(error: &store::Error) -> Error {
-    Error::Transient { message: format!("outputs cannot be kept: {error}") }
+    tracing::warn!(%error, "outputs cannot be kept");
+    Error::Transient {
+        message: "outputs cannot be kept: the artifact store fails; see the server's log".to_owned(),
+    }
+}
+
+fn unread(input: &Input, error: &store::Error) -> Error {
+    tracing::warn!(%error, "an artifact cannot be read");
+    passing(input, &"the artifact store fails; see the server's log")
 }
 
 /// The error of a fault point.

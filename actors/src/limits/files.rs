@@ -51,6 +51,10 @@ pub const INPUT_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Redirects that are followed for an input.
 pub const INPUT_REDIRECTS_MAX: usize = 5;
 
+/// Attempts whose files are carried in at the same time, and as many out: each holds a few parts of
+/// [`BUCKET_PART_BYTES`](super::BUCKET_PART_BYTES) in memory.
+pub const CARRIED_AT_ONCE_MAX: usize = 8;
+
 /// Bytes of a file that are handed on at once.
 pub const FILE_CHUNK_BYTES: usize = 64 * 1024;
 
