@@ -49,6 +49,7 @@ use dogwatch_actors::handle::Handle;
 pub use self::arrays::ArrayList;
 pub(crate) use self::auth::bearer;
 pub use self::auth::{Auth, UnusableKey};
+pub use self::jobs::artifacts::ArtifactList;
 pub use self::jobs::history::HistoryPage;
 pub use self::jobs::list::JobPage;
 pub use self::jobs::webhooks::WebhookList;

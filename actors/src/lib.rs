@@ -57,10 +57,12 @@
 //! | [`job`] | the rules of a job: pure, a table of `(phase, event)` |
 //! | [`durable`] | the shell that hosts any machine, its timers and outbox |
 //! | [`mod@supervise`] | supervision of actors that panic, which actix has not |
+//! | [`files`] | files in and out of attempts, and where they are kept |
 //! | [`fleet`] | slots, creating, starting, watching, stopping and removing attempts; comparing with what is |
 //! | [`runtime`] | what attempts run on: processes, containers, a fake; one conformance suite |
 //! | [`store`] | atomic, durable batches: sled, redb, memory; one conformance suite |
 //! | [`backup`] | a whole store in one file, and a data directory made of it |
+//! | [`bucket`] | places for objects: a directory, S3, Azure Blob, Google Cloud Storage |
 //! | [`examine`] | whether everything in a store fits together |
 //! | [`orchestration`] | workflows as code over activities, jobs, timers, events and children |
 //! | [`pool`] | sets of identical jobs whose number follows a demand, down to zero |
@@ -79,12 +81,14 @@
 
 pub mod array;
 pub mod backup;
+pub mod bucket;
 pub mod clock;
 pub mod data_dir;
 pub mod durable;
 pub mod entity;
 pub mod examine;
 pub mod fault;
+pub mod files;
 pub mod fleet;
 pub mod handle;
 mod hub;

@@ -1,7 +1,9 @@
 //! Every limit of the crate, in one place: name, unit last, and why it is what it is.
 
 mod array;
+mod bucket;
 mod entity;
+mod files;
 mod orchestration;
 mod pool;
 mod queue;
@@ -10,7 +12,9 @@ mod schedule;
 use std::time::Duration;
 
 pub use self::array::*;
+pub use self::bucket::*;
 pub use self::entity::*;
+pub use self::files::*;
 pub use self::orchestration::*;
 pub use self::pool::*;
 pub use self::queue::*;

@@ -24,10 +24,12 @@ use tokio::sync::watch;
 
 pub(crate) use self::background::Background;
 use self::hosts::Workshop;
+use crate::bucket::Bucket;
 use crate::clock::{Clock, SystemClock};
 use crate::data_dir::DirLock;
 use crate::entity::executor::{EntityExecutor, EntityParts};
 use crate::fault::{self, Point};
+use crate::files::ArtifactStore;
 use crate::fleet::Budget;
 use crate::handle::{Counters, Handle, Inner};
 use crate::id::{Ids, InstallationId, RandomIds};
@@ -79,6 +81,8 @@ pub struct Builder {
     keyring: Keyring,
     installation: InstallationId,
     logs_dir: PathBuf,
+    artifacts: Bucket,
+    staging_dir: PathBuf,
     callback_urls: BTreeMap<String, String>,
     worker_urls: BTreeMap<String, String>,
     budget: Budget,
@@ -150,6 +154,21 @@ impl Builder {
     #[must_use]
     pub fn logs_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.logs_dir = dir.into();
+        self
+    }
+
+    /// Where what attempts leave is kept. It must be the same at every start on the same store. Default: memory, which
+    /// suits only a store that does not outlive the process.
+    #[must_use]
+    pub fn artifacts(mut self, bucket: Bucket) -> Self {
+        self.artifacts = bucket;
+        self
+    }
+
+    /// The directory of inputs that are on their way; ours alone. Default: one in the system's temporary directory.
+    #[must_use]
+    pub fn staging_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.staging_dir = dir.into();
         self
     }
 
@@ -281,6 +300,7 @@ impl Builder {
             alarms: hosts.alarms(&alarm),
             jobs: hosts.jobs,
             webhooks: hosts.webhooks,
+            artifacts: ArtifactStore::new(self.artifacts),
             orchestrations: hosts.orchestrations,
             pools: hosts.pools,
             schedules: hosts.schedules,
@@ -350,6 +370,9 @@ impl Supervisor {
             keyring: Keyring::new(key),
             installation: RandomIds.installation_id(),
             logs_dir: std::env::temp_dir().join("dogwatch-logs"),
+            artifacts: Bucket::in_memory("artifacts"),
+            staging_dir: std::env::temp_dir()
+                .join(format!("dogwatch-staging-{}", RandomIds.installation_id())),
             callback_urls: BTreeMap::new(),
             worker_urls: BTreeMap::new(),
             budget: Budget::default(),

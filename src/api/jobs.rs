@@ -1,5 +1,6 @@
 //! The routes of jobs, one file each.
 
+pub(crate) mod artifacts;
 pub(crate) mod command;
 pub(crate) mod history;
 pub(crate) mod list;

@@ -47,7 +47,7 @@ fn of_job(id: JobId, state: JobState, prefix: &str) -> BTreeMap<String, String> 
         JobState::Suspended => &["resume", "cancel"],
         _ => &["suspend", "restart", "cancel"],
     };
-    let parts = ["history", "logs"].iter().chain(verbs);
+    let parts = ["history", "logs", "artifacts"].iter().chain(verbs);
     let mut links: BTreeMap<String, String> =
         parts.map(|part| ((*part).to_owned(), format!("{own}/{part}"))).collect();
     links.insert("self".to_owned(), own);

@@ -28,6 +28,7 @@ use crate::callbacks;
         jobs::submit::submit, jobs::list::list, jobs::show::show, jobs::purge::purge,
         jobs::command::cancel, jobs::command::suspend, jobs::command::resume, jobs::command::restart,
         jobs::command::retry, jobs::history::history, jobs::logs::logs, jobs::raise::raise,
+        jobs::artifacts::list, jobs::artifacts::download,
         jobs::webhooks::list, jobs::webhooks::replay, jobs::show::explain,
         orchestrations::start::start, orchestrations::list::list, orchestrations::show::show,
         orchestrations::show::explain, orchestrations::history::history, orchestrations::raise::raise,

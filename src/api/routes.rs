@@ -64,6 +64,8 @@ pub const TABLE: &[Entry] = &[
     entry(Method::POST, "/v1/jobs/{id}/retry", Access::Key, || web::to(jobs::command::retry)),
     entry(Method::GET, "/v1/jobs/{id}/history", Access::Key, || web::to(jobs::history::history)),
     entry(Method::GET, "/v1/jobs/{id}/logs", Access::Key, || web::to(jobs::logs::logs)),
+    entry(Method::GET, "/v1/jobs/{id}/artifacts", Access::Key, || web::to(jobs::artifacts::list)),
+    entry(Method::GET, "/v1/jobs/{id}/artifacts/{path}", Access::Key, || web::to(jobs::artifacts::download)),
     entry(Method::POST, "/v1/jobs/{id}/events/{name}", Access::Key, || web::to(jobs::raise::raise)),
     entry(Method::GET, "/v1/jobs/{id}/webhooks", Access::Key, || web::to(jobs::webhooks::list)),
     entry(Method::POST, "/v1/jobs/{id}/webhooks/{target}/replay", Access::Key, || {
@@ -180,7 +182,8 @@ pub(crate) async fn not_found() -> HttpResponse {
 
 fn resource(pattern: &str, group: &[Entry]) -> Resource {
     let allow = group.iter().map(|entry| entry.method.as_str()).collect::<Vec<_>>().join(", ");
-    let mut resource = web::resource(pattern);
+    // The one parameter that is not one segment: what an artifact is called.
+    let mut resource = web::resource(pattern.replace("{path}", "{path:.+}"));
     for entry in group {
         resource = resource.route((entry.route)().method(entry.method.clone()));
     }

@@ -53,6 +53,14 @@ pub enum Error {
     /// A backup cannot be made or used.
     #[error(transparent)]
     Backup(#[from] backup::Error),
+    /// A file cannot be written here.
+    #[error("cannot write {}: {message}", .path.display())]
+    Download {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        message: String,
+    },
     /// It took too long.
     #[error("{0}")]
     Timeout(String),
@@ -92,7 +100,11 @@ impl Error {
             Self::Serve(
                 serve::Error::Fatal(serve::Fatal::Store(_)) | serve::Error::Store(store::Error::Failed(_)),
             ) => Exit::STORE_FAILED,
-            Self::Serve(_) | Self::Backup(_) | Self::Output(_) | Self::SilentServer(_) => Exit::OWN_FAULT,
+            Self::Serve(_)
+            | Self::Backup(_)
+            | Self::Output(_)
+            | Self::Download { .. }
+            | Self::SilentServer(_) => Exit::OWN_FAULT,
         }
     }
 

@@ -8,6 +8,7 @@
 //! terminal unescaped, but for logs, which pass as they are.
 
 mod array;
+mod artifacts;
 mod context;
 mod error;
 pub mod exit;
@@ -103,6 +104,8 @@ pub enum Command {
     Show(JobArg),
     /// Print the output of a job
     Logs(logs::LogsArgs),
+    /// List the files that a job left, or download them
+    Artifacts(artifacts::ArtifactsArgs),
     /// Print what happened, to one job or to all
     Events(events::EventsArgs),
     /// Wait until a job is over and exit with its code
@@ -197,6 +200,7 @@ async fn dispatch(cli: Cli, shim: Shim) -> Result<Exit, Error> {
         Command::Ps(args) => ps::run(&context, args).await,
         Command::Show(args) => show::run(&context, &args.job).await,
         Command::Logs(args) => logs::run(&context, args).await,
+        Command::Artifacts(args) => artifacts::run(&context, args).await,
         Command::Events(args) => events::run(&context, args).await,
         Command::Wait(args) => wait::run(&context, args).await,
         Command::Cancel(args) => command::run(&context, JobCommand::Cancel, &args.jobs).await,

@@ -7,6 +7,7 @@
 //! print exactly that.
 
 mod arrays;
+mod artifacts;
 pub mod callback;
 pub mod discover;
 mod error;

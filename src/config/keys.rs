@@ -43,7 +43,7 @@ impl Key {
 }
 
 /// Every key, section by section, in the order in which they are shown.
-pub(super) const KEYS: [Key; 31] = [
+pub(super) const KEYS: [Key; 32] = [
     Key::or("server.data_dir", "DOGWATCH_DATA_DIR"),
     Key::or("server.listen", "DOGWATCH_LISTEN"),
     Key::new("server.allow_remote", Kind::Bool),
@@ -60,6 +60,7 @@ pub(super) const KEYS: [Key; 31] = [
     Key::new("grpc.tls_key", Kind::Text),
     Key::new("grpc.task_hubs", Kind::List),
     Key::new("store.engine", Kind::Text),
+    Key::new("artifacts.store", Kind::Text),
     Key::new("fleet.attempts_max", Kind::Whole),
     Key::new("fleet.queued_max", Kind::Whole),
     Key::new("fleet.cpus", Kind::Number),

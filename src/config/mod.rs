@@ -17,18 +17,20 @@ mod paths;
 mod render;
 mod schedules;
 mod sections;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use dogwatch_actors::bucket;
 use dogwatch_actors::schedule::{self, ScheduleId};
 
 pub use error::Error;
 pub use origin::Origin;
 pub use paths::default_data_dir;
 pub use sections::{
-    Callback, Config, Docker, Fleet, Grpc, Log, LogFormat, Process, RuntimeChoice, Security, Server, Store,
-    StoreEngine, Webhooks,
+    Artifacts, Callback, Config, Docker, Fleet, Grpc, Log, LogFormat, Process, RuntimeChoice, Security,
+    Server, Store, StoreEngine, Webhooks,
 };
 
 /// The environment, as read once at the start (or made up in a test).
@@ -76,6 +78,7 @@ pub struct Loaded {
     pub origins: BTreeMap<String, Origin>,
     data_dir: PathBuf,
     schedules: schedules::Schedules,
+    stores: stores::Stores,
 }
 
 impl Loaded {
@@ -83,14 +86,16 @@ impl Loaded {
     pub fn load(sources: &Sources) -> Result<Self, Error> {
         let mut layers = vec![layers::defaults()];
         let mut schedules = schedules::Schedules::default();
+        let mut stores = stores::Stores::default();
         if let Some(path) = &sources.file {
-            let (layer, declared) = layers::file(path)?;
+            let layer;
+            (layer, schedules, stores) = layers::file(path)?;
             layers.push(layer);
-            schedules = declared;
         }
         layers.push(layers::environment(&sources.environment)?);
         layers.push(layers::flags(&sources.flags)?);
         let (config, mut origins) = layers::merge(layers)?;
+        stores.check_name("artifacts.store", config.artifacts.store.as_deref(), &origins)?;
         let data_dir = match &config.server.data_dir {
             Some(dir) => dir.clone(),
             None => {
@@ -98,12 +103,17 @@ impl Loaded {
                 default_data_dir(&sources.environment, rustix::process::geteuid().is_root())?
             }
         };
-        Ok(Self { config, origins, data_dir, schedules })
+        Ok(Self { config, origins, data_dir, schedules, stores })
     }
 
     /// The schedules that are declared in the file.
     pub fn schedules(&self) -> &BTreeMap<ScheduleId, schedule::Spec> {
         &self.schedules.specs
+    }
+
+    /// The buckets that are declared in the file, by their names.
+    pub fn stores(&self) -> &BTreeMap<String, bucket::Config> {
+        &self.stores.configs
     }
 
     /// The data directory: the configured one or the default of this user.

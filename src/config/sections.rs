@@ -22,6 +22,8 @@ pub struct Config {
     pub grpc: Grpc,
     /// The durable store.
     pub store: Store,
+    /// Where what attempts leave is kept.
+    pub artifacts: Artifacts,
     /// What attempts may use together.
     pub fleet: Fleet,
     /// The docker runtime.
@@ -168,6 +170,14 @@ impl StoreEngine {
 pub struct Store {
     /// Which database.
     pub engine: StoreEngine,
+}
+
+/// Where what attempts leave is kept.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Artifacts {
+    /// The name of a store of `[stores.<name>]`; `None`: a folder of the data directory.
+    pub store: Option<String>,
 }
 
 /// What attempts may use together.

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use dogwatch_actors::bucket::{self, Bucket};
 use dogwatch_actors::data_dir::Home;
 use dogwatch_actors::fleet::Budget;
 use dogwatch_actors::handle::schedules;
@@ -39,6 +40,8 @@ pub use dogwatch_actors::runtime::process::Shim;
 pub(super) struct Parts<'a> {
     /// The configuration.
     pub(super) config: &'a Config,
+    /// The stores that are declared.
+    pub(super) stores: &'a BTreeMap<String, bucket::Config>,
     /// The data directory, locked.
     pub(super) home: Home,
     /// The root key of the API.
@@ -76,7 +79,7 @@ impl fmt::Debug for Assembled {
 
 /// Opens the store, starts the supervisor and then the listeners.
 pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
-    let Parts { config, home, root_key, listen, callback, grpc, last_grpc_port, shim } = parts;
+    let Parts { config, stores, home, root_key, listen, callback, grpc, last_grpc_port, shim } = parts;
     let auth = Auth::keys([&root_key]).map_err(|error| part("the API", &error))?;
     let runtimes = Runtimes::open(config, &home, shim)?;
     let gateway = runtimes.gateway(config, home.dir().path()).await;
@@ -94,6 +97,10 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
             allow_private: config.webhooks.allow_private_networks,
             allowed: config.webhooks.allowed.clone(),
         });
+    if let Some((name, store)) = config.artifacts.store.as_ref().and_then(|name| stores.get_key_value(name)) {
+        let opened = Bucket::open(name, store).map_err(|error| part("the artifact store", &error))?;
+        builder = builder.artifacts(opened);
+    }
     if let Some(threads) = config.server.threads {
         builder = builder.threads(threads);
     }

@@ -24,6 +24,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// The image of the tests; `cargo xtask prepare` makes it.
 pub(crate) const IMAGE: &str = "dogwatch-test";
 
+/// A file of this name in the directory that a server is started in is its configuration.
+pub(crate) const CONFIG: &str = "bench.toml";
+
 /// The engine of this host.
 const ENGINE: &str = "unix:///var/run/docker.sock";
 
@@ -193,6 +196,10 @@ impl Bench {
         command.args(["serve", "--listen", "127.0.0.1:0", "--callback-listen", "127.0.0.1:0"]);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("DOGWATCH_DATA_DIR", self.path());
         command.env("DOGWATCH_RUNTIME", self.on.name()).envs(self.env.iter().cloned());
+        let config = self.path().join(CONFIG);
+        if config.is_file() {
+            command.arg("--config").arg(config);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command
     }

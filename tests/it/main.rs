@@ -41,6 +41,7 @@ mod engine_request;
 mod examples;
 #[path = "../shared/faultfs.rs"]
 mod faultfs;
+mod files;
 mod flips;
 mod foreign;
 mod ledger;

@@ -1,4 +1,4 @@
-//! The Durable Task SDKs that the tests connect with, from their registries and in exactly the versions that the tests
+//! The Durable Task SDKs that the tests connect with, and the emulator of Azure Blob, from their registries and in exactly the versions that the tests
 //! name. Node comes from the Python registry, so that no machine needs one.
 //!
 //! Not responsible for: what the tests do with them.
@@ -12,14 +12,14 @@ use crate::packages;
 /// What is installed, relative to the root: what pip reads, and what npm does.
 const REQUIREMENTS: [&str; 2] =
     ["tests/clients/durabletask-python/requirements.txt", "tests/clients/durabletask-js/requirements.txt"];
-const PACKAGES: &str = "tests/clients/durabletask-js";
+const PACKAGES: [&str; 2] = ["tests/clients/durabletask-js", "tests/clients/azurite"];
 
 /// Installs what is not there yet.
 pub(crate) fn ensure() -> Outcome {
     let (home, wanted) = (target().join("sdks"), wanted()?);
     let mark = home.join("installed");
     if std::fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted)
-        && root().join(PACKAGES).join("node_modules").is_dir()
+        && PACKAGES.iter().all(|folder| root().join(folder).join("node_modules").is_dir())
     {
         return Ok(());
     }
@@ -33,23 +33,25 @@ pub(crate) fn ensure() -> Outcome {
     }
     run(&mut pip)?;
     let node = node(&home)?;
-    let mut npm = Command::new(home.join("bin/node"));
-    npm.arg(node.join("lib/node_modules/npm/bin/npm-cli.js")).args([
-        "ci",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-    ]);
-    run(npm.current_dir(root().join(PACKAGES)).env("PATH", path(&home)))?;
+    for folder in PACKAGES {
+        let mut npm = Command::new(home.join("bin/node"));
+        npm.arg(node.join("lib/node_modules/npm/bin/npm-cli.js")).args([
+            "ci",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+        ]);
+        run(npm.current_dir(root().join(folder)).env("PATH", path(&home)))?;
+    }
     std::fs::write(&mark, wanted)
         .map_err(|error| Fault::new(format!("cannot write {}: {error}", mark.display())))
 }
 
 /// All that says what is to be installed.
 fn wanted() -> Outcome<String> {
-    let lock = PathBuf::from(PACKAGES).join("package-lock.json");
-    let files = REQUIREMENTS.iter().map(PathBuf::from).chain([lock]);
+    let locks = PACKAGES.map(|folder| PathBuf::from(folder).join("package-lock.json"));
+    let files = REQUIREMENTS.iter().map(PathBuf::from).chain(locks);
     files
         .map(|file| {
             std::fs::read_to_string(root().join(&file))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{DataDir, DirLock, lock};
 use crate::backup;
+use crate::bucket::{self, Bucket};
 use crate::fault::{self, Point};
 use crate::id::{InstallationId, RandomIds};
 use crate::secret::Keyring;
@@ -30,6 +31,9 @@ pub enum OpenError {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The directory of artifacts.
+    #[error(transparent)]
+    Bucket(#[from] bucket::Error),
     /// The thread that opened the store broke off.
     #[error("opening the store was interrupted; try again")]
     Interrupted,
@@ -92,6 +96,8 @@ impl Home {
             .keyring(self.keyring)
             .installation(self.installation)
             .logs_dir(self.dir.subdirectory("logs")?)
+            .artifacts(Bucket::in_directory("artifacts", self.dir.subdirectory("artifacts")?)?)
+            .staging_dir(self.dir.path().join("staging"))
             .lock(self.lock))
     }
 

@@ -64,6 +64,9 @@ pub struct Records {
     /// Arrays.
     #[serde(default)]
     pub arrays: u64,
+    /// Removals of what purged jobs left.
+    #[serde(default)]
+    pub sweeps: u64,
     /// Schedules.
     #[serde(default)]
     pub schedules: u64,

@@ -9,6 +9,7 @@ use crate::array::{Array, ArrayId};
 use crate::durable::batch::read_event_pointer;
 use crate::durable::{Liveness, Machine, MachineId, keys, published};
 use crate::entity::Entity;
+use crate::files::sweep::Sweep;
 use crate::id::JobId;
 use crate::job::state::Job;
 use crate::limits::{EXAMINE_FAULTS_MAX, EXAMINE_PAGE};
@@ -82,6 +83,7 @@ impl Examination {
             Some(Delivery::KIND) => self.machine_row::<Delivery>(source, key),
             Some(Orchestration::KIND) => self.machine_row::<Orchestration>(source, key),
             Some(Pool::KIND) => self.machine_row::<Pool>(source, key),
+            Some(Sweep::KIND) => self.machine_row::<Sweep>(source, key),
             Some(Array::KIND) => self.machine_row::<Array>(source, key),
             Some(Schedule::KIND) => self.machine_row::<Schedule>(source, key),
             Some(Entity::KIND) => self.machine_row::<Entity>(source, key),
@@ -143,6 +145,7 @@ impl Examination {
                 Job::KIND => self.records.jobs += 1,
                 Delivery::KIND => self.records.webhooks += 1,
                 Pool::KIND => self.records.pools += 1,
+                Sweep::KIND => self.records.sweeps += 1,
                 Array::KIND => self.records.arrays += 1,
                 Schedule::KIND => self.records.schedules += 1,
                 Entity::KIND => self.records.entities += 1,
@@ -325,6 +328,7 @@ fn known(kind: &[u8]) -> Option<&'static str> {
         Queue::KIND,
         Schedule::KIND,
         Array::KIND,
+        Sweep::KIND,
     ];
     kinds.into_iter().find(|known| known.as_bytes() == kind)
 }

@@ -121,6 +121,10 @@ points! {
     AttemptCreating = "attempt:creating", fails;
     /// An attempt is created. An error here comes after the effect.
     AttemptCreated = "attempt:created", fails;
+    /// The inputs of an attempt are fetched and about to be placed.
+    InputsPlacing = "inputs:placing", fails;
+    /// The inputs of an attempt are placed. An error here comes after the effect.
+    InputsPlaced = "inputs:placed", fails;
     /// An attempt is created and asks whether it may be started.
     AttemptPrepared = "attempt:prepared";
     /// It is durable that a start of the attempt was asked for; the fleet does not let it start yet.
@@ -136,6 +140,10 @@ points! {
     ExitObserved = "exit:observed";
     /// The fleet knows of the end; the job does not.
     ExitTold = "exit:told";
+    /// The outputs of an attempt are about to be collected.
+    OutputsCollecting = "outputs:collecting", fails;
+    /// The outputs of an attempt are kept; its job does not know. An error here comes after the effect.
+    OutputsCollected = "outputs:collected", fails;
     /// A job has recorded the end and lets the fleet forget the attempt.
     ExitDiscarded = "exit:discarded";
     /// What is left of an attempt is about to be removed.

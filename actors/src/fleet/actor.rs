@@ -91,6 +91,7 @@ impl FleetActor {
             Input::Halt => ctx.stop(),
             Input::Ready(key) => self.ready(*key),
             Input::Seen { key, seen } => self.seen(*key, *seen),
+            Input::Exited(key) => self.exited(*key),
             Input::Ended { key, report } => self.ended(*key, report.clone()),
             Input::Crashed { key, cause } => self.crashed(*key, cause),
             Input::Hinted(key) => self.look(*key),
@@ -231,10 +232,16 @@ impl FleetActor {
         }
     }
 
-    fn ended(&mut self, key: AttemptKey, report: Report) {
+    /// Its end was observed: its slot is free, and its log is being completed.
+    fn exited(&mut self, key: AttemptKey) {
         self.roster.end(key);
-        if matches!(report, Report::Exited(_)) {
-            self.save_log(key);
+        self.save_log(key);
+    }
+
+    fn ended(&mut self, key: AttemptKey, report: Report) {
+        match report {
+            Report::Exited(_) | Report::Collected { .. } => self.exited(key),
+            _ => self.roster.end(key),
         }
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.ended(report);
@@ -315,7 +322,8 @@ impl FleetActor {
     fn launch(&mut self, key: AttemptKey, pause: Duration) {
         let Some(entry) = self.entries.get_mut(&key) else { return };
         let base = entry.runtime().and_then(|runtime| self.bases.get(runtime));
-        entry.launch(pause, base.map(|base| &base.runtime), &self.options.reports, &self.mailbox);
+        let runtime = base.map(|base| (&base.runtime, &self.options.files));
+        entry.launch(pause, runtime, &self.options.reports, &self.mailbox);
     }
 
     fn speak(&mut self, key: AttemptKey, report: Report, pause: Duration) {

@@ -10,6 +10,8 @@
 //! - a failed call is followed by a pause and another look, for as long as it takes: unknown is not an end;
 //! - a stop interrupts whatever is only being waited for: the creation, a pause, a longer grace.
 
+mod files;
+
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -22,18 +24,22 @@ use super::orders::{Orders, StopOrder, changed, until};
 use super::roster::Seen;
 use super::teller::Teller;
 use super::watch::{Belief, Next, Step, decide, judge};
-use super::{Drive, Report};
+use super::{Drive, FileKeeper, Report};
 use crate::fault::{self, Point};
 use crate::id::AttemptKey;
 use crate::limits;
 use crate::runtime::{Error, Observation, Plan, Result, Running, Runtime};
 
 /// Drives one attempt.
-#[derive(Debug)]
 pub(super) struct Driver {
     key: AttemptKey,
     plan: Arc<Plan>,
     runtime: Arc<dyn Runtime>,
+    files: Arc<dyn FileKeeper>,
+    /// Its files are where it finds them.
+    placed: bool,
+    /// Since when they are tried to be placed.
+    placing_since: Option<Instant>,
     orders: watch::Receiver<Orders>,
     mailbox: Mailbox,
     teller: Teller,
@@ -58,7 +64,7 @@ impl Driver {
     /// A driver that has not looked yet.
     pub(super) fn new(
         plan: Arc<Plan>,
-        runtime: Arc<dyn Runtime>,
+        (runtime, files): (Arc<dyn Runtime>, Arc<dyn FileKeeper>),
         phase: Drive,
         orders: watch::Receiver<Orders>,
         mailbox: Mailbox,
@@ -74,6 +80,9 @@ impl Driver {
             key: plan.key,
             plan,
             runtime,
+            files,
+            placed: false,
+            placing_since: None,
             orders,
             mailbox,
             teller,
@@ -101,6 +110,7 @@ impl Driver {
             }
         };
         fault::reach_of(Point::ExitObserved, self.key);
+        let report = self.with_outputs(report).await;
         // First the slot, then the news: whoever is next in the queue waits for nobody.
         // Heard by the fleet first: its slot is free, and its log being saved, before the job knows.
         self.mailbox.deliver(Input::Ended { key: self.key, report: report.clone() }).await;
@@ -134,7 +144,7 @@ impl Driver {
             Next::End(report) => return Some(report),
             Next::Retry => self.pause().await,
             Next::Watch => self.watch().await,
-            Next::Take(step) => return self.take(step, orders.stop).await,
+            Next::Take(step) => return self.take(self.files_first(step), orders.stop).await,
         }
         None
     }
@@ -211,6 +221,14 @@ impl Driver {
                     biased;
                     () = until(&mut self.orders, |orders| orders.stop.is_some()) => None,
                     created = create => Some(created),
+                }
+            }
+            Step::Place => {
+                let mut orders = self.orders.clone();
+                tokio::select! {
+                    biased;
+                    () = until(&mut orders, |orders| orders.stop.is_some()) => None,
+                    placed = self.place() => Some(placed),
                 }
             }
             Step::Start => {
@@ -323,6 +341,12 @@ impl Driver {
             self.seen = seen;
             self.mailbox.post(Input::Seen { key: self.key, seen });
         }
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("key", &self.key).field("belief", &self.belief).finish_non_exhaustive()
     }
 }
 

@@ -17,7 +17,7 @@ use super::orders::{Orders, StopOrder};
 use super::saver::{LogSinks, Saver};
 use super::task::Task;
 use super::teller::Teller;
-use super::{Drive, Report, Reports};
+use super::{Drive, FileKeeper, Report, Reports};
 use crate::id::AttemptKey;
 use crate::limits;
 use crate::runtime::{Plan, Runtime};
@@ -145,7 +145,7 @@ impl Entry {
     pub(super) fn launch(
         &mut self,
         pause: Duration,
-        runtime: Option<&Arc<dyn Runtime>>,
+        runtime: Option<(&Arc<dyn Runtime>, &Arc<dyn FileKeeper>)>,
         reports: &Arc<dyn Reports>,
         mailbox: &Mailbox,
     ) {
@@ -153,12 +153,12 @@ impl Entry {
             return self.speak(end, pause, reports, mailbox);
         }
         let Some(Driven { plan, runtime: name, phase, is_new }) = self.drive.clone() else { return };
-        let Some(runtime) = runtime else {
+        let Some((runtime, files)) = runtime else {
             let message =
                 format!("the runtime `{name}` is not configured here; configure it and restart dogwatch");
             return self.speak(Report::Trouble { message }, pause, reports, mailbox);
         };
-        let (runtime, mailbox) = (Arc::clone(runtime), mailbox.clone());
+        let (runtime, mailbox) = ((Arc::clone(runtime), Arc::clone(files)), mailbox.clone());
         let teller = Teller::new(self.key, Arc::clone(reports));
         if let Some(drive) = &mut self.drive {
             drive.is_new = false;

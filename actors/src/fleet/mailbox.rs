@@ -34,6 +34,8 @@ pub(super) enum Input {
     Ready(AttemptKey),
     /// A driver saw something new.
     Seen { key: AttemptKey, seen: Seen },
+    /// A driver saw the end, and collects what the attempt left before it says so.
+    Exited(AttemptKey),
     /// A driver saw the end.
     Ended { key: AttemptKey, report: Report },
     /// A driver panicked.

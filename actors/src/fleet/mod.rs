@@ -28,6 +28,7 @@ mod backoff;
 mod call;
 mod driver;
 mod entry;
+mod files;
 mod lookout;
 mod mailbox;
 mod orders;
@@ -47,6 +48,9 @@ use std::time::Duration;
 
 use tokio::sync::watch as watched;
 
+pub use self::files::FileKeeper;
+#[cfg(any(test, feature = "testing"))]
+pub use self::files::NoFiles;
 pub use self::roster::{Ahead, Budget};
 pub use self::saver::{LogSink, LogSinks};
 
@@ -100,6 +104,13 @@ pub enum Report {
     Started(Running),
     /// It ran and is over.
     Exited(Exit),
+    /// It ran and is over, and its outputs were collected.
+    Collected {
+        /// How it ended.
+        exit: Exit,
+        /// What came of its outputs.
+        outputs: Box<crate::files::Collected>,
+    },
     /// It can never start.
     StartFailed {
         /// Which kind of fault.
@@ -121,7 +132,16 @@ pub enum Report {
 impl Report {
     /// Whether nothing more can happen to the attempt.
     pub const fn is_terminal(&self) -> bool {
-        matches!(self, Self::Exited(_) | Self::StartFailed { .. } | Self::NeverStarted | Self::Vanished)
+        match self {
+            Self::Exited(_)
+            | Self::Collected { .. }
+            | Self::StartFailed { .. }
+            | Self::NeverStarted
+            | Self::Vanished => true,
+            Self::Granted | Self::GrantedAhead | Self::Prepared | Self::Started(_) | Self::Trouble { .. } => {
+                false
+            }
+        }
     }
 }
 
@@ -159,6 +179,8 @@ pub struct Options {
     pub ledger: Arc<dyn Ledger>,
     /// Where the output of attempts goes whose runtime does not keep it.
     pub logs: Arc<dyn LogSinks>,
+    /// Who carries the files of attempts.
+    pub files: Arc<dyn FileKeeper>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

@@ -43,6 +43,8 @@ pub(super) enum Step {
     Observe,
     /// Create it.
     Create,
+    /// Put its files where it finds them.
+    Place,
     /// Start it.
     Start,
     /// Make it end.
@@ -57,6 +59,7 @@ impl Step {
         match self {
             Self::Observe => "observe",
             Self::Create => "create",
+            Self::Place => "place its files",
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Undo => "remove",
@@ -94,7 +97,7 @@ pub(super) fn decide(belief: Belief, stopping: bool, observation: Observation) -
 /// What follows from the failure of a step.
 pub(super) fn judge(belief: Belief, stopping: bool, step: Step, error: &Error) -> Next {
     match (error, step) {
-        (Error::Start { fault, message }, Step::Create | Step::Start) => {
+        (Error::Start { fault, message }, Step::Create | Step::Place | Step::Start) => {
             Next::End(Report::StartFailed { fault: *fault, message: message.clone() })
         }
         (Error::Foreign { .. }, Step::Create) => Next::End(foreign(error)),
@@ -168,7 +171,7 @@ mod tests {
         let unavailable = Error::Unavailable { runtime: "fake".to_owned(), message: "gone".to_owned() };
         let transient = Error::Transient { message: "pull: 503".to_owned() };
         for belief in [Fresh, Created, Asked, Ran] {
-            for step in [Step::Observe, Step::Create, Step::Start, Step::Stop, Step::Undo] {
+            for step in [Step::Observe, Step::Create, Step::Place, Step::Start, Step::Stop, Step::Undo] {
                 for error in [&unavailable, &transient] {
                     for stopping in [false, true] {
                         assert_eq!(judge(belief, stopping, step, error), Next::Retry, "{belief:?} {step:?}");

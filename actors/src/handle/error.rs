@@ -91,6 +91,17 @@ pub enum Error {
     /// A log cannot be read.
     #[error("the log cannot be read: {0}")]
     Log(String),
+    /// There is no such artifact of this job.
+    #[error("job {job} has no artifact `{name}`; list what it has")]
+    NoArtifact {
+        /// The job.
+        job: JobId,
+        /// What was asked for.
+        name: String,
+    },
+    /// The artifact store failed.
+    #[error(transparent)]
+    Artifacts(#[from] crate::files::store::Error),
     /// The supervisor shuts down.
     #[error("dogwatch is shutting down; try again when it is back")]
     ShuttingDown,

@@ -4,6 +4,7 @@
 //! resolve when they are durable; dropping the future does not recall them. Reads show durable states only.
 
 pub mod arrays;
+mod artifacts;
 mod candidates;
 pub mod entities;
 mod error;
@@ -43,6 +44,7 @@ use crate::durable::shell;
 use crate::entity::Entity;
 use crate::examine;
 use crate::fault::{self, Point};
+use crate::files::ArtifactStore;
 use crate::fleet::{FleetHandle, FleetView};
 use crate::id::{AttemptKey, Ids, InstallationId, JobId};
 use crate::job::event::{Event, Submitted as SubmittedEvent};
@@ -93,6 +95,7 @@ pub(crate) struct Inner {
     pub(crate) policy: Policy,
     pub(crate) queued_max: usize,
     pub(crate) logs: LogStore,
+    pub(crate) artifacts: ArtifactStore,
     pub(crate) counters: Counters,
     pub(crate) closing: AtomicBool,
     /// Set while the jobs that were live before are brought back.

@@ -19,6 +19,10 @@ pub enum Cause {
     Timeout,
     /// It could not be started: bad image, bad command, bad credentials.
     StartError,
+    /// One of its inputs could not be placed, so it was not started.
+    InputFailed,
+    /// It did what it was asked, but an output is missing or could not be collected.
+    OutputFailed,
     /// Its service never became ready, or stopped answering.
     Unhealthy,
     /// The user cancelled it.
@@ -53,6 +57,8 @@ impl Cause {
             Self::Oom => "oom",
             Self::Timeout => "timeout",
             Self::StartError => "start_error",
+            Self::InputFailed => "input_failed",
+            Self::OutputFailed => "output_failed",
             Self::Unhealthy => "unhealthy",
             Self::Canceled => "canceled",
             Self::Preempted => "preempted",

@@ -3,6 +3,8 @@
 //! Each move changes the phase, leaves the records consistent with it, and collects the effects that make the
 //! world follow.
 
+mod outputs;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -99,9 +101,12 @@ impl Draft {
             finished_at: None,
             exit_code: None,
             ending: None,
+            artifacts: vec![],
+            output_fault: None,
         });
         if self.job.attempts.len() > ATTEMPTS_KEPT_MAX {
-            self.job.attempts.remove(0);
+            let gone = self.job.attempts.remove(0);
+            self.drop_artifacts(&gone);
         }
         self.job.phase = Phase::Starting;
         self.job.trouble = None;
@@ -261,6 +266,7 @@ impl Draft {
 
     /// The attempt ended like this: rules and policy decide what follows.
     pub(super) fn conclude(&mut self, ending: Ending) {
+        let ending = self.in_the_light_of_outputs(ending);
         self.end_attempt(&ending);
         let record = self.job.attempts.last();
         let ran = record.and_then(|record| Some(record.finished_at?.since(record.started_at?)));

@@ -58,6 +58,11 @@ pub enum Effect {
         /// Which attempt.
         attempt: u32,
     },
+    /// Remove what was collected of an attempt whose record the job no longer keeps.
+    DropArtifacts {
+        /// Which attempt.
+        attempt: u32,
+    },
     /// Make the call that starts the service's work.
     StartService {
         /// Which attempt.

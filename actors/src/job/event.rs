@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::parent::Parent;
 use super::spec::Spec;
+use crate::files::Collected;
 use crate::runtime::{Exit, Running, StartFault};
 use crate::secret::Sealed;
 
@@ -43,6 +44,15 @@ pub enum Event {
         attempt: u32,
         /// How it ended.
         exit: Exit,
+    },
+    /// The attempt was seen to be over, and its outputs were collected.
+    OutputsCollected {
+        /// Which attempt.
+        attempt: u32,
+        /// How it ended.
+        exit: Exit,
+        /// What came of its outputs.
+        outputs: Box<Collected>,
     },
     /// The attempt can never start.
     AttemptStartFailed {
@@ -158,7 +168,7 @@ impl Event {
             Self::SlotGranted { .. } => "slot_granted",
             Self::AttemptPrepared { .. } => "attempt_prepared",
             Self::AttemptStarted { .. } => "attempt_started",
-            Self::AttemptExited { .. } => "attempt_exited",
+            Self::AttemptExited { .. } | Self::OutputsCollected { .. } => "attempt_exited",
             Self::AttemptStartFailed { .. } => "attempt_start_failed",
             Self::AttemptNeverStarted { .. } => "attempt_never_started",
             Self::AttemptVanished { .. } => "attempt_vanished",
@@ -187,6 +197,7 @@ impl Event {
             | Self::AttemptPrepared { attempt }
             | Self::AttemptStarted { attempt, .. }
             | Self::AttemptExited { attempt, .. }
+            | Self::OutputsCollected { attempt, .. }
             | Self::AttemptStartFailed { attempt, .. }
             | Self::AttemptNeverStarted { attempt }
             | Self::AttemptVanished { attempt }

@@ -12,6 +12,7 @@ use super::transition::{self, Applied, Rejected};
 use super::view::HistoryEntry;
 use crate::clock::Timestamp;
 use crate::durable::{Change, Liveness, Machine, Message, Step, keys};
+use crate::files::sweep;
 use crate::id::JobId;
 use crate::limits::INFRASTRUCTURE_BUDGET;
 use crate::store::Key;
@@ -243,12 +244,14 @@ impl Job {
         }
     }
 
-    /// What others must be told when the job is deleted: its webhooks' deliveries go with it.
+    /// What others must be told when the job is deleted: its webhooks' deliveries go with it, and its artifacts.
     fn last_messages(&self) -> Vec<Message> {
         let targets = 0..u16::try_from(self.given.spec.on_complete.len()).unwrap_or(u16::MAX);
-        targets
+        let webhooks = targets
             .map(|target| webhook::WebhookId { job: self.id, target })
-            .map(|id| Message::to::<webhook::Delivery>(id, &webhook::Event::JobPurged))
-            .collect()
+            .map(|id| Message::to::<webhook::Delivery>(id, &webhook::Event::JobPurged));
+        let left = !self.given.spec.outputs.is_empty();
+        let sweep = left.then(|| Message::to::<sweep::Sweep>(self.id, &sweep::Event::JobPurged));
+        webhooks.chain(sweep).collect()
     }
 }

@@ -13,6 +13,7 @@ use crate::durable::Perform;
 use crate::durable::host::{Host, WeakHost};
 use crate::durable::published::Published;
 use crate::fault::{self, Point};
+use crate::files::ArtifactStore;
 use crate::fleet::{Ahead, Drive, FleetHandle, Ledger, Report, Reports, Request, Standing};
 use crate::id::{AttemptKey, JobId};
 use crate::outbound::Network;
@@ -49,6 +50,7 @@ impl Reports for JobMail {
             Report::Prepared => Event::AttemptPrepared { attempt },
             Report::Started(running) => Event::AttemptStarted { attempt, running },
             Report::Exited(exit) => Event::AttemptExited { attempt, exit },
+            Report::Collected { exit, outputs } => Event::OutputsCollected { attempt, exit, outputs },
             Report::StartFailed { fault, message } => Event::AttemptStartFailed { attempt, fault, message },
             Report::NeverStarted => Event::AttemptNeverStarted { attempt },
             Report::Vanished => Event::AttemptVanished { attempt },
@@ -79,6 +81,8 @@ pub struct JobPerformer {
     pub planner: Planner,
     /// Who calls services.
     pub network: Arc<dyn Network>,
+    /// Where what attempts leave is kept.
+    pub artifacts: ArtifactStore,
     /// Where results go.
     pub mail: Arc<JobMail>,
 }
@@ -100,6 +104,7 @@ impl Perform<Job> for JobPerformer {
                 self.fleet.stop(AttemptKey::new(id, attempt), signal, grace)
             }
             Effect::Discard { attempt } => self.fleet.discard(AttemptKey::new(id, attempt)),
+            Effect::DropArtifacts { attempt } => self.drop_artifacts(AttemptKey::new(id, attempt)),
             Effect::StartService { attempt, address } => self.start_service(job, attempt, address),
             Effect::PollService { attempt, address } => self.poll_service(job, attempt, address),
         }
@@ -117,6 +122,16 @@ impl Perform<Job> for JobPerformer {
 }
 
 impl JobPerformer {
+    /// Once: what a failure leaves behind goes when the job is purged.
+    fn drop_artifacts(&self, key: AttemptKey) {
+        let artifacts = self.artifacts.clone();
+        tokio::spawn(async move {
+            if let Err(error) = artifacts.remove_attempt(key).await {
+                tracing::warn!(attempt = %key, %error, "artifacts that are listed no more cannot be removed");
+            }
+        });
+    }
+
     fn drive(&self, job: &Job, come: Come) {
         let phase = match come {
             Come::Intended => Drive::Start,

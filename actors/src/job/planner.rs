@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::parent::{ArrayParent, Parent, PoolParent, ScheduleParent};
 use super::state::Job;
+use crate::files::Files;
 use crate::id::{AttemptKey, InstallationId};
 use crate::logs::LogStore;
 use crate::queue::QueueId;
@@ -69,6 +70,7 @@ impl Planner {
             stop_signal: spec.stop_signal,
             service_port: spec.service.map(|service| service.port),
             log_path: self.logs.path(key),
+            files: Files { inputs: spec.inputs, outputs: spec.outputs },
         })
     }
 

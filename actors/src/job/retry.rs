@@ -63,7 +63,8 @@ pub fn decide(spec: &Spec, facts: Facts<'_>) -> Decision {
         },
         (_, Cause::Success) => Decision::Succeed,
         // What cannot start will not start the next time either.
-        (RestartPolicy::Never, _) | (_, Cause::StartError | Cause::Canceled | Cause::Quarantined) => {
+        (RestartPolicy::Never, _)
+        | (_, Cause::StartError | Cause::InputFailed | Cause::Canceled | Cause::Quarantined) => {
             Decision::Fail
         }
         _ => counted(spec, facts),

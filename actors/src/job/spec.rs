@@ -3,15 +3,19 @@
 //! Only shapes and defaults live here; what may be combined with what is decided in `validate.rs`.
 //! Unknown fields are refused. Secrets serialise as `null` and travel in a sealed blob beside the spec.
 
+mod signal;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+pub use self::signal::StopSignal;
 use super::cause::Cause;
 use crate::array;
 use crate::clock::Timestamp;
+use crate::files::{Input, Output};
 use crate::secret::Secret;
 use crate::units::{Size, Span};
 
@@ -109,6 +113,12 @@ pub struct Spec {
     /// Mount the container's root file system read-only, with a tmpfs on /tmp.
     #[serde(skip_serializing_if = "is_false")]
     pub read_only_root: bool,
+    /// Files that are placed before each attempt starts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Input>,
+    /// Files that are collected after each attempt has ended; each may be written as its path alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Output>,
     /// Makes it an array: as many jobs, each with an index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub array: Option<array::Spec>,
@@ -147,6 +157,8 @@ impl Default for Spec {
             security_profile: SecurityProfile::default(),
             user: None,
             read_only_root: false,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
             array: None,
         }
     }
@@ -430,55 +442,6 @@ pub enum SecurityProfile {
     Baseline,
     /// User 65532, all capabilities dropped, read-only root with a tmpfs on /tmp.
     Restricted,
-}
-
-/// The signals that may ask an attempt to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum StopSignal {
-    /// 15, the default.
-    #[default]
-    Sigterm,
-    /// 2.
-    Sigint,
-    /// 3.
-    Sigquit,
-    /// 1.
-    Sighup,
-    /// 10.
-    Sigusr1,
-    /// 12.
-    Sigusr2,
-    /// 9: no grace.
-    Sigkill,
-}
-
-impl StopSignal {
-    /// The signal's name, `SIGTERM` and so on.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sigterm => "SIGTERM",
-            Self::Sigint => "SIGINT",
-            Self::Sigquit => "SIGQUIT",
-            Self::Sighup => "SIGHUP",
-            Self::Sigusr1 => "SIGUSR1",
-            Self::Sigusr2 => "SIGUSR2",
-            Self::Sigkill => "SIGKILL",
-        }
-    }
-
-    /// The signal's number on Linux.
-    pub const fn number(self) -> i32 {
-        match self {
-            Self::Sighup => 1,
-            Self::Sigint => 2,
-            Self::Sigquit => 3,
-            Self::Sigkill => 9,
-            Self::Sigusr1 => 10,
-            Self::Sigusr2 => 12,
-            Self::Sigterm => 15,
-        }
-    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -13,6 +13,7 @@ use super::parent::Parent;
 use super::spec::Spec;
 use super::view::{AttemptState, JobState};
 use crate::clock::Timestamp;
+use crate::files::Artifact;
 use crate::id::{AttemptKey, JobId};
 use crate::runtime::{Exit, Running};
 use crate::secret::Sealed;
@@ -236,6 +237,12 @@ pub struct Attempt {
     /// Why it ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ending: Option<Ending>,
+    /// What was collected of it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub artifacts: Vec<Artifact>,
+    /// Which output was not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub output_fault: Option<String>,
 }
 
 impl Job {
@@ -279,6 +286,16 @@ impl Job {
             self.phase,
             Phase::Starting | Phase::Running { .. } | Phase::AwaitingCallback { .. } | Phase::Stopping { .. }
         )
+    }
+
+    /// An artifact by its name, and the attempt that left it: this one, or the newest that has it.
+    pub fn artifact(&self, name: &str, attempt: Option<u32>) -> Option<(u32, &Artifact)> {
+        let attempts = self.attempts.iter().rev();
+        let mut found = attempts.filter(|record| attempt.is_none_or(|wanted| wanted == record.number));
+        found.find_map(|record| {
+            let artifact = record.artifacts.iter().find(|artifact| artifact.name == name)?;
+            Some((record.number, artifact))
+        })
     }
 
     /// The record of the newest attempt.

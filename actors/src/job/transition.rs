@@ -108,6 +108,10 @@ fn obsolete(job: &Job, event: &Event) -> Option<Vec<Effect>> {
 }
 
 fn attempt_report(mut draft: Draft, report: &Event) -> Outcome {
+    if let Event::OutputsCollected { attempt, exit, outputs } = report {
+        draft.note_outputs(outputs);
+        return attempt_report(draft, &Event::AttemptExited { attempt: *attempt, exit: exit.clone() });
+    }
     let phase = draft.job.phase.clone();
     match (phase, report) {
         (_, Event::SlotGranted { ahead, .. }) => draft.begin(*ahead),

@@ -8,6 +8,7 @@
 
 mod command;
 mod container;
+mod files;
 mod lifecycle;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub fn validate(spec: &Spec, policy: &Policy) -> Vec<FieldError> {
     let mut findings = Findings::default();
     command::check(spec, &mut findings);
     container::check(spec, policy, &mut findings);
+    files::check(spec, policy, &mut findings);
     lifecycle::check(spec, &mut findings);
     webhook::check(spec, policy, &mut findings);
     findings.refuse_if(

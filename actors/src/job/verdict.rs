@@ -97,10 +97,12 @@ pub(super) fn of_start_fault(fault: StartFault, message: &str) -> Ending {
         StartFault::CommandNotExecutable => "check its mode and architecture",
         StartFault::WorkingDirectory => "check working_dir",
         StartFault::Rejected => "check the spec",
+        StartFault::Input => "check the input",
     };
     // A runtime's own message may carry the hint already.
     let sentence = if message.contains(';') { message.to_owned() } else { format!("{message}; {hint}") };
-    Ending::new(Cause::StartError, sentence)
+    let cause = if fault == StartFault::Input { Cause::InputFailed } else { Cause::StartError };
+    Ending::new(cause, sentence)
 }
 
 /// An attempt that is gone without an exit.

@@ -1,5 +1,5 @@
-//! Every HTTP request that dogwatch itself makes: webhooks to the world, and calls to the service jobs that
-//! it started.
+//! Every HTTP request that dogwatch itself makes: webhooks to the world, calls to the service jobs that it
+//! started, and what buckets are asked.
 //!
 //! Responsible for: one request, made safely and once, and what its answer means. Not responsible for when a
 //! request is made, how often it is repeated and what is remembered of it: that is durable state and belongs
@@ -7,8 +7,9 @@
 //!
 //! Invariants:
 //! - a webhook connects only to addresses that the [`guard`] has judged, those very addresses and no others;
+//! - a request to a bucket connects to where the configuration says, which no user of the API writes;
 //! - a service call connects only to the socket address that it was given;
-//! - no redirect is followed, no proxy is used, no request is repeated behind the caller's back;
+//! - no redirect is followed but by `fetch`, which judges every hop; no proxy is used, no request is repeated behind the caller's back;
 //! - every wait and every body has a limit;
 //! - no error and no log line holds a secret, nor the path or query of a webhook's URL, which often are one.
 //!
@@ -18,11 +19,13 @@ pub mod cidr;
 mod client;
 pub mod cloudevent;
 mod fault;
+pub mod fetch;
 pub mod guard;
 mod network;
 pub mod resolver;
 pub mod service;
 pub mod sign;
+pub mod storage;
 pub mod webhook;
 
 pub use client::{BuildError, Roots};

@@ -6,6 +6,8 @@
 //!
 //! Every case has attempts of its own and ends with them removed; none waits without a deadline.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use tokio::time::Instant;
 
+pub use self::files::files_go_in_and_come_out;
 use super::{Error, Exit, LogLine, LogStream, Observation, Plan, Runtime, StartFault};
 use crate::clock::{Clock, SystemClock};
 use crate::id::{AttemptKey, Ids, InstallationId, RandomIds};
@@ -34,6 +37,9 @@ pub enum Script {
     Tree,
     /// Prints `run` and `to out` on standard output, `to err` on standard error, and exits with 0.
     Print,
+    /// Prints `run`, copies the input `in.txt` to `out/copy.txt`, writes `two` into `out/sub/two.txt`, makes a link
+    /// `out/link` to the input, and exits with 0.
+    Copy,
     /// Its command does not exist.
     Missing,
 }
@@ -50,6 +56,10 @@ impl Script {
                  sh -c \"$beat\" & setsid sh -c \"$beat\" & (sh -c \"$beat\" & ) ; while :; do sleep 0.2; done"
             }
             Self::Print => "echo run; echo to out; echo to err >&2",
+            Self::Copy => {
+                "echo run; mkdir -p out/sub && cat in.txt > out/copy.txt && printf two > out/sub/two.txt \
+                 && ln -s ../in.txt out/link"
+            }
             Self::Missing => return None,
         };
         Some(text.to_owned())
@@ -97,7 +107,8 @@ macro_rules! runtime_conformance {
             codes_of_exits_are_exact, a_command_that_does_not_exist_is_a_start_fault,
             observations_follow_its_life, waiting_is_prompt_and_only_a_hint, a_stop_is_graceful,
             who_ignores_the_signal_is_killed, the_whole_tree_is_killed, stop_and_remove_are_idempotent,
-            a_running_attempt_is_not_removed, the_list_is_ours, output_arrives, it_is_healthy);
+            a_running_attempt_is_not_removed, the_list_is_ours, output_arrives, files_go_in_and_come_out,
+            it_is_healthy);
     };
     (@cases $harness:expr; $($case:ident),*) => {
         $(#[tokio::test]
@@ -128,6 +139,7 @@ pub fn plan(harness: &dyn Harness, key: AttemptKey, script: Script) -> Plan {
         stop_signal: StopSignal::Sigterm,
         service_port: None,
         log_path: harness.log_path(key),
+        files: Default::default(),
     };
     harness.script(&mut plan, script);
     plan

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod behaviour;
+mod files;
 mod operations;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,7 +22,7 @@ use super::{Error, Hint, Observation, Plan, Result};
 use crate::clock::{Clock, Timestamp, TokioClock};
 use crate::id::AttemptKey;
 
-pub use behaviour::{Behaviour, Ending};
+pub use behaviour::{Behaviour, Ending, Left};
 
 /// Hints that a slow listener may be behind; then it is told that everything may have changed.
 const HINTS_QUEUED_MAX: usize = 256;
@@ -31,6 +32,8 @@ const HINTS_QUEUED_MAX: usize = 256;
 #[expect(missing_docs, reason = "named like the methods of the trait")]
 pub enum Operation {
     Create,
+    PutFiles,
+    TakeFiles,
     Start,
     Observe,
     Stop,
@@ -70,6 +73,8 @@ pub enum Fate {
 pub struct Counts {
     /// Calls of `create`, and how many of them made something.
     pub creates: (u32, u32),
+    /// Calls of `put_files` that placed them.
+    pub puts: u32,
     /// Calls of `start`, and how many of them set it going.
     pub starts: (u32, u32),
     /// Calls of `stop`, and how many found it running.

@@ -17,6 +17,7 @@ pub mod conformance;
 pub mod docker;
 #[cfg(any(test, feature = "testing"))]
 pub mod fake;
+pub mod files;
 #[cfg(feature = "process")]
 pub mod process;
 
@@ -31,7 +32,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
 
+use self::files::{Pieces, Placed};
 use crate::clock::Timestamp;
+use crate::files::{Files, Pattern};
 use crate::id::{AttemptKey, InstallationId};
 use crate::job::spec::{Network, RegistryCredential, Resources, SecurityProfile, StopSignal};
 use crate::secret::Secret;
@@ -74,6 +77,8 @@ pub struct Plan {
     pub service_port: Option<u16>,
     /// Where a runtime that keeps its own logs writes them (see [`Runtime::keeps_logs`]).
     pub log_path: PathBuf,
+    /// What is placed before its start and collected after its end.
+    pub files: Files,
 }
 
 /// What is known of an attempt.
@@ -169,6 +174,8 @@ pub enum StartFault {
     WorkingDirectory,
     /// The runtime refused the attempt as it is described.
     Rejected,
+    /// One of its inputs is not to be had.
+    Input,
 }
 
 /// What can go wrong with a runtime.
@@ -267,6 +274,19 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
     /// Makes the attempt ready to start, or adopts it when it is already there. Pulls the image where there
     /// is one. After `Ok` an observation is no longer `Absent`.
     async fn create(&self, plan: &Plan) -> Result<()>;
+
+    /// Puts files where the attempt will find them, over what is there. Called after the creation and never after a
+    /// start, also with no files where only outputs are asked for. Default: it has none.
+    async fn put_files(&self, plan: &Plan, files: &[Placed]) -> Result<()> {
+        let _ = (plan, files);
+        Err(files::none_here(self.name()))
+    }
+
+    /// Gives the files of an ended attempt that a pattern means. Follows no link. Default: it has none.
+    async fn take_files(&self, plan: &Plan, patterns: &[Pattern]) -> Result<Pieces> {
+        let _ = (plan, patterns);
+        Err(files::none_here(self.name()))
+    }
 
     /// Starts the attempt unless it was ever started. After `Ok` it is running or has already exited.
     async fn start(&self, key: AttemptKey) -> Result<()>;

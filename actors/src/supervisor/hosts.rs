@@ -19,6 +19,8 @@ use crate::durable::timers::{Router, Timers};
 use crate::durable::{Machine, Perform};
 use crate::entity::Entity;
 use crate::entity::executor::{EntityExecutor, EntityParts, EntityPerformer, NoWorkers};
+use crate::files::sweep::{Sweep, SweepPerformer};
+use crate::files::{ArtifactStore, Porter};
 use crate::fleet::{self, Fleet, FleetHandle, LogSinks};
 use crate::job::performer::{JobLedger, JobMail, JobPerformer};
 use crate::job::planner::Planner;
@@ -31,6 +33,7 @@ use crate::orchestration::executor::{
 };
 use crate::orchestration::state::Orchestration;
 use crate::outbound::Network;
+use crate::outbound::fetch::Fetcher;
 use crate::pool::{Pool, PoolPerformer, Watcher};
 use crate::queue::{Clerk, Desk, Queue, QueuePerformer};
 use crate::schedule::{Schedule, SchedulePerformer};
@@ -41,6 +44,7 @@ use crate::webhook::{Delivery, WebhookPerformer};
 /// Where machines live, and what runs what they ask for.
 pub(super) struct Hosts {
     pub(super) jobs: Host<Job>,
+    pub(super) sweeps: Host<Sweep>,
     pub(super) webhooks: Host<Delivery>,
     pub(super) orchestrations: Host<Orchestration>,
     pub(super) pools: Host<Pool>,
@@ -60,6 +64,7 @@ impl Hosts {
     pub(super) fn router(&self) -> Arc<Router> {
         Arc::new(BTreeMap::from([
             (Job::KIND, Arc::new(self.jobs.clone()) as Arc<dyn Dispatch>),
+            (Sweep::KIND, Arc::new(self.sweeps.clone()) as Arc<dyn Dispatch>),
             (Delivery::KIND, Arc::new(self.webhooks.clone()) as Arc<dyn Dispatch>),
             (Orchestration::KIND, Arc::new(self.orchestrations.clone()) as Arc<dyn Dispatch>),
             (Pool::KIND, Arc::new(self.pools.clone()) as Arc<dyn Dispatch>),
@@ -76,6 +81,7 @@ impl Hosts {
             background.clone(),
             self.fleet.alarm(),
             self.jobs.alarm(),
+            self.sweeps.alarm(),
             self.webhooks.alarm(),
             self.orchestrations.alarm(),
             self.pools.alarm(),
@@ -110,14 +116,20 @@ impl Builder {
     ) -> Result<Hosts, StartError> {
         let (seen, mail) = (shop.published::<Job>(), Arc::new(JobMail::default()));
         let logs = LogStore::new(&self.logs_dir);
+        let artifacts = ArtifactStore::new(self.artifacts.clone());
         let ledger = JobLedger(Arc::clone(&seen));
-        let fleet = Fleet::start(self.fleet_options(ledger, &mail, &logs), Some(home));
+        let porter = self.porter(policy, artifacts.clone(), &seen)?;
+        let fleet = Fleet::start(self.fleet_options(ledger, &mail, &logs, porter), Some(home));
         let performer = JobPerformer {
             fleet: fleet.clone(),
             planner: self.planner(&logs),
             network: Arc::clone(&network),
+            artifacts: artifacts.clone(),
             mail: Arc::clone(&mail),
         };
+        let sweeper = SweepPerformer::new(artifacts);
+        let sweeps = Host::start(shop.shared(shop.published(), Arc::new(sweeper.clone())), own).await;
+        sweeper.open(&sweeps);
         let jobs = Host::start(shop.shared(seen, Arc::new(performer)), own).await;
         mail.open(&jobs);
 
@@ -151,6 +163,7 @@ impl Builder {
         let entities = self.entities_host(shop, entities, workers.as_ref(), own).await;
         Ok(Hosts {
             jobs,
+            sweeps,
             webhooks,
             orchestrations,
             entities,
@@ -194,13 +207,30 @@ impl Builder {
         entities
     }
 
-    fn fleet_options(&self, ledger: JobLedger, mail: &Arc<JobMail>, logs: &LogStore) -> fleet::Options {
+    fn porter(
+        &self,
+        policy: &Policy,
+        artifacts: ArtifactStore,
+        jobs: &Arc<Published<Job>>,
+    ) -> Result<Porter, StartError> {
+        let fetcher = Fetcher::new(policy.webhooks.clone())?;
+        Ok(Porter::new(artifacts, fetcher, Arc::clone(jobs), self.staging_dir.clone()))
+    }
+
+    fn fleet_options(
+        &self,
+        ledger: JobLedger,
+        mail: &Arc<JobMail>,
+        logs: &LogStore,
+        porter: Porter,
+    ) -> fleet::Options {
         fleet::Options {
             runtimes: self.runtimes.clone(),
             budget: self.budget,
             reports: Arc::<JobMail>::clone(mail),
             ledger: Arc::new(ledger),
             logs: Arc::new(logs.clone()) as Arc<dyn LogSinks>,
+            files: Arc::new(porter),
             clock: Arc::clone(&self.clock),
         }
     }

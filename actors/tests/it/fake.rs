@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use dogwatch_actors::clock::{Clock, SystemClock, Timestamp, TokioClock};
 use dogwatch_actors::id::{AttemptKey, InstallationId};
 use dogwatch_actors::runtime::conformance::{self, Harness, Script, fresh_key};
-use dogwatch_actors::runtime::fake::{Behaviour, Ending, FakeRuntime, Fate, Fault, Operation};
+use dogwatch_actors::runtime::fake::{Behaviour, Ending, FakeRuntime, Fate, Fault, Left, Operation};
 use dogwatch_actors::runtime::{Error, Hint, LogStream, Observation, Plan, Runtime, StartFault, Unseen};
 use futures_util::StreamExt;
 
@@ -43,6 +43,7 @@ impl Harness for Fakes {
             Script::Ignore => vec!["ignore".into()],
             Script::Tree => vec!["tree".into()],
             Script::Print => vec!["print".into()],
+            Script::Copy => vec!["copy".into()],
             Script::Missing => vec!["missing".into()],
         };
         plan.args = words;
@@ -69,6 +70,9 @@ fn behaviour(plan: &Plan) -> Behaviour {
         "print" => {
             out(out(Behaviour::exits(0, at_once), "run"), "to out").printing(LogStream::Stderr, "to err")
         }
+        "copy" => out(Behaviour::exits(0, at_once), "run")
+            .leaving("out/copy.txt", Left::Input("in.txt".into()))
+            .leaving("out/sub/two.txt", Left::Text("two".into())),
         _ => Behaviour::cannot_start(StartFault::CommandNotFound),
     }
 }

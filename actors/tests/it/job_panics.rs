@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dogwatch_actors::bucket::Bucket;
 use dogwatch_actors::clock::{Clock, Timestamp, TokioClock};
 use dogwatch_actors::durable::Perform;
 use dogwatch_actors::durable::batch::Terms;
@@ -17,7 +18,8 @@ use dogwatch_actors::durable::outbox::Outbox;
 use dogwatch_actors::durable::published::Published;
 use dogwatch_actors::durable::shell;
 use dogwatch_actors::durable::timers::Timers;
-use dogwatch_actors::fleet::{Budget, Fleet, Options};
+use dogwatch_actors::files::ArtifactStore;
+use dogwatch_actors::fleet::{Budget, Fleet, NoFiles, Options};
 use dogwatch_actors::id::{AttemptKey, InstallationId, JobId};
 use dogwatch_actors::job::cause::Cause;
 use dogwatch_actors::job::effect::Effect;
@@ -124,6 +126,7 @@ impl World {
             reports: Arc::<JobMail>::clone(&mail),
             ledger: Arc::new(JobLedger(Arc::clone(&published))),
             logs: Arc::new(logs.clone()),
+            files: Arc::new(NoFiles),
             clock: Arc::new(clock),
         };
         let planner = Planner {
@@ -134,8 +137,13 @@ impl World {
             worker_urls: BTreeMap::new(),
         };
         let network = Arc::new(HttpNetwork::new(Guard::default()).unwrap());
-        let inner =
-            JobPerformer { fleet: Fleet::start(options, None), planner, network, mail: Arc::clone(&mail) };
+        let inner = JobPerformer {
+            fleet: Fleet::start(options, None),
+            planner,
+            network,
+            artifacts: ArtifactStore::new(Bucket::in_memory("artifacts")),
+            mail: Arc::clone(&mail),
+        };
         let performer = Arc::new(Clumsy { inner, performed: Mutex::default(), panics: Mutex::new(panics) });
         let fuse = Arc::new(Fuse { clock, lit: AtomicBool::new(false) });
         let shared = Shared {

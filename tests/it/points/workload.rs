@@ -42,7 +42,11 @@ impl Workload {
              say '{\"event\": \"progress\", \"data\": 1}'\n\
              say '{\"event\": \"completed\", \"id\": \"done\", \"data\": '$DOGWATCH_ATTEMPT'}'; exit 0";
         let calls = spec(calls, json!({}));
-        let exits = spec("exit 0", json!({"on_complete": [{"url": receiver.url}]}));
+        let files = json!({
+            "on_complete": [{"url": receiver.url}],
+            "inputs": [{"path": "in.txt", "content": "from me"}], "outputs": ["out.txt"],
+        });
+        let exits = spec("cat in.txt > out.txt", files);
         let flaky =
             spec("[ $DOGWATCH_ATTEMPT -ge 2 ]", json!({"backoff": {"initial": "50ms", "jitter": 0.0}}));
         let later_at = SystemClock.now().after(AHEAD);
@@ -86,6 +90,9 @@ impl Workload {
         assert_eq!(listed, self.all().len(), "there are jobs that nobody submitted");
         site.cleared().await;
         self.check_webhook(site).await;
+        let left = site.get(&format!("/v1/jobs/{}/artifacts", self.exits)).await;
+        let left = left["artifacts"].as_array().unwrap();
+        assert!(left.len() == 1 && left[0]["bytes"] == 7, "{left:?}");
         let ready = site.get("/readyz").await;
         assert_eq!(ready["ready"], true, "{ready}");
         // After the faults everything goes on.

@@ -31,6 +31,8 @@ fn the_policy_decides_by_cause() {
         (Cause::Oom, [AGAIN, AGAIN, Fail]),
         (Cause::Timeout, [AGAIN, AGAIN, Fail]),
         (Cause::StartError, [Fail, Fail, Fail]),
+        (Cause::InputFailed, [Fail, Fail, Fail]),
+        (Cause::OutputFailed, [AGAIN, AGAIN, Fail]),
         (Cause::Unhealthy, [AGAIN, AGAIN, Fail]),
         (Cause::Canceled, [Fail, Fail, Fail]),
         (Cause::Preempted, [FREE, FREE, FREE]),

@@ -77,10 +77,12 @@ fn what_cannot_start_says_what_to_do() {
         (StartFault::CommandNotExecutable, "mode"),
         (StartFault::WorkingDirectory, "working_dir"),
         (StartFault::Rejected, "spec"),
+        (StartFault::Input, "input"),
     ];
     for (fault, hint) in faults {
         let ending = of_start_fault(fault, "no luck");
-        assert_eq!(ending.cause, Cause::StartError);
+        let cause = if fault == StartFault::Input { Cause::InputFailed } else { Cause::StartError };
+        assert_eq!(ending.cause, cause);
         assert!(
             ending.message.starts_with("no luck; ") && ending.message.contains(hint),
             "{}",

@@ -23,6 +23,7 @@ mod create_body;
 mod engine;
 mod engine_restart;
 mod errors;
+mod files;
 mod finish;
 mod hints;
 mod image_reference;
@@ -45,7 +46,9 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::stream::BoxStream;
 
+use super::files::{Pieces, Placed};
 use super::{Health, Hint, LogLine, Observation, Plan, Result, Runtime};
+use crate::files::Pattern;
 use crate::id::{AttemptKey, InstallationId};
 use crate::job::spec::StopSignal;
 use crate::limits::{
@@ -179,6 +182,14 @@ impl Runtime for DockerRuntime {
     async fn create(&self, plan: &Plan) -> Result<()> {
         let work = create::create(Arc::clone(&self.engine), Arc::clone(&self.pulls), plan.clone());
         self.creates.run(plan.key, work.boxed()).await
+    }
+
+    async fn put_files(&self, plan: &Plan, placed: &[Placed]) -> Result<()> {
+        files::put(&self.engine, plan, placed).await
+    }
+
+    async fn take_files(&self, plan: &Plan, patterns: &[Pattern]) -> Result<Pieces> {
+        files::take(Arc::clone(&self.engine), plan, patterns).await
     }
 
     async fn start(&self, key: AttemptKey) -> Result<()> {

@@ -2,8 +2,11 @@
 //!
 //! Two times go in: `now`, the engine's own, which never jumps, and the wall clock's, which is only written down.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::behaviour::{Behaviour, Ending};
 use crate::clock::Timestamp;
@@ -13,6 +16,8 @@ use crate::runtime::{Exit, Observation, Plan, Running, Unseen};
 /// One attempt.
 pub(super) struct Attempt {
     pub(super) plan: Plan,
+    /// Its inputs, by their paths.
+    pub(super) placed: BTreeMap<String, Bytes>,
     pub(super) behaviour: Behaviour,
     life: Life,
 }
@@ -36,7 +41,7 @@ pub(super) enum Due {
 
 impl Attempt {
     pub(super) fn new(plan: Plan, behaviour: Behaviour) -> Self {
-        Self { plan, behaviour, life: Life::Created }
+        Self { plan, placed: BTreeMap::new(), behaviour, life: Life::Created }
     }
 
     pub(super) fn is_created(&self) -> bool {

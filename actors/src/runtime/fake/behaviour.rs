@@ -16,6 +16,15 @@ pub enum Ending {
     Oom,
 }
 
+/// What is in a file that an attempt leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// This text.
+    Text(String),
+    /// What is in the input of this path.
+    Input(String),
+}
+
 /// What an attempt does.
 #[derive(Debug, Clone)]
 pub struct Behaviour {
@@ -29,6 +38,8 @@ pub struct Behaviour {
     pub on_signal: Option<(Duration, Ending)>,
     /// What it prints, all at its start.
     pub output: Vec<(LogStream, String)>,
+    /// The files that it leaves: each a path, and what it has.
+    pub leaves: Vec<(String, Left)>,
     /// Where its service is; default: its port on loopback.
     pub address: Option<SocketAddr>,
 }
@@ -42,6 +53,7 @@ impl Behaviour {
             end: None,
             on_signal: Some((Duration::ZERO, Ending::Signal(15))),
             output: Vec::new(),
+            leaves: Vec::new(),
             address: None,
         }
     }
@@ -60,6 +72,13 @@ impl Behaviour {
     #[must_use]
     pub fn ignoring_signals(mut self) -> Self {
         self.on_signal = None;
+        self
+    }
+
+    /// Leaves a file.
+    #[must_use]
+    pub fn leaving(mut self, path: impl Into<String>, left: Left) -> Self {
+        self.leaves.push((path.into(), left));
         self
     }
 

@@ -11,8 +11,10 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use super::attempt::Attempt;
 use super::{FakeRuntime, Operation};
+use crate::files::Pattern;
 use crate::id::AttemptKey;
 use crate::job::spec::StopSignal;
+use crate::runtime::files::{Pieces, Placed};
 use crate::runtime::{Error, Health, Hint, LogLine, Observation, Plan, Result, Runtime};
 
 #[async_trait]
@@ -41,6 +43,14 @@ impl Runtime for FakeRuntime {
             Ok(())
         })
         .await
+    }
+
+    async fn put_files(&self, plan: &Plan, files: &[Placed]) -> Result<()> {
+        self.put(plan.key, files).await
+    }
+
+    async fn take_files(&self, plan: &Plan, patterns: &[Pattern]) -> Result<Pieces> {
+        self.take(plan.key, patterns).await
     }
 
     async fn start(&self, key: AttemptKey) -> Result<()> {

@@ -159,8 +159,8 @@ impl Attempt {
         Ok(())
     }
 
-    /// Removes what is left of it, unless it runs.
-    pub(super) fn remove(&self) -> Result<()> {
+    /// Removes what is left of it, unless it runs: first by `files` what is beside the record.
+    pub(super) fn remove(&self, files: impl FnOnce() -> Result<()>) -> Result<()> {
         let runs = || {
             let message = format!("attempt {} still runs; stop it before it is removed", self.key);
             Err(Error::Transient { message })
@@ -170,13 +170,18 @@ impl Attempt {
             Phase::Starting(_) | Phase::Running(..) => return runs(),
             Phase::Created => match self.record.withdraw() {
                 Ok(Claim::Taken) => return runs(),
-                withdrawn => withdrawn.map(drop),
+                Ok(Claim::Won) => return files(),
+                Err(error) => Err(error),
             },
             Phase::Lost(started, spawned) => {
                 drop(self.bury(&started, spawned.as_ref())?);
+                files()?;
                 self.record.remove()
             }
-            Phase::Ended(_) | Phase::Outlived(..) => self.record.remove(),
+            Phase::Ended(_) | Phase::Outlived(..) => {
+                files()?;
+                self.record.remove()
+            }
         };
         removed.map_err(|error| self.unavailable(&error))
     }

@@ -19,6 +19,7 @@
 mod attempt;
 mod cgroup;
 mod control;
+mod files;
 mod kill;
 mod proc;
 mod record;
@@ -43,9 +44,11 @@ use self::attempt::{Attempt, PREFIX, Phase, outcome};
 use self::control::{Sent, StopOrder};
 use self::record::{Claim, Orders, Owner};
 use self::shims::{Known, Shims, Stage};
+use crate::files::Pattern;
 use crate::id::{AttemptKey, InstallationId};
 use crate::job::spec::StopSignal;
 use crate::limits::{PROCESS_KILL_MAX, PROCESS_START_MAX};
+use crate::runtime::files::{Pieces, Placed, given_by};
 use crate::runtime::{Error, Health, Hint, LogLine, Observation, Plan, Result, Runtime, StartFault};
 
 pub use shim::Shim;
@@ -102,6 +105,7 @@ impl ProcessRuntime {
         let root = open_root(&options, &boot).map_err(|error| {
             unavailable(format!("{} cannot be used: {error}; check its permissions", options.dir.display()))
         })?;
+        files::clear(&root);
         let groups = cgroup::Groups::detect(options.installation).ok();
         let shims = Shims::new(shim, root.clone());
         Ok(Self { inner: Arc::new(Inner { root, options, boot: boot.into(), shims, groups }) })
@@ -175,6 +179,16 @@ impl Runtime for ProcessRuntime {
             self.inner.shims.created(plan.key);
         }
         Ok(())
+    }
+
+    async fn put_files(&self, plan: &Plan, files: &[Placed]) -> Result<()> {
+        let (directory, placed) = (files::directory(&self.inner.root, plan.key), files.to_vec());
+        blocking(move || files::put(&directory, &placed)).await
+    }
+
+    async fn take_files(&self, plan: &Plan, patterns: &[Pattern]) -> Result<Pieces> {
+        let (directory, patterns) = (files::directory(&self.inner.root, plan.key), patterns.to_vec());
+        Ok(given_by(move |outlet| files::take(&directory, &patterns, outlet)))
     }
 
     async fn start(&self, key: AttemptKey) -> Result<()> {
@@ -284,7 +298,13 @@ impl Runtime for ProcessRuntime {
         let attempt = self.attempt(key);
         let has_ended = matches!(self.inner.shims.known(key), Some(Known::Ended(_)));
         self.inner.shims.forget(key);
-        blocking(move || if has_ended { attempt.remove_ended() } else { attempt.remove() }).await
+        let directory = files::directory(&self.inner.root, key);
+        blocking(move || {
+            // First what only the record leads to.
+            let files = || files::remove(&directory);
+            if has_ended { files().and_then(|()| attempt.remove_ended()) } else { attempt.remove(files) }
+        })
+        .await
     }
 
     fn removes_at_once(&self) -> bool {
@@ -371,11 +391,15 @@ impl Inner {
         env.extend(plan.env.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())));
         env.extend(plan.service_port.map(|port| ("PORT".to_owned(), port.to_string())));
         env.insert(kill::MARK.to_owned(), mark);
+        // An attempt with files starts among them, unless it is told where to start.
+        let own = (!plan.files.is_empty()).then(|| files::directory(&self.root, plan.key));
+        env.extend(own.iter().map(|own| (files::VARIABLE.to_owned(), own.display().to_string())));
+        let own = own.unwrap_or_else(|| ".".into());
         let groups = self.groups.as_ref();
         Ok(Orders {
             argv,
             env,
-            working_dir: absolute(Path::new(plan.working_dir.as_deref().unwrap_or(".")))?,
+            working_dir: absolute(plan.working_dir.as_ref().map_or(&own, |dir| Path::new(dir)))?,
             log_path: absolute(&plan.log_path)?,
             limits: groups.and_then(|groups| groups.orders(&plan.key.name(PREFIX), &plan.resources)),
         })

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use dogwatch_actors::clock::{Timestamp, TokioClock};
 use dogwatch_actors::fleet::{
-    Ahead, Budget, Drive, Fleet, FleetHandle, Ledger, LogSink, LogSinks, Options, Report, Reports, Request,
-    Standing,
+    Ahead, Budget, Drive, Fleet, FleetHandle, Ledger, LogSink, LogSinks, NoFiles, Options, Report, Reports,
+    Request, Standing,
 };
 use dogwatch_actors::id::{AttemptKey, InstallationId, JobId};
 use dogwatch_actors::job::spec::{Network, Resources, SecurityProfile, StopSignal};
@@ -133,6 +133,7 @@ fn options(
         reports: Arc::clone(ears) as _,
         ledger: Arc::clone(books) as _,
         logs: Arc::clone(files) as _,
+        files: Arc::new(NoFiles),
         clock: Arc::new(TokioClock::starting_at(Timestamp::from_millis(1_800_000_000_000))),
     }
 }
@@ -160,6 +161,7 @@ pub(crate) fn plan(key: AttemptKey) -> Arc<Plan> {
         stop_signal: StopSignal::default(),
         service_port: None,
         log_path: PathBuf::new(),
+        files: Default::default(),
     })
 }
 

@@ -332,6 +332,7 @@ impl Simulation {
                     let durable = job.attempts.last().is_some_and(|record| record.let_start);
                     assert!(durable, "that it may have started is durable before it does");
                 }
+                Effect::DropArtifacts { attempt } => assert!(!is_active(attempt)),
                 Effect::Stop { attempt, .. } => assert!(is_active(attempt)),
                 Effect::Discard { attempt } => {
                     assert!(!is_active(attempt), "an active attempt is not discarded")
@@ -374,6 +375,8 @@ impl Simulation {
                 Effect::Discard { attempt } => {
                     answer(&Event::AttemptExited { attempt: *attempt, exit: exit(0) }).contains(effect)
                 }
+                // Those stay until the job is purged, which removes all that is there.
+                Effect::DropArtifacts { .. } => true,
                 Effect::StartService { .. } | Effect::PollService { .. } => self.job.deadline().is_some(),
             };
             assert!(caught, "{effect:?} is lost in {:?}", self.job.phase);

@@ -182,6 +182,12 @@ pub(super) fn start_fails(attempt: u32) -> Event {
     }
 }
 
+/// The attempt exited well, and an output is missing.
+pub(super) fn outputs_are_missing(attempt: u32) -> Event {
+    let outputs = Box::new(crate::files::Collected::failed("output `x` is missing"));
+    Event::OutputsCollected { attempt, exit: exit(0), outputs }
+}
+
 /// One event of every kind (of those with a name: one of every meaning) about this attempt.
 pub(super) fn every_event(attempt: u32, now: Timestamp) -> Vec<(&'static str, Event)> {
     let message = || "it hurts".to_owned();
@@ -193,6 +199,7 @@ pub(super) fn every_event(attempt: u32, now: Timestamp) -> Vec<(&'static str, Ev
         ("attempt_prepared", Event::AttemptPrepared { attempt }),
         ("attempt_started", started(attempt, now)),
         ("attempt_exited", Event::AttemptExited { attempt, exit: exit(1) }),
+        ("outputs_collected", outputs_are_missing(attempt)),
         ("attempt_start_failed", start_fails(attempt)),
         ("attempt_never_started", Event::AttemptNeverStarted { attempt }),
         ("attempt_vanished", Event::AttemptVanished { attempt }),

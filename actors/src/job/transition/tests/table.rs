@@ -48,6 +48,7 @@ slot_granted:next           wdraw St    wdraw wdraw wdraw wdraw wdraw wdraw wdra
 attempt_prepared            disc  disc  disc  +     .     .     .     .     .     .     .     .     .     disc  disc  disc
 attempt_started             disc  disc  disc  Ru    .     .     .     .     .     .     .     .     .     disc  disc  disc
 attempt_exited              disc  disc  disc  Bo    Bo    Bo    Bo    .     Ca    Su    Qu    Ok    Fa    disc  disc  disc
+outputs_collected           disc  disc  disc  Bo    Bo    Bo    Bo    .     Ca    Su    Qu    Bo    Fa    disc  disc  disc
 attempt_start_failed        disc  disc  disc  Fa    Fa    Fa    Fa    .     Ca    Su    Qu    Ok    Fa    disc  disc  disc
 attempt_never_started       disc  disc  disc  Bo    Bo    Bo    Bo    .     Ca    Su    Qu    Ok    Fa    disc  disc  disc
 attempt_vanished            disc  disc  disc  Bo    Bo    Bo    Bo    .     Ca    Su    Qu    Ok    Fa    disc  disc  disc
