@@ -61,6 +61,7 @@
 //! | [`runtime`] | what attempts run on: processes, containers, a fake; one conformance suite |
 //! | [`store`] | atomic, durable batches: sled, redb, memory; one conformance suite |
 //! | [`backup`] | a whole store in one file, and a data directory made of it |
+//! | [`bucket`] | places for objects: a directory, S3, Azure Blob, Google Cloud Storage |
 //! | [`examine`] | whether everything in a store fits together |
 //! | [`orchestration`] | workflows as code over activities, jobs, timers, events and children |
 //! | [`pool`] | sets of identical jobs whose number follows a demand, down to zero |
@@ -79,6 +80,7 @@
 
 pub mod array;
 pub mod backup;
+pub mod bucket;
 pub mod clock;
 pub mod data_dir;
 pub mod durable;

@@ -1,6 +1,7 @@
 //! Every limit of the crate, in one place: name, unit last, and why it is what it is.
 
 mod array;
+mod bucket;
 mod entity;
 mod orchestration;
 mod pool;
@@ -10,6 +11,7 @@ mod schedule;
 use std::time::Duration;
 
 pub use self::array::*;
+pub use self::bucket::*;
 pub use self::entity::*;
 pub use self::orchestration::*;
 pub use self::pool::*;

@@ -17,10 +17,12 @@ mod paths;
 mod render;
 mod schedules;
 mod sections;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use dogwatch_actors::bucket;
 use dogwatch_actors::schedule::{self, ScheduleId};
 
 pub use error::Error;
@@ -76,6 +78,7 @@ pub struct Loaded {
     pub origins: BTreeMap<String, Origin>,
     data_dir: PathBuf,
     schedules: schedules::Schedules,
+    stores: stores::Stores,
 }
 
 impl Loaded {
@@ -83,10 +86,11 @@ impl Loaded {
     pub fn load(sources: &Sources) -> Result<Self, Error> {
         let mut layers = vec![layers::defaults()];
         let mut schedules = schedules::Schedules::default();
+        let mut stores = stores::Stores::default();
         if let Some(path) = &sources.file {
-            let (layer, declared) = layers::file(path)?;
+            let layer;
+            (layer, schedules, stores) = layers::file(path)?;
             layers.push(layer);
-            schedules = declared;
         }
         layers.push(layers::environment(&sources.environment)?);
         layers.push(layers::flags(&sources.flags)?);
@@ -98,12 +102,17 @@ impl Loaded {
                 default_data_dir(&sources.environment, rustix::process::geteuid().is_root())?
             }
         };
-        Ok(Self { config, origins, data_dir, schedules })
+        Ok(Self { config, origins, data_dir, schedules, stores })
     }
 
     /// The schedules that are declared in the file.
     pub fn schedules(&self) -> &BTreeMap<ScheduleId, schedule::Spec> {
         &self.schedules.specs
+    }
+
+    /// The buckets that are declared in the file, by their names.
+    pub fn stores(&self) -> &BTreeMap<String, bucket::Config> {
+        &self.stores.configs
     }
 
     /// The data directory: the configured one or the default of this user.

@@ -6,7 +6,7 @@ use serde_json::json;
 use toml::Table;
 
 use super::keys::KEYS;
-use super::{Loaded, Origin, schedules};
+use super::{Loaded, Origin, schedules, stores};
 
 /// TOML; each value with a comment that tells where it came from. Can be used as a file of `--config`.
 pub(super) fn toml(loaded: &Loaded) -> String {
@@ -25,6 +25,7 @@ pub(super) fn toml(loaded: &Loaded) -> String {
         .expect("a string takes every write");
     }
     out.push_str(&schedules::toml(&loaded.schedules));
+    out.push_str(&stores::toml(&loaded.stores));
     out
 }
 
@@ -36,6 +37,7 @@ pub(super) fn json(loaded: &Loaded) -> serde_json::Value {
         out[section][name] = json!({ "value": value, "from": origin.map(Origin::to_string) });
     }
     out["schedules"] = schedules::json(&loaded.schedules);
+    out["stores"] = stores::json(&loaded.stores);
     out
 }
 

@@ -162,3 +162,23 @@ fn what_is_shown_can_be_read_again() {
     assert_eq!(json["fleet"]["cpus"]["value"], serde_json::Value::Null);
     assert_eq!(json["server"]["listen"]["from"], "from the built-in default");
 }
+
+#[test]
+fn a_store_is_declared_once_and_its_secret_stands_elsewhere() {
+    let file = "[stores.results]\nurl = \"az://runs/prefix\"\naccount = \"me\"\nsecret_file = \"/etc/key\"\n";
+    let loaded = load(Some(file), &[], &[]).unwrap();
+    assert_eq!(loaded.stores()["results"].account.as_deref(), Some("me"));
+    assert_eq!(loaded.to_json()["stores"]["results"]["value"]["url"], "az://runs/prefix");
+    let again = load(Some(&loaded.to_toml()), &[], &[]).unwrap();
+    assert_eq!(again.stores(), loaded.stores());
+    for (file, key) in [
+        ("stores = 1", "stores"),
+        ("[stores.Results]\nurl = \"s3://x\"", "stores.Results"),
+        ("[stores.x]", "stores.x.url"),
+        ("[stores.x]\nurl = 1", "stores.x.url"),
+        ("[stores.x]\nurl = \"s3://x\"\nsecret = \"hunter2\"", "stores.x"),
+    ] {
+        let error = load(Some(file), &[], &[]).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{key}")) && !error.contains("hunter2"), "{file}: {error}");
+    }
+}
