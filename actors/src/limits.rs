@@ -7,6 +7,7 @@ mod orchestration;
 mod pool;
 mod queue;
 mod schedule;
+mod trigger;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub use self::orchestration::*;
 pub use self::pool::*;
 pub use self::queue::*;
 pub use self::schedule::*;
+pub use self::trigger::*;
 
 /// The longest job spec in bytes: room for a large environment, small enough for a record of the store.
 pub const SPEC_BYTES_MAX: usize = 256 * 1024;

@@ -14,6 +14,7 @@ mod events;
 mod problem;
 mod queues;
 mod schedules;
+mod triggers;
 
 use std::time::Duration;
 

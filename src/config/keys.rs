@@ -43,7 +43,7 @@ impl Key {
 }
 
 /// Every key, section by section, in the order in which they are shown.
-pub(super) const KEYS: [Key; 31] = [
+pub(super) const KEYS: [Key; 32] = [
     Key::or("server.data_dir", "DOGWATCH_DATA_DIR"),
     Key::or("server.listen", "DOGWATCH_LISTEN"),
     Key::new("server.allow_remote", Kind::Bool),
@@ -71,6 +71,7 @@ pub(super) const KEYS: [Key; 31] = [
     Key::new("docker.pids", Kind::Whole),
     Key::new("process.enabled", Kind::Bool),
     Key::new("security.weakest_profile", Kind::Text),
+    Key::new("security.trigger_directories", Kind::List),
     Key::new("webhooks.allow_private_networks", Kind::Bool),
     Key::new("webhooks.allowed", Kind::List),
     Key::new("log.level", Kind::Text),

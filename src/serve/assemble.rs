@@ -13,14 +13,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use dogwatch_actors::bucket;
 use dogwatch_actors::data_dir::Home;
 use dogwatch_actors::fleet::Budget;
-use dogwatch_actors::handle::schedules;
+use dogwatch_actors::handle::{schedules, triggers};
 use dogwatch_actors::limits::JOBS_QUEUED_MAX;
 use dogwatch_actors::outbound::guard::Guard;
 use dogwatch_actors::schedule::{ScheduleId, Spec};
 use dogwatch_actors::secret::Secret;
 use dogwatch_actors::supervisor::{StartError, Supervisor};
+use dogwatch_actors::trigger::{self, TriggerId};
 use tokio::sync::mpsc;
 
 use super::runtimes::{Runtimes, WorkerUrls};
@@ -39,6 +41,8 @@ pub use dogwatch_actors::runtime::process::Shim;
 pub(super) struct Parts<'a> {
     /// The configuration.
     pub(super) config: &'a Config,
+    /// The buckets that are declared, by their names.
+    pub(super) stores: &'a BTreeMap<String, bucket::Config>,
     /// The data directory, locked.
     pub(super) home: Home,
     /// The root key of the API.
@@ -76,7 +80,7 @@ impl fmt::Debug for Assembled {
 
 /// Opens the store, starts the supervisor and then the listeners.
 pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
-    let Parts { config, home, root_key, listen, callback, grpc, last_grpc_port, shim } = parts;
+    let Parts { config, stores, home, root_key, listen, callback, grpc, last_grpc_port, shim } = parts;
     let auth = Auth::keys([&root_key]).map_err(|error| part("the API", &error))?;
     let runtimes = Runtimes::open(config, &home, shim)?;
     let gateway = runtimes.gateway(config, home.dir().path()).await;
@@ -99,6 +103,7 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
     }
     let container_url = config.callback.docker_url.clone().or_else(|| callback.containers.map(base_url));
     let worker_urls = grpc.as_ref().map(|grpc| WorkerUrls::of(grpc, config));
+    builder = builder.trigger_directories(config.security.trigger_directories.clone()).stores(stores.clone());
     builder = runtimes.register(builder, &base_url(callback.local), container_url, worker_urls);
     let supervisor = builder.start().await.map_err(start_error)?;
 
@@ -153,6 +158,14 @@ impl Assembled {
     /// Declares the schedules of the configuration.
     pub(super) async fn declare(&self, declared: &BTreeMap<ScheduleId, Spec>) -> schedules::Result<()> {
         self.supervisor.handle().schedules().reconcile(declared.clone()).await
+    }
+
+    /// Declares the triggers of the configuration.
+    pub(super) async fn declare_triggers(
+        &self,
+        declared: &BTreeMap<TriggerId, trigger::Spec>,
+    ) -> triggers::Result<()> {
+        self.supervisor.handle().triggers().reconcile(declared.clone()).await
     }
 
     async fn listen_for_workers(

@@ -103,6 +103,9 @@ pub enum Error {
     /// A schedule of the configuration cannot be declared.
     #[error("a schedule of the configuration cannot be declared: {0}")]
     Schedule(Box<dogwatch_actors::handle::schedules::Error>),
+    /// A trigger of the configuration cannot be declared.
+    #[error("a trigger of the configuration cannot be declared: {0}")]
+    Trigger(Box<dogwatch_actors::handle::triggers::Error>),
     /// A listener ended by itself.
     #[error("a listener ended by itself: {0}; start dogwatch again, the jobs go on meanwhile")]
     ListenerEnded(String),
@@ -181,7 +184,8 @@ impl Server {
         let config = &loaded.config;
         let grpc = grpc_address(config, role);
         let last_grpc_port = addresses::last_grpc_port(dir.path());
-        let parts = Parts { config, home, root_key, listen, callback, grpc, last_grpc_port, shim };
+        let stores = loaded.stores();
+        let parts = Parts { config, stores, home, root_key, listen, callback, grpc, last_grpc_port, shim };
         let assembled = assemble::assemble(parts).await?;
         // A server for one command has nothing to do with what the next one is told.
         if role == Role::Standalone
@@ -189,6 +193,12 @@ impl Server {
         {
             assembled.shutdown(Duration::ZERO).await;
             return Err(Error::Schedule(Box::new(error)));
+        }
+        if role == Role::Standalone
+            && let Err(error) = assembled.declare_triggers(loaded.triggers()).await
+        {
+            assembled.shutdown(Duration::ZERO).await;
+            return Err(Error::Trigger(Box::new(error)));
         }
         let addresses = Addresses {
             api: base_url(assembled.api),

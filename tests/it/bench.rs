@@ -194,7 +194,16 @@ impl Bench {
         command.env_clear().env("PATH", "/usr/bin:/bin").env("DOGWATCH_DATA_DIR", self.path());
         command.env("DOGWATCH_RUNTIME", self.on.name()).envs(self.env.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::null());
+        let config = self.config();
+        if config.exists() {
+            command.arg("--config").arg(config);
+        }
         command
+    }
+
+    /// The file of its configuration, for a test that writes one.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.path().join("bench.toml")
     }
 
     /// Starts it on its directory.

@@ -57,5 +57,6 @@ mod random;
 mod restarts;
 mod scenarios;
 mod schedules;
+mod triggers;
 mod troubles;
 mod webhook_delivery;

@@ -17,6 +17,7 @@ use crate::pool::Pool;
 use crate::queue::Queue;
 use crate::schedule::Schedule;
 use crate::store::{Error, Key, KeyRange, Log, codec};
+use crate::trigger::Trigger;
 use crate::webhook::Delivery;
 
 /// A look that is going on.
@@ -84,6 +85,7 @@ impl Examination {
             Some(Pool::KIND) => self.machine_row::<Pool>(source, key),
             Some(Array::KIND) => self.machine_row::<Array>(source, key),
             Some(Schedule::KIND) => self.machine_row::<Schedule>(source, key),
+            Some(Trigger::KIND) => self.machine_row::<Trigger>(source, key),
             Some(Entity::KIND) => self.machine_row::<Entity>(source, key),
             Some(Queue::KIND) => self.machine_row::<Queue>(source, key),
             _ => {
@@ -145,6 +147,7 @@ impl Examination {
                 Pool::KIND => self.records.pools += 1,
                 Array::KIND => self.records.arrays += 1,
                 Schedule::KIND => self.records.schedules += 1,
+                Trigger::KIND => self.records.triggers += 1,
                 Entity::KIND => self.records.entities += 1,
                 Queue::KIND => self.records.queues += 1,
                 _ => self.records.orchestrations += 1,
@@ -324,6 +327,7 @@ fn known(kind: &[u8]) -> Option<&'static str> {
         Pool::KIND,
         Queue::KIND,
         Schedule::KIND,
+        Trigger::KIND,
         Array::KIND,
     ];
     kinds.into_iter().find(|known| known.as_bytes() == kind)

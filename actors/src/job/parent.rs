@@ -1,4 +1,7 @@
-//! Who started a job and is told its end: an orchestration's task, a pool, a schedule, or an array. Data only.
+//! Who started a job and is told its end: an orchestration's task, a pool, a schedule, a trigger, or an array.
+//! Data only.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +12,7 @@ use crate::orchestration::state::Parent as Task;
 use crate::pool::PoolId;
 use crate::queue::QueueId;
 use crate::schedule::ScheduleId;
+use crate::trigger::{Object, TriggerId};
 
 /// Who started a job and is told its end. A task is written as it always was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +26,8 @@ pub enum Parent {
     Schedule(ScheduleParent),
     /// The array whose child it is.
     Array(ArrayParent),
+    /// The trigger at which something arrived.
+    Trigger(Box<TriggerParent>),
 }
 
 /// The pool whose instance a job is.
@@ -62,12 +68,27 @@ pub struct ArrayParent {
     pub count: u32,
 }
 
+/// The trigger that submitted a job, and for what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriggerParent {
+    /// Which.
+    pub trigger: TriggerId,
+    /// Which of its items.
+    pub item: u64,
+    /// How often something was started for the item, this time included.
+    pub delivery: u32,
+    /// What arrived.
+    pub object: Arc<Object>,
+    /// What the job's secrets are sealed for: they are those of all jobs of the trigger.
+    pub sealed_for: JobId,
+}
+
 impl Parent {
     /// The task that waits, where it is one.
     pub fn task(&self) -> Option<Task> {
         match self {
             Self::Task(task) => Some(*task),
-            Self::Pool(_) | Self::Schedule(_) | Self::Array(_) => None,
+            Self::Pool(_) | Self::Schedule(_) | Self::Array(_) | Self::Trigger(_) => None,
         }
     }
 
@@ -75,7 +96,7 @@ impl Parent {
     pub fn pool(&self) -> Option<&PoolParent> {
         match self {
             Self::Pool(pool) => Some(pool),
-            Self::Task(_) | Self::Schedule(_) | Self::Array(_) => None,
+            Self::Task(_) | Self::Schedule(_) | Self::Array(_) | Self::Trigger(_) => None,
         }
     }
 
@@ -83,7 +104,7 @@ impl Parent {
     pub fn schedule(&self) -> Option<&ScheduleParent> {
         match self {
             Self::Schedule(schedule) => Some(schedule),
-            Self::Task(_) | Self::Pool(_) | Self::Array(_) => None,
+            Self::Task(_) | Self::Pool(_) | Self::Array(_) | Self::Trigger(_) => None,
         }
     }
 
@@ -91,7 +112,15 @@ impl Parent {
     pub fn array(&self) -> Option<&ArrayParent> {
         match self {
             Self::Array(array) => Some(array),
-            Self::Task(_) | Self::Pool(_) | Self::Schedule(_) => None,
+            Self::Task(_) | Self::Pool(_) | Self::Schedule(_) | Self::Trigger(_) => None,
+        }
+    }
+
+    /// The trigger, where it is one.
+    pub fn trigger(&self) -> Option<&TriggerParent> {
+        match self {
+            Self::Trigger(trigger) => Some(trigger),
+            Self::Task(_) | Self::Pool(_) | Self::Schedule(_) | Self::Array(_) => None,
         }
     }
 
@@ -102,6 +131,7 @@ impl Parent {
             Self::Pool(pool) => Some(pool.sealed_for),
             Self::Schedule(schedule) => Some(schedule.sealed_for),
             Self::Array(array) => Some(array.array.seal()),
+            Self::Trigger(trigger) => Some(trigger.sealed_for),
         }
     }
 }
@@ -145,5 +175,23 @@ mod tests {
         let array = ArrayParent { array: ArrayId::new(JobId::from_bytes([7; 16])), index: 3, count: 9 };
         let text = serde_json::to_string(&Parent::Array(array)).unwrap();
         assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().array(), Some(&array));
+
+        let trigger = TriggerParent {
+            trigger: "drop".parse().unwrap(),
+            item: 7,
+            delivery: 2,
+            object: Arc::new(Object {
+                source: crate::trigger::Kind::Queue,
+                name: "orders/7".to_owned(),
+                version: String::new(),
+                size: 2,
+                modified_at: None,
+                content_type: None,
+                body: Some("{}".into()),
+            }),
+            sealed_for: JobId::from_bytes([7; 16]),
+        };
+        let text = serde_json::to_string(&Parent::Trigger(Box::new(trigger.clone()))).unwrap();
+        assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().trigger(), Some(&trigger));
     }
 }
