@@ -42,6 +42,7 @@ pub(crate) mod schedules;
 pub mod server;
 pub(crate) mod state;
 mod store;
+pub(crate) mod triggers;
 
 use actix_web::web::{Data, ServiceConfig};
 use dogwatch_actors::handle::Handle;
@@ -61,6 +62,7 @@ pub use self::queues::work::{Acked, Acks, ReceivedMessages};
 pub use self::queues::{NewMessages, QueueList, SentMessages};
 pub use self::schedules::{ScheduleList, TriggeredSchedule};
 use self::state::Api;
+pub use self::triggers::{DeclaredTrigger, TriggerList, TriggerToken};
 use crate::{callbacks, durable_functions};
 
 /// What is mounted.

@@ -178,6 +178,9 @@ pub const DURABLE_TASK_CALLS_PER_CONNECTION_MAX: u32 = 10_000;
 /// of a worker that has gone without a word goes to others.
 pub const DURABLE_TASK_KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// The longest body that the command line reads for a call of a trigger: more than any trigger takes.
+pub const CLI_BODY_BYTES_MAX: u64 = 1024 * 1024;
+
 /// Instances that one request may end at once, as the Durable Task Scheduler has it.
 pub const DURABLE_TASK_TERMINATE_BATCH_MAX: usize = 500;
 

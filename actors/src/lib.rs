@@ -69,6 +69,7 @@
 //! | [`queue`] | messages that workers lease, and that come back unless they are acknowledged |
 //! | [`mod@array`] | one spec run as many jobs with an index each, and a rule of success |
 //! | [`schedule`] | times at which a job is submitted or an orchestration started |
+//! | [`trigger`] | files, requests and messages for each of which something is started once |
 //! | [`entity`] | named objects with a state that do one thing after another |
 //! | [`webhook`], [`outbound`] | telling the world, safely |
 //! | [`logs`] | the output of attempts |
@@ -108,6 +109,7 @@ pub mod shape;
 pub mod store;
 pub mod supervise;
 pub mod supervisor;
+pub mod trigger;
 pub mod units;
 pub mod webhook;
 

@@ -8,6 +8,7 @@ mod orchestration;
 mod pool;
 mod queue;
 mod schedule;
+mod trigger;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use self::orchestration::*;
 pub use self::pool::*;
 pub use self::queue::*;
 pub use self::schedule::*;
+pub use self::trigger::*;
 
 /// The longest job spec in bytes: room for a large environment, small enough for a record of the store.
 pub const SPEC_BYTES_MAX: usize = 256 * 1024;

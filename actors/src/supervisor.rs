@@ -85,6 +85,8 @@ pub struct Builder {
     staging_dir: PathBuf,
     callback_urls: BTreeMap<String, String>,
     worker_urls: BTreeMap<String, String>,
+    trigger_directories: Vec<PathBuf>,
+    stores: Arc<BTreeMap<String, crate::bucket::Config>>,
     budget: Budget,
     queued_max: usize,
     policy: Policy,
@@ -185,6 +187,21 @@ impl Builder {
     #[must_use]
     pub fn worker_url(mut self, runtime: impl Into<String>, url: impl Into<String>) -> Self {
         self.worker_urls.insert(runtime.into(), url.into().trim_end_matches('/').to_owned());
+        self
+    }
+
+    /// The buckets that triggers may look at, by their names.
+    #[must_use]
+    pub fn stores(mut self, stores: BTreeMap<String, crate::bucket::Config>) -> Self {
+        self.stores = Arc::new(stores);
+        self
+    }
+
+    /// Below these directories clients may have triggers look for files; below none where nothing is said. Triggers of
+    /// the configuration may look anywhere.
+    #[must_use]
+    pub fn trigger_directories(mut self, directories: Vec<PathBuf>) -> Self {
+        self.trigger_directories = directories;
         self
     }
 
@@ -294,7 +311,7 @@ impl Builder {
             intensity: self.intensity,
         };
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
-        let (router, desks, alarm) = (hosts.router(), hosts.desks(), Alarm::default());
+        let (router, desks, alarm) = (hosts.router(), hosts.desks(&store, &self.stores), Alarm::default());
         let (recovery_done, recovered) = watch::channel(false);
         let inner = Inner {
             alarms: hosts.alarms(&alarm),
@@ -305,6 +322,9 @@ impl Builder {
             pools: hosts.pools,
             schedules: hosts.schedules,
             arrays: hosts.arrays,
+            triggers: hosts.triggers,
+            trigger_directories: self.trigger_directories,
+            stores: self.stores,
             declaring: tokio::sync::Mutex::default(),
             worker_urls: self.worker_urls,
             callback_urls: self.callback_urls,
@@ -375,6 +395,8 @@ impl Supervisor {
                 .join(format!("dogwatch-staging-{}", RandomIds.installation_id())),
             callback_urls: BTreeMap::new(),
             worker_urls: BTreeMap::new(),
+            trigger_directories: vec![],
+            stores: Arc::default(),
             budget: Budget::default(),
             queued_max: JOBS_QUEUED_MAX,
             policy: Policy::default(),

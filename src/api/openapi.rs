@@ -13,7 +13,9 @@ use dogwatch_actors::units::Span;
 
 use super::problem::{self, Problem};
 use super::query::Query;
-use super::{arrays, events, jobs, links, metrics, orchestrations, pools, probes, queues, schedules, store};
+use super::{
+    arrays, events, jobs, links, metrics, orchestrations, pools, probes, queues, schedules, store, triggers,
+};
 use crate::callbacks;
 
 #[derive(utoipa::OpenApi)]
@@ -42,6 +44,9 @@ use crate::callbacks;
         arrays::list, arrays::show, arrays::purge, arrays::cancel, arrays::suspend, arrays::resume, arrays::retry,
         schedules::declare, schedules::preview, schedules::list, schedules::show, schedules::delete,
         schedules::pause, schedules::resume, schedules::trigger,
+        triggers::declare, triggers::list, triggers::show, triggers::delete, triggers::pause, triggers::resume,
+        triggers::rotate, triggers::call::call, triggers::items::list, triggers::items::show, triggers::items::requeue,
+        triggers::items::requeue_one, triggers::items::purge, triggers::items::purge_one,
         events::follow, probes::livez, probes::readyz, metrics::metrics, show,
         store::examine, store::backup,
         callbacks::handler::callback,
@@ -56,6 +61,7 @@ use crate::callbacks;
         (name = "queues", description = "Messages that workers lease, and that come back unless they are acknowledged"),
         (name = "arrays", description = "Jobs that were submitted with `array`: as many children, each with an index"),
         (name = "schedules", description = "Times at which a job is submitted or an orchestration started"),
+        (name = "triggers", description = "Files, requests and messages, for each of which something is started once"),
         (name = "events", description = "What happens, as it happens"),
         (name = "store", description = "What is kept: whether it is whole, and a copy of it"),
         (name = "probes", description = "Whether it works"),
@@ -94,6 +100,7 @@ impl Modify for Security {
         };
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("api_key", scheme("One of the server's API keys"));
+        components.add_security_scheme("trigger_token", scheme("The token of the trigger that is called"));
         components.add_security_scheme("callback_token", scheme("The attempt's DOGWATCH_CALLBACK_TOKEN"));
     }
 }

@@ -8,6 +8,9 @@ mod artifacts;
 mod pools;
 mod queues;
 mod schedules;
+#[cfg(test)]
+mod tests;
+mod triggers;
 
 use std::fmt;
 use std::time::Duration;
@@ -65,6 +68,8 @@ pub enum Code {
     ArrayNotFound,
     /// 404: there is no such schedule.
     ScheduleNotFound,
+    /// 404: there is no such trigger, or it has no such item (any more).
+    TriggerNotFound,
     /// 405: the route has other methods.
     MethodNotAllowed,
     /// 408: the body did not come in time.
@@ -83,6 +88,8 @@ pub enum Code {
     ArrayConflict,
     /// 409: who declared the schedule, or the number of schedules, does not allow it.
     ScheduleConflict,
+    /// 409: who declared the trigger, its state, or the number of triggers, does not allow it.
+    TriggerConflict,
     /// 409: the job received as many events as one may.
     TooManyEvents,
     /// 410: a callback of an attempt that is over.
@@ -101,6 +108,8 @@ pub enum Code {
     IdempotencyMismatch,
     /// 429: the queue holds as many messages as one may.
     QueueFull,
+    /// 429: the trigger holds as many items as one may.
+    TriggerFull,
     /// 429: too much is going on; nothing was done.
     Overloaded,
     /// 500: a fault of dogwatch.
@@ -143,6 +152,9 @@ impl Code {
             Self::ArrayConflict => (StatusCode::CONFLICT, "the state of the array does not allow it"),
             Self::ScheduleNotFound => (StatusCode::NOT_FOUND, "there is no such schedule"),
             Self::ScheduleConflict => (StatusCode::CONFLICT, "the state of the schedule does not allow it"),
+            Self::TriggerNotFound => (StatusCode::NOT_FOUND, "there is no such trigger or item"),
+            Self::TriggerConflict => (StatusCode::CONFLICT, "the state of the trigger does not allow it"),
+            Self::TriggerFull => (StatusCode::TOO_MANY_REQUESTS, "the trigger is full"),
             Self::PoolConflict => (StatusCode::CONFLICT, "the state of the pool does not allow it"),
             Self::QueueNotFound => (StatusCode::NOT_FOUND, "there is no such queue"),
             Self::MessageNotFound => (StatusCode::NOT_FOUND, "there is no such message"),

@@ -16,7 +16,7 @@ use super::auth::Auth;
 use super::problem::Problem;
 use super::state::Api;
 use super::{
-    arrays, events, jobs, metrics, openapi, orchestrations, pools, probes, queues, schedules, store,
+    arrays, events, jobs, metrics, openapi, orchestrations, pools, probes, queues, schedules, store, triggers,
 };
 
 /// Who may use a route.
@@ -26,6 +26,8 @@ pub enum Access {
     Public,
     /// Who has a key.
     Key,
+    /// Who has a token of what the route is about; the route itself looks at it, and a key is none.
+    Token,
 }
 
 /// One route.
@@ -153,6 +155,26 @@ pub const TABLE: &[Entry] = &[
     entry(Method::POST, "/v1/schedules/{name}/pause", Access::Key, || web::to(schedules::pause)),
     entry(Method::POST, "/v1/schedules/{name}/resume", Access::Key, || web::to(schedules::resume)),
     entry(Method::POST, "/v1/schedules/{name}/trigger", Access::Key, || web::to(schedules::trigger)),
+    entry(Method::GET, "/v1/triggers", Access::Key, || web::to(triggers::list)),
+    entry(Method::PUT, "/v1/triggers/{name}", Access::Key, || web::to(triggers::declare)),
+    entry(Method::GET, "/v1/triggers/{name}", Access::Key, || web::to(triggers::show)),
+    entry(Method::DELETE, "/v1/triggers/{name}", Access::Key, || web::to(triggers::delete)),
+    entry(Method::POST, "/v1/triggers/{name}", Access::Token, || web::to(triggers::call::call)),
+    entry(Method::POST, "/v1/triggers/{name}/pause", Access::Key, || web::to(triggers::pause)),
+    entry(Method::POST, "/v1/triggers/{name}/resume", Access::Key, || web::to(triggers::resume)),
+    entry(Method::POST, "/v1/triggers/{name}/rotate", Access::Key, || web::to(triggers::rotate)),
+    entry(Method::GET, "/v1/triggers/{name}/items", Access::Key, || web::to(triggers::items::list)),
+    entry(Method::GET, "/v1/triggers/{name}/items/{item}", Access::Key, || web::to(triggers::items::show)),
+    entry(Method::DELETE, "/v1/triggers/{name}/dead", Access::Key, || web::to(triggers::items::purge)),
+    entry(Method::POST, "/v1/triggers/{name}/dead/requeue", Access::Key, || {
+        web::to(triggers::items::requeue)
+    }),
+    entry(Method::POST, "/v1/triggers/{name}/dead/{item}/requeue", Access::Key, || {
+        web::to(triggers::items::requeue_one)
+    }),
+    entry(Method::DELETE, "/v1/triggers/{name}/dead/{item}", Access::Key, || {
+        web::to(triggers::items::purge_one)
+    }),
 ];
 
 /// Registers every route. What is under `/v1` but no route needs a key too; what is elsewhere is a 404.
@@ -160,18 +182,24 @@ pub(super) fn register(config: &mut ServiceConfig, api: &Data<Api>, auth: &Auth)
     let mut versioned = web::scope("/v1");
     for group in TABLE.chunk_by(|left, right| left.pattern == right.pattern) {
         let access = group[0].access;
+        let with_token: Vec<Method> = group
+            .iter()
+            .filter(|entry| entry.access == Access::Token)
+            .map(|entry| entry.method.clone())
+            .collect();
         match group[0].pattern.strip_prefix("/v1") {
-            Some(pattern) => versioned = versioned.service(resource(pattern, group)),
-            None => {
+            Some(pattern) if with_token.is_empty() => versioned = versioned.service(resource(pattern, group)),
+            _ => {
                 let guard = if access == Access::Public { Auth::none() } else { auth.clone() };
-                let single = resource(group[0].pattern, group).app_data(api.clone());
-                config.service(single.wrap(from_fn(letting_in(guard))).wrap(headers()));
+                let single =
+                    resource(group[0].pattern, group).app_data(api.clone()).app_data(api.bodies.clone());
+                config.service(single.wrap(from_fn(letting_in(guard, with_token))).wrap(headers()));
             }
         }
     }
     let versioned =
         versioned.app_data(api.clone()).app_data(api.bodies.clone()).default_service(web::to(not_found));
-    config.service(versioned.wrap(from_fn(letting_in(auth.clone()))).wrap(headers()));
+    config.service(versioned.wrap(from_fn(letting_in(auth.clone(), vec![]))).wrap(headers()));
     config.default_service(web::to(not_found));
 }
 
@@ -193,12 +221,14 @@ fn resource(pattern: &str, group: &[Entry]) -> Resource {
     }))
 }
 
-/// A middleware that asks `auth` about every request.
+/// A middleware that asks `auth` about every request, but for those of these methods, which look at a token themselves.
 fn letting_in(
     auth: Auth,
+    with_token: Vec<Method>,
 ) -> impl Fn(ServiceRequest, Next<BoxBody>) -> LocalBoxFuture<'static, Result<ServiceResponse, actix_web::Error>>
 {
     move |req, next| match auth.check(req.headers()) {
+        _ if with_token.contains(req.method()) => Box::pin(next.call(req)),
         Ok(()) => Box::pin(next.call(req)),
         Err(problem) => {
             // A response and not an error, so that the headers of every answer are put on this one too.

@@ -92,7 +92,7 @@ impl Error {
             | Self::Ambiguous { .. } => Exit::USAGE,
             Self::NoJob(_) | Self::NoStore(_) => Exit::NOT_FOUND,
             Self::Backup(backup::Error::NotEmpty(_)) => Exit::USAGE,
-            Self::Serve(serve::Error::Schedule(_)) => Exit::USAGE,
+            Self::Serve(serve::Error::Schedule(_) | serve::Error::Trigger(_)) => Exit::USAGE,
             Self::Timeout(_) => Exit::TIMEOUT,
             Self::Closed => Exit::OK,
             Self::Demo(_) => Exit::NOT_WELL,

@@ -38,6 +38,7 @@ mod serve;
 mod show;
 mod store_check;
 mod submit;
+mod trigger;
 mod wait;
 mod webhooks;
 
@@ -135,6 +136,8 @@ pub enum Command {
     Pool(pool::PoolCommand),
     /// Declare and look at schedules: times at which something is started
     Schedule(schedule::ScheduleArgs),
+    /// Declare and look at triggers: files, requests and messages, for each of which something is started
+    Trigger(trigger::TriggerArgs),
     /// Find out what works here and what does not
     Doctor(doctor::DoctorArgs),
     /// Write everything durable to one file, while the server works or when none runs
@@ -214,6 +217,7 @@ async fn dispatch(cli: Cli, shim: Shim) -> Result<Exit, Error> {
         Command::Queue(command) => queue::run(&context, *command).await,
         Command::Pool(command) => pool::run(&context, command).await,
         Command::Schedule(args) => schedule::run(&context, args).await,
+        Command::Trigger(args) => trigger::run(&context, args).await,
         Command::Doctor(args) if args.store => store_check::run(&context).await,
         Command::Doctor(_) => doctor::run(&context).await,
         Command::Backup(args) => backup::run(&context, &args).await,

@@ -15,6 +15,7 @@ mod events;
 mod problem;
 mod queues;
 mod schedules;
+mod triggers;
 
 use std::time::Duration;
 

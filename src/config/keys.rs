@@ -72,6 +72,7 @@ pub(super) const KEYS: [Key; 32] = [
     Key::new("docker.pids", Kind::Whole),
     Key::new("process.enabled", Kind::Bool),
     Key::new("security.weakest_profile", Kind::Text),
+    Key::new("security.trigger_directories", Kind::List),
     Key::new("webhooks.allow_private_networks", Kind::Bool),
     Key::new("webhooks.allowed", Kind::List),
     Key::new("log.level", Kind::Text),

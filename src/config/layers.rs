@@ -8,6 +8,7 @@ use toml::{Table, Value};
 use super::keys::{self, KEYS, Key, Kind};
 use super::schedules::{self, Schedules};
 use super::stores::{self, Stores};
+use super::triggers::{self, Triggers};
 use super::{Config, Environment, Error, Flag, Origin};
 
 /// The values of one source, by key.
@@ -19,8 +20,8 @@ pub(super) fn defaults() -> Layer {
     flatten(&table, &Origin::Default).expect("the defaults have known keys only")
 }
 
-/// What the file says, its schedules and its buckets.
-pub(super) fn file(path: &Path) -> Result<(Layer, Schedules, Stores), Error> {
+/// What the file says, its schedules, its buckets and its triggers.
+pub(super) fn file(path: &Path) -> Result<(Layer, Schedules, Stores, Triggers), Error> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
     let mut table: Table =
@@ -28,7 +29,8 @@ pub(super) fn file(path: &Path) -> Result<(Layer, Schedules, Stores), Error> {
     let origin = Origin::File(path.to_owned());
     let schedules = schedules::take(&mut table, &origin)?;
     let stores = stores::take(&mut table, &origin)?;
-    Ok((flatten(&table, &origin)?, schedules, stores))
+    let triggers = triggers::take(&mut table, &origin)?;
+    Ok((flatten(&table, &origin)?, schedules, stores, triggers))
 }
 
 /// What the environment says. Variables of the form `DOGWATCH_A__B` are ours and must be known; of the

@@ -18,12 +18,14 @@ mod render;
 mod schedules;
 mod sections;
 mod stores;
+mod triggers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dogwatch_actors::bucket;
 use dogwatch_actors::schedule::{self, ScheduleId};
+use dogwatch_actors::trigger::{self, TriggerId};
 
 pub use error::Error;
 pub use origin::Origin;
@@ -79,6 +81,7 @@ pub struct Loaded {
     data_dir: PathBuf,
     schedules: schedules::Schedules,
     stores: stores::Stores,
+    triggers: triggers::Triggers,
 }
 
 impl Loaded {
@@ -87,9 +90,10 @@ impl Loaded {
         let mut layers = vec![layers::defaults()];
         let mut schedules = schedules::Schedules::default();
         let mut stores = stores::Stores::default();
+        let mut triggers = triggers::Triggers::default();
         if let Some(path) = &sources.file {
             let layer;
-            (layer, schedules, stores) = layers::file(path)?;
+            (layer, schedules, stores, triggers) = layers::file(path)?;
             layers.push(layer);
         }
         layers.push(layers::environment(&sources.environment)?);
@@ -103,12 +107,17 @@ impl Loaded {
                 default_data_dir(&sources.environment, rustix::process::geteuid().is_root())?
             }
         };
-        Ok(Self { config, origins, data_dir, schedules, stores })
+        Ok(Self { config, origins, data_dir, schedules, stores, triggers })
     }
 
     /// The schedules that are declared in the file.
     pub fn schedules(&self) -> &BTreeMap<ScheduleId, schedule::Spec> {
         &self.schedules.specs
+    }
+
+    /// The triggers that are declared in the file.
+    pub fn triggers(&self) -> &BTreeMap<TriggerId, trigger::Spec> {
+        &self.triggers.specs
     }
 
     /// The buckets that are declared in the file, by their names.

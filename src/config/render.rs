@@ -6,7 +6,7 @@ use serde_json::json;
 use toml::Table;
 
 use super::keys::KEYS;
-use super::{Loaded, Origin, schedules, stores};
+use super::{Loaded, Origin, schedules, stores, triggers};
 
 /// TOML; each value with a comment that tells where it came from. Can be used as a file of `--config`.
 pub(super) fn toml(loaded: &Loaded) -> String {
@@ -26,6 +26,7 @@ pub(super) fn toml(loaded: &Loaded) -> String {
     }
     out.push_str(&schedules::toml(&loaded.schedules));
     out.push_str(&stores::toml(&loaded.stores));
+    out.push_str(&triggers::toml(&loaded.triggers));
     out
 }
 
@@ -38,6 +39,7 @@ pub(super) fn json(loaded: &Loaded) -> serde_json::Value {
     }
     out["schedules"] = schedules::json(&loaded.schedules);
     out["stores"] = stores::json(&loaded.stores);
+    out["triggers"] = triggers::json(&loaded.triggers);
     out
 }
 

@@ -242,6 +242,8 @@ impl Default for Process {
 pub struct Security {
     /// The weakest security profile that is accepted.
     pub weakest_profile: SecurityProfile,
+    /// Below these directories clients may have triggers look for files. Triggers of the configuration may look anywhere.
+    pub trigger_directories: Vec<PathBuf>,
 }
 
 /// Outgoing webhooks.

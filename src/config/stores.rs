@@ -9,7 +9,7 @@ use dogwatch_actors::{bucket, shape};
 use toml::{Table, Value};
 
 use super::{Error, Origin};
-use crate::cli::spec_args::to_json;
+use crate::document::to_json;
 
 /// The section.
 const SECTION: &str = "stores";

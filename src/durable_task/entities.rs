@@ -121,6 +121,7 @@ fn started(start: proto::StartNewOrchestrationAction) -> Start {
         parent: None,
         parent_name: None,
         schedule: None,
+        trigger: None,
         trace: convert::trace(start.parent_trace_context),
         replaces: vec![Standing::Completed, Standing::Failed, Standing::Terminated],
     }

@@ -16,12 +16,13 @@ use actix_web::dev::ServerHandle;
 use dogwatch_actors::bucket::{self, Bucket};
 use dogwatch_actors::data_dir::Home;
 use dogwatch_actors::fleet::Budget;
-use dogwatch_actors::handle::schedules;
+use dogwatch_actors::handle::{schedules, triggers};
 use dogwatch_actors::limits::JOBS_QUEUED_MAX;
 use dogwatch_actors::outbound::guard::Guard;
 use dogwatch_actors::schedule::{ScheduleId, Spec};
 use dogwatch_actors::secret::Secret;
 use dogwatch_actors::supervisor::{StartError, Supervisor};
+use dogwatch_actors::trigger::{self, TriggerId};
 use tokio::sync::mpsc;
 
 use super::runtimes::{Runtimes, WorkerUrls};
@@ -106,6 +107,7 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
     }
     let container_url = config.callback.docker_url.clone().or_else(|| callback.containers.map(base_url));
     let worker_urls = grpc.as_ref().map(|grpc| WorkerUrls::of(grpc, config));
+    builder = builder.trigger_directories(config.security.trigger_directories.clone()).stores(stores.clone());
     builder = runtimes.register(builder, &base_url(callback.local), container_url, worker_urls);
     let supervisor = builder.start().await.map_err(start_error)?;
 
@@ -160,6 +162,14 @@ impl Assembled {
     /// Declares the schedules of the configuration.
     pub(super) async fn declare(&self, declared: &BTreeMap<ScheduleId, Spec>) -> schedules::Result<()> {
         self.supervisor.handle().schedules().reconcile(declared.clone()).await
+    }
+
+    /// Declares the triggers of the configuration.
+    pub(super) async fn declare_triggers(
+        &self,
+        declared: &BTreeMap<TriggerId, trigger::Spec>,
+    ) -> triggers::Result<()> {
+        self.supervisor.handle().triggers().reconcile(declared.clone()).await
     }
 
     async fn listen_for_workers(

@@ -103,6 +103,9 @@ pub enum Error {
     /// A schedule of the configuration cannot be declared.
     #[error("a schedule of the configuration cannot be declared: {0}")]
     Schedule(Box<dogwatch_actors::handle::schedules::Error>),
+    /// A trigger of the configuration cannot be declared.
+    #[error("a trigger of the configuration cannot be declared: {0}")]
+    Trigger(Box<dogwatch_actors::handle::triggers::Error>),
     /// A listener ended by itself.
     #[error("a listener ended by itself: {0}; start dogwatch again, the jobs go on meanwhile")]
     ListenerEnded(String),
@@ -190,6 +193,12 @@ impl Server {
         {
             assembled.shutdown(Duration::ZERO).await;
             return Err(Error::Schedule(Box::new(error)));
+        }
+        if role == Role::Standalone
+            && let Err(error) = assembled.declare_triggers(loaded.triggers()).await
+        {
+            assembled.shutdown(Duration::ZERO).await;
+            return Err(Error::Trigger(Box::new(error)));
         }
         let addresses = Addresses {
             api: base_url(assembled.api),

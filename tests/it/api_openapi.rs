@@ -72,6 +72,8 @@ fn every_operation_names_its_errors_and_its_key() {
         assert_eq!(open, entry.access == Access::Public, "{entry:?}: {}", operation["security"]);
     }
     assert_eq!(document["security"][0]["api_key"], serde_json::json!([]));
+    let call = &document["paths"]["/v1/triggers/{name}"]["post"];
+    assert!(call["security"][0]["trigger_token"].is_array(), "{call}");
     let callback = &document["paths"][dogwatch::callbacks::PATTERN];
     assert!(callback["post"]["security"][0]["callback_token"].is_array(), "{callback}");
     assert!(callback["servers"][0]["description"].as_str().is_some_and(|text| text.contains("CALLBACK_URL")));

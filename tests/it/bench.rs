@@ -201,7 +201,16 @@ impl Bench {
             command.arg("--config").arg(config);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null());
+        let config = self.config();
+        if config.exists() {
+            command.arg("--config").arg(config);
+        }
         command
+    }
+
+    /// The file of its configuration, for a test that writes one.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.path().join("bench.toml")
     }
 
     /// Starts it on its directory.

@@ -58,5 +58,6 @@ mod random;
 mod restarts;
 mod scenarios;
 mod schedules;
+mod triggers;
 mod troubles;
 mod webhook_delivery;

@@ -8,6 +8,7 @@ use crate::command::{Outcome, cargo, run};
 /// The tests that prove a promise; `docs/robustness.md` says which proves which.
 const PROOFS: &str = "test(/^(backup|crash_harness|crash_orchestrations|defects|disk_faults|docker_attempts|docker_burst|docker_engine|docker_faults|docker_restart|flips|old_formats|overload|points|restarts|troubles|webhook_delivery)::/) \
      | test(/^queues::data::every/) \
+     | test(/^triggers::files::every/) \
      | test(/^(arrays|schedules)::(each_child|a_killed)/) \
      | test(/^(process_jobs|docker_jobs)::(twenty|what_ends|a_kill)/) \
      | test(/^simulation::/) | test(/transition::tests::crash|^job_panics|^store::(killed|damage|power_loss)|^durable::crashes/)";
@@ -62,6 +63,8 @@ const ROUNDS: &[Rounds] = &[
     rounds("DOGWATCH_PROVE_ENGINE", 4, 50),
     // Messages that a pool of workers does while the server is killed.
     rounds("DOGWATCH_PROVE_MESSAGES", 6_000, 10_000),
+    // Files that are dropped while the server is killed, and while it is down.
+    rounds("DOGWATCH_PROVE_FILES", 500, 2_000),
     // Attempts that run through a restart, and clients at once.
     rounds("DOGWATCH_PROVE_ATTACH", 50, 200),
     rounds("DOGWATCH_PROVE_OVERLOAD", 2_000, 10_000),

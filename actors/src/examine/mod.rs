@@ -70,13 +70,16 @@ pub struct Records {
     /// Schedules.
     #[serde(default)]
     pub schedules: u64,
+    /// Triggers.
+    #[serde(default)]
+    pub triggers: u64,
     /// Entities.
     #[serde(default)]
     pub entities: u64,
     /// Queues.
     #[serde(default)]
     pub queues: u64,
-    /// Rows that queues keep of their messages.
+    /// Rows that queues keep of their messages, and triggers of their items.
     #[serde(default)]
     pub rows: u64,
     /// Entries of histories.

@@ -18,6 +18,7 @@ use crate::pool::Pool;
 use crate::queue::Queue;
 use crate::schedule::Schedule;
 use crate::store::{Error, Key, KeyRange, Log, codec};
+use crate::trigger::Trigger;
 use crate::webhook::Delivery;
 
 /// A look that is going on.
@@ -86,6 +87,7 @@ impl Examination {
             Some(Sweep::KIND) => self.machine_row::<Sweep>(source, key),
             Some(Array::KIND) => self.machine_row::<Array>(source, key),
             Some(Schedule::KIND) => self.machine_row::<Schedule>(source, key),
+            Some(Trigger::KIND) => self.machine_row::<Trigger>(source, key),
             Some(Entity::KIND) => self.machine_row::<Entity>(source, key),
             Some(Queue::KIND) => self.machine_row::<Queue>(source, key),
             _ => {
@@ -148,6 +150,7 @@ impl Examination {
                 Sweep::KIND => self.records.sweeps += 1,
                 Array::KIND => self.records.arrays += 1,
                 Schedule::KIND => self.records.schedules += 1,
+                Trigger::KIND => self.records.triggers += 1,
                 Entity::KIND => self.records.entities += 1,
                 Queue::KIND => self.records.queues += 1,
                 _ => self.records.orchestrations += 1,
@@ -327,6 +330,7 @@ fn known(kind: &[u8]) -> Option<&'static str> {
         Pool::KIND,
         Queue::KIND,
         Schedule::KIND,
+        Trigger::KIND,
         Array::KIND,
         Sweep::KIND,
     ];

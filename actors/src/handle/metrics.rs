@@ -11,6 +11,7 @@ use crate::orchestration::executor::Remote;
 use crate::orchestration::executor::remote::Kind;
 use crate::queue::QueueView;
 use crate::schedule::Schedule;
+use crate::trigger::Trigger;
 
 /// A number that only rises.
 #[derive(Debug, Default)]
@@ -176,6 +177,48 @@ impl Text {
     }
 }
 
+impl Text {
+    /// Every trigger has lines of its own; their number is bounded.
+    fn triggers(&mut self, triggers: &[Arc<Trigger>]) {
+        type Figure = fn(&Trigger) -> u64;
+        self.head("trigger_items", "gauge", "Items of a trigger by where they stand.");
+        let standings: [(&str, Figure); 3] = [
+            ("pending", |trigger| trigger.counts.pending),
+            ("running", |trigger| trigger.counts.running),
+            ("dead", |trigger| trigger.counts.dead),
+        ];
+        for trigger in triggers {
+            for (state, figure) in standings {
+                let (name, count) = (trigger.id, figure(trigger));
+                writeln!(self.0, "dogwatch_trigger_items{{trigger=\"{name}\",state=\"{state}\"}} {count}")
+                    .expect("a string takes every write");
+            }
+        }
+        let figures: [(&str, &str, &str, Figure); 7] = [
+            ("trigger_known", "gauge", "Versions of objects that are remembered.", |it| it.counts.known),
+            ("trigger_arrived_total", "counter", "Items that ever arrived.", |it| it.totals.arrived),
+            ("trigger_started_total", "counter", "Jobs and instances that were ever started.", |it| {
+                it.totals.started
+            }),
+            ("trigger_done_total", "counter", "Items that were ever done.", |it| it.totals.done),
+            ("trigger_failed_total", "counter", "Starts that ever came to nothing.", |it| it.totals.failed),
+            ("trigger_dead_lettered_total", "counter", "Items that ever became dead letters.", |it| {
+                it.totals.dead_lettered
+            }),
+            ("trigger_source_fault", "gauge", "Whether the source cannot be looked at.", |it| {
+                u64::from(it.fault.is_some())
+            }),
+        ];
+        for (name, kind, help, figure) in figures {
+            self.head(name, kind, help);
+            for trigger in triggers {
+                writeln!(self.0, "dogwatch_{name}{{trigger=\"{}\"}} {}", trigger.id, figure(trigger))
+                    .expect("a string takes every write");
+            }
+        }
+    }
+}
+
 impl Handle {
     /// Prometheus text format 0.0.4.
     pub fn metrics(&self) -> String {
@@ -237,6 +280,7 @@ impl Handle {
         text.fleet(&fleet);
         // A store that cannot be read says so elsewhere.
         text.schedules(&self.schedules().all().unwrap_or_default());
+        text.triggers(&self.triggers().all().unwrap_or_default());
         if let Some(bytes) = inner.store.size_on_disk() {
             text.metric("store_bytes", "gauge", "Bytes of the store on disk.", bytes);
         }

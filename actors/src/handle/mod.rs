@@ -17,6 +17,7 @@ pub mod orchestrations;
 pub mod pools;
 pub mod queues;
 pub mod schedules;
+pub mod triggers;
 mod types;
 
 use std::fmt;
@@ -65,6 +66,7 @@ use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
 use crate::supervise::{Alarm, GaveUp};
 use crate::supervisor::Background;
+use crate::trigger::Trigger;
 use crate::webhook::{self, Delivery, WebhookId, WebhookView};
 
 /// What a handle is made of.
@@ -75,7 +77,12 @@ pub(crate) struct Inner {
     pub(crate) pools: Host<Pool>,
     pub(crate) schedules: Host<Schedule>,
     pub(crate) arrays: Host<Array>,
-    /// Held while a pool or a schedule is declared: what it runs, and how many there are, is compared with the others.
+    pub(crate) triggers: Host<Trigger>,
+    /// Below which clients may have triggers look at directories.
+    pub(crate) trigger_directories: Vec<std::path::PathBuf>,
+    /// The buckets that triggers may look at.
+    pub(crate) stores: Arc<std::collections::BTreeMap<String, crate::bucket::Config>>,
+    /// Held while a pool, a schedule or a trigger is declared: what it runs, and how many there are, is compared with the others.
     pub(crate) declaring: tokio::sync::Mutex<()>,
     /// Where workers of pools connect, by runtime.
     pub(crate) worker_urls: std::collections::BTreeMap<String, String>,
@@ -425,7 +432,7 @@ impl Inner {
     /// Requests that are being committed.
     pub(crate) fn in_flight(&self) -> usize {
         let jobs = self.jobs.in_flight() + self.webhooks.in_flight() + self.pools.in_flight();
-        let jobs = jobs + self.schedules.in_flight() + self.arrays.in_flight();
+        let jobs = jobs + self.schedules.in_flight() + self.arrays.in_flight() + self.triggers.in_flight();
         let queues = self.queues.in_flight() + self.desk.in_flight();
         jobs + queues + self.orchestrations.in_flight() + self.entities.in_flight()
     }

@@ -73,6 +73,7 @@ impl Orchestrations {
             parent: None,
             parent_name: None,
             schedule: None,
+            trigger: None,
             trace: order.trace,
             replaces: order.replaces,
         }));

@@ -1,4 +1,4 @@
-//! What a job tells others: its webhooks, and the orchestration, pool, schedule or array that started it. Pure.
+//! What a job tells others: its webhooks, and the orchestration, pool, schedule, trigger or array that started it. Pure.
 
 use serde_json::{Value, json};
 
@@ -6,12 +6,13 @@ use super::parent::Parent;
 use super::state::Job;
 use crate::array;
 use crate::durable::Message;
-use crate::limits::{SCHEDULE_MESSAGE_CHARS_MAX, WEBHOOK_OUTPUT_BYTES_MAX};
+use crate::limits::{SCHEDULE_MESSAGE_CHARS_MAX, TRIGGER_ERROR_CHARS_MAX, WEBHOOK_OUTPUT_BYTES_MAX};
 use crate::orchestration::event::Event as OrchestrationEvent;
 use crate::orchestration::history::{self, JobOutcome};
 use crate::orchestration::state::Orchestration;
 use crate::pool;
 use crate::schedule;
+use crate::trigger;
 use crate::webhook::{Announcement, Delivery, Event, WebhookId};
 
 /// One message to each webhook of a job that has just finished.
@@ -58,6 +59,13 @@ pub(super) fn end(job: &Job) -> Option<Message> {
             let end = Box::new(schedule::End { state: outcome.state, message });
             let event = schedule::Event::RunEnded { run: Box::new(schedule::Run::Job(job.id)), end };
             return Some(Message::to::<schedule::Schedule>(parent.schedule, &event));
+        }
+        Parent::Trigger(parent) => {
+            let message = Some(outcome.ending.message.chars().take(TRIGGER_ERROR_CHARS_MAX).collect());
+            let end = Box::new(schedule::End { state: outcome.state, message });
+            let (item, run) = (parent.item, Box::new(schedule::Run::Job(job.id)));
+            let event = trigger::Event::RunEnded { item, run, end };
+            return Some(Message::to::<trigger::Trigger>(parent.trigger, &event));
         }
         Parent::Array(parent) => {
             let event = array::Event::ChildEnded { index: parent.index, state: outcome.state };

@@ -1,4 +1,7 @@
-//! Who started a job and is told its end: an orchestration's task, a pool, a schedule, or an array. Data only.
+//! Who started a job and is told its end: an orchestration's task, a pool, a schedule, a trigger, or an array.
+//! Data only.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +12,7 @@ use crate::orchestration::state::Parent as Task;
 use crate::pool::PoolId;
 use crate::queue::QueueId;
 use crate::schedule::ScheduleId;
+use crate::trigger::{Object, TriggerId};
 
 /// Who started a job and is told its end. A task is written as it always was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +26,8 @@ pub enum Parent {
     Schedule(ScheduleParent),
     /// The array whose child it is.
     Array(ArrayParent),
+    /// The trigger at which something arrived.
+    Trigger(Box<TriggerParent>),
 }
 
 /// The pool whose instance a job is.
@@ -65,12 +71,27 @@ pub struct ArrayParent {
     pub fire: Option<ScheduleParent>,
 }
 
+/// The trigger that submitted a job, and for what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriggerParent {
+    /// Which.
+    pub trigger: TriggerId,
+    /// Which of its items.
+    pub item: u64,
+    /// How often something was started for the item, this time included.
+    pub delivery: u32,
+    /// What arrived.
+    pub object: Arc<Object>,
+    /// What the job's secrets are sealed for: they are those of all jobs of the trigger.
+    pub sealed_for: JobId,
+}
+
 impl Parent {
     /// The task that waits, where it is one.
     pub fn task(&self) -> Option<Task> {
         match self {
             Self::Task(task) => Some(*task),
-            Self::Pool(_) | Self::Schedule(_) | Self::Array(_) => None,
+            Self::Pool(_) | Self::Schedule(_) | Self::Array(_) | Self::Trigger(_) => None,
         }
     }
 
@@ -78,7 +99,7 @@ impl Parent {
     pub fn pool(&self) -> Option<&PoolParent> {
         match self {
             Self::Pool(pool) => Some(pool),
-            Self::Task(_) | Self::Schedule(_) | Self::Array(_) => None,
+            Self::Task(_) | Self::Schedule(_) | Self::Array(_) | Self::Trigger(_) => None,
         }
     }
 
@@ -87,7 +108,7 @@ impl Parent {
         match self {
             Self::Schedule(schedule) => Some(schedule),
             Self::Array(array) => array.fire.as_ref(),
-            Self::Task(_) | Self::Pool(_) => None,
+            Self::Task(_) | Self::Pool(_) | Self::Trigger(_) => None,
         }
     }
 
@@ -95,7 +116,15 @@ impl Parent {
     pub fn array(&self) -> Option<&ArrayParent> {
         match self {
             Self::Array(array) => Some(array),
-            Self::Task(_) | Self::Pool(_) | Self::Schedule(_) => None,
+            Self::Task(_) | Self::Pool(_) | Self::Schedule(_) | Self::Trigger(_) => None,
+        }
+    }
+
+    /// The trigger, where it is one.
+    pub fn trigger(&self) -> Option<&TriggerParent> {
+        match self {
+            Self::Trigger(trigger) => Some(trigger),
+            Self::Task(_) | Self::Pool(_) | Self::Schedule(_) | Self::Array(_) => None,
         }
     }
 
@@ -108,6 +137,7 @@ impl Parent {
             Self::Array(array) => {
                 Some(array.fire.map_or_else(|| array.array.seal(), |fire| fire.sealed_for))
             }
+            Self::Trigger(trigger) => Some(trigger.sealed_for),
         }
     }
 }
@@ -157,5 +187,22 @@ mod tests {
             // The secrets are those of whoever sealed them.
             assert_eq!(parent.sealed_for(), Some(JobId::from_bytes([if fire.is_some() { 7 } else { 8 }; 16])));
         }
+        let trigger = TriggerParent {
+            trigger: "drop".parse().unwrap(),
+            item: 7,
+            delivery: 2,
+            object: Arc::new(Object {
+                source: crate::trigger::Kind::Queue,
+                name: "orders/7".to_owned(),
+                version: String::new(),
+                size: 2,
+                modified_at: None,
+                content_type: None,
+                body: Some("{}".into()),
+            }),
+            sealed_for: JobId::from_bytes([7; 16]),
+        };
+        let text = serde_json::to_string(&Parent::Trigger(Box::new(trigger.clone()))).unwrap();
+        assert_eq!(serde_json::from_str::<Parent>(&text).unwrap().trigger(), Some(&trigger));
     }
 }

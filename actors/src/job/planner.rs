@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::parent::{ArrayParent, Parent, PoolParent, ScheduleParent};
+use super::parent::{ArrayParent, Parent, PoolParent, ScheduleParent, TriggerParent};
 use super::state::Job;
 use crate::files::Files;
 use crate::id::{AttemptKey, InstallationId};
@@ -52,6 +52,9 @@ impl Planner {
             job.given.parent.as_ref().and_then(Parent::fire).map(schedule_env).into_iter().flatten(),
         );
         env.extend(job.given.parent.as_ref().and_then(Parent::array).map(array_env).into_iter().flatten());
+        env.extend(
+            job.given.parent.as_ref().and_then(Parent::trigger).map(trigger_env).into_iter().flatten(),
+        );
         Ok(Plan {
             key,
             installation: self.installation,
@@ -132,6 +135,24 @@ fn schedule_env(parent: &ScheduleParent) -> [(String, Secret); 3] {
         ("DOGWATCH_SCHEDULED_AT".to_owned(), Secret::new(parent.scheduled_at.to_string())),
         ("DOGWATCH_PAST_DUE".to_owned(), Secret::new(parent.past_due.to_string())),
     ]
+}
+
+/// The variables of an attempt of what a trigger submitted. What is not known of an object has none.
+fn trigger_env(parent: &TriggerParent) -> impl Iterator<Item = (String, Secret)> + use<> {
+    let object = &parent.object;
+    let named = |name: &str, value: &str| (format!("DOGWATCH_{name}"), Secret::new(value));
+    let always = [
+        named("TRIGGER", parent.trigger.as_str()),
+        named("TRIGGER_ITEM", &parent.item.to_string()),
+        named("TRIGGER_DELIVERY", &parent.delivery.to_string()),
+        named("OBJECT", &object.name),
+        named("OBJECT_NAME", object.short_name()),
+        named("OBJECT_VERSION", &object.version),
+        named("OBJECT_SIZE", &object.size.to_string()),
+    ];
+    let body = object.body.as_deref().map(|body| named("OBJECT_BODY", body));
+    let kind = object.content_type.as_deref().map(|kind| named("OBJECT_CONTENT_TYPE", kind));
+    always.into_iter().chain(body).chain(kind)
 }
 
 /// The variables of an attempt of an array's child.

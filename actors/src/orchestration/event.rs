@@ -11,6 +11,7 @@ use super::payload::Payload;
 use super::state::{Parent, Span, Status};
 use crate::clock::Timestamp;
 use crate::schedule::ScheduleId;
+use crate::trigger::TriggerId;
 
 /// What can happen to an instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -180,12 +181,24 @@ pub struct Start {
     /// The schedule that is told its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleId>,
+    /// The trigger that is told its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<TriggerLink>,
     /// The trace that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<Trace>,
     /// An existing instance in one of these states is replaced.
     #[serde(default)]
     pub replaces: Vec<Status>,
+}
+
+/// For which item of which trigger something was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TriggerLink {
+    /// The trigger.
+    pub trigger: TriggerId,
+    /// Its item.
+    pub item: u64,
 }
 
 /// A turn as it ended.

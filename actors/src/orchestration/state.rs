@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::entity::Section;
+use super::event::TriggerLink;
 use super::failure::Failure;
 use super::id::{InstanceId, TaskId};
 use super::payload::Payload;
@@ -41,6 +42,9 @@ pub struct Orchestration {
     /// The schedule that started it and is told its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleId>,
+    /// The trigger that started it and is told its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<TriggerLink>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When its last event was.

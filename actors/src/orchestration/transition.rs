@@ -45,6 +45,7 @@ pub(super) fn create(id: InstanceId, event: &Event, now: Timestamp) -> Option<Ap
         parent: None,
         parent_name: None,
         schedule: None,
+        trigger: None,
         created_at: now,
         updated_at: now,
         finished_at: None,
@@ -231,6 +232,7 @@ impl Draft {
         next.parent = start.parent;
         next.parent_name.clone_from(&start.parent_name);
         next.schedule = start.schedule;
+        next.trigger = start.trigger;
         next.created_at = self.now;
         next.finished_at = None;
         next.execution += 1;
@@ -288,13 +290,13 @@ impl Draft {
         Ok(())
     }
 
-    /// A parent or a schedule must be told: nobody else hears of the refusal.
+    /// A parent, a schedule or a trigger must be told: nobody else hears of the refusal.
     fn refuse_start(self, start: &Start, rejected: Rejected) -> Applied {
-        if let Some(schedule) = start.schedule {
+        if let Some(told) = ending::starter(start.schedule, start.trigger) {
             let failure =
                 Failure::new(kinds::EXISTS, format!("there is an instance `{}` already", self.next.id));
             let mut step = Step::unchanged(vec![]);
-            step.outbox.push(ending::run_ended(schedule, self.next.id, &Outcome::Failed(failure)));
+            step.outbox.push(ending::run_ended(told, self.next.id, &Outcome::Failed(failure)));
             return Ok(step);
         }
         let Some(parent) = start.parent else { return Err(rejected) };

@@ -36,5 +36,5 @@ pub use spec::{CatchUp, Overlap, ScheduledOrchestration, Spec};
 pub use state::{
     Effect, End, Event, Fire, Given, Origin, Outcome, Phase, Record, Rejected, Run, Schedule, Skip, Upcoming,
 };
-pub(crate) use validate::{validate, validate_times};
+pub(crate) use validate::{validate, validate_orchestration, validate_times};
 pub use view::{FireState, FireView, Preview, ScheduleState, ScheduleView, UpcomingView};

@@ -284,6 +284,7 @@ impl Draft {
             parent: None,
             parent_name: None,
             schedule: Some(id),
+            trigger: None,
             trace: None,
             replaces: vec![],
         }));

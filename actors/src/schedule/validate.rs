@@ -47,7 +47,7 @@ pub(crate) fn validate(name: &str, spec: &Spec, policy: &Policy, now: Timestamp)
         let of_job = of_job.into_iter();
         faults.extend(of_job.map(|fault| FieldError { pointer: format!("/job{}", fault.pointer), ..fault }));
     }
-    faults.extend(spec.orchestration.iter().flat_map(|orchestration| of_orchestration(orchestration)));
+    faults.extend(spec.orchestration.iter().flat_map(|orchestration| validate_orchestration(orchestration)));
     faults.truncate(FIELD_ERRORS_MAX);
     faults
 }
@@ -89,7 +89,8 @@ fn not_a_span() -> String {
     "must be at most ten years".to_owned()
 }
 
-fn of_orchestration(orchestration: &ScheduledOrchestration) -> Vec<FieldError> {
+/// What stands against what is started.
+pub(crate) fn validate_orchestration(orchestration: &ScheduledOrchestration) -> Vec<FieldError> {
     let mut faults = Vec::new();
     let mut refuse = |wrong: bool, field: &str, message: String| {
         if wrong {

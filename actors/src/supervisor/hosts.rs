@@ -39,6 +39,7 @@ use crate::queue::{Clerk, Desk, Queue, QueuePerformer};
 use crate::schedule::{Schedule, SchedulePerformer};
 use crate::store::Store;
 use crate::supervise::{Alarm, Intensity};
+use crate::trigger::{self, Lookout, Trigger, TriggerPerformer};
 use crate::webhook::{Delivery, WebhookPerformer};
 
 /// Where machines live, and what runs what they ask for.
@@ -52,6 +53,8 @@ pub(super) struct Hosts {
     pub(super) desk: Desk,
     pub(super) schedules: Host<Schedule>,
     pub(super) arrays: Host<Array>,
+    pub(super) triggers: Host<Trigger>,
+    pub(super) lookout: Lookout,
     pub(super) entities: Host<Entity>,
     pub(super) executor: Arc<dyn Executor>,
     pub(super) workers: Option<Remote>,
@@ -71,6 +74,7 @@ impl Hosts {
             (Queue::KIND, Arc::new(self.queues.clone()) as Arc<dyn Dispatch>),
             (Schedule::KIND, Arc::new(self.schedules.clone()) as Arc<dyn Dispatch>),
             (Array::KIND, Arc::new(self.arrays.clone()) as Arc<dyn Dispatch>),
+            (Trigger::KIND, Arc::new(self.triggers.clone()) as Arc<dyn Dispatch>),
             (Entity::KIND, Arc::new(self.entities.clone()) as Arc<dyn Dispatch>),
         ]))
     }
@@ -88,19 +92,32 @@ impl Hosts {
             self.queues.alarm(),
             self.schedules.alarm(),
             self.arrays.alarm(),
+            self.triggers.alarm(),
             self.entities.alarm(),
         ]
     }
 
     /// Who stands between clients and machines.
-    pub(super) fn desks(&self) -> Desks {
+    pub(super) fn desks(
+        &self,
+        store: &Arc<dyn Store>,
+        stores: &Arc<BTreeMap<String, crate::bucket::Config>>,
+    ) -> Desks {
         let watcher = Watcher {
             remote: self.workers.clone(),
             desk: self.desk.clone(),
             queues: Arc::clone(self.queues.published()),
             pools: self.pools.clone(),
         };
-        Desks { watcher, clerk: Clerk { desk: self.desk.clone(), queues: self.queues.clone() } }
+        let sources = trigger::Watcher {
+            lookout: self.lookout.clone(),
+            triggers: self.triggers.clone(),
+            desk: self.desk.clone(),
+            queues: Arc::clone(self.queues.published()),
+            store: Arc::clone(store),
+            stores: Arc::clone(stores),
+        };
+        Desks { watcher, sources, clerk: Clerk { desk: self.desk.clone(), queues: self.queues.clone() } }
     }
 }
 
@@ -160,6 +177,9 @@ impl Builder {
         let arrays = Host::start(shop.shared(shop.published(), Arc::new(ArrayPerformer)), own).await;
         let performer = Arc::new(SchedulePerformer);
         let schedules = Host::start(shop.shared(shop.published(), performer), own).await;
+        let lookout = Lookout::default();
+        let performer = Arc::new(TriggerPerformer(lookout.clone()));
+        let triggers = Host::start(shop.shared(shop.published(), performer), own).await;
         let entities = self.entities_host(shop, entities, workers.as_ref(), own).await;
         Ok(Hosts {
             jobs,
@@ -172,6 +192,8 @@ impl Builder {
             desk,
             schedules,
             arrays,
+            triggers,
+            lookout,
             executor,
             workers,
             fleet,
@@ -288,6 +310,7 @@ impl Builder {
 /// Who stands between clients and machines.
 pub(super) struct Desks {
     pub(super) watcher: Watcher,
+    pub(super) sources: trigger::Watcher,
     pub(super) clerk: Clerk,
 }
 
@@ -343,7 +366,8 @@ impl Workshop {
         tasks.run("the outbox", move || {
             Arc::clone(&outbox).run(Arc::clone(&outbox_store), Arc::clone(&router))
         });
-        let Desks { watcher, clerk } = desks;
+        let Desks { watcher, sources, clerk } = desks;
+        tasks.run("the watcher of triggers", move || sources.clone().run());
         tasks.run("the watcher of pools", move || watcher.clone().run());
         tasks.run("the clerk of queues", move || clerk.clone().run());
         let digest_store = Arc::clone(&store);

@@ -314,6 +314,7 @@ fn what_a_batch_sends_and_starts_goes_out_with_it() {
         parent: None,
         parent_name: None,
         schedule: None,
+        trigger: None,
         trace: None,
         replaces: vec![],
     };

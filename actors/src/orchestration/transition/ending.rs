@@ -1,6 +1,6 @@
 //! How an instance ends, and what becomes of what it had started. Pure.
 
-use super::super::event::{Effect, Event};
+use super::super::event::{Effect, Event, TriggerLink};
 use super::super::failure::{Failure, kinds};
 use super::super::history::{Note, Outcome};
 use super::super::id::InstanceId;
@@ -11,6 +11,7 @@ use crate::job;
 use crate::job::view::JobState;
 use crate::limits::SCHEDULE_MESSAGE_CHARS_MAX;
 use crate::schedule::{self, ScheduleId};
+use crate::trigger;
 
 impl Draft {
     /// The code returned.
@@ -102,13 +103,25 @@ impl Draft {
     }
 
     pub(super) fn tell_parent(&mut self, outcome: Outcome) {
-        self.outbox.extend(self.next.schedule.map(|schedule| run_ended(schedule, self.next.id, &outcome)));
+        let told = starter(self.next.schedule, self.next.trigger);
+        self.outbox.extend(told.map(|told| run_ended(told, self.next.id, &outcome)));
         self.outbox.extend(self.next.parent.map(|parent| child_ended(parent, outcome)));
     }
 }
 
-/// The end of an instance, to the schedule that started it.
-pub(super) fn run_ended(schedule: ScheduleId, instance: InstanceId, outcome: &Outcome) -> Message {
+/// Who started an instance and is told its end.
+pub(super) enum Starter {
+    Schedule(ScheduleId),
+    Trigger(TriggerLink),
+}
+
+/// Who that is, where it is one of these.
+pub(super) fn starter(schedule: Option<ScheduleId>, trigger: Option<TriggerLink>) -> Option<Starter> {
+    schedule.map(Starter::Schedule).or_else(|| trigger.map(Starter::Trigger))
+}
+
+/// The end of an instance, to the schedule or the trigger that started it.
+pub(super) fn run_ended(told: Starter, instance: InstanceId, outcome: &Outcome) -> Message {
     let (state, message) = match outcome {
         Outcome::Completed(_) => (JobState::Succeeded, None),
         Outcome::Failed(failure) if failure.kind == kinds::TERMINATED => {
@@ -117,9 +130,14 @@ pub(super) fn run_ended(schedule: ScheduleId, instance: InstanceId, outcome: &Ou
         Outcome::Failed(failure) => (JobState::Failed, Some(failure.message.clone())),
     };
     let message = message.map(|message| message.chars().take(SCHEDULE_MESSAGE_CHARS_MAX).collect());
-    let event = schedule::Event::RunEnded {
-        run: Box::new(schedule::Run::Instance(instance)),
-        end: Box::new(schedule::End { state, message }),
-    };
-    Message::to::<schedule::Schedule>(schedule, &event)
+    let (run, end) =
+        (Box::new(schedule::Run::Instance(instance)), Box::new(schedule::End { state, message }));
+    match told {
+        Starter::Schedule(id) => {
+            Message::to::<schedule::Schedule>(id, &schedule::Event::RunEnded { run, end })
+        }
+        Starter::Trigger(TriggerLink { trigger, item }) => {
+            Message::to::<trigger::Trigger>(trigger, &trigger::Event::RunEnded { item, run, end })
+        }
+    }
 }

@@ -73,6 +73,7 @@ fn start(parent: Option<Parent>) -> Start {
         parent,
         parent_name: None,
         schedule: None,
+        trigger: None,
         trace: None,
         replaces: vec![],
     }

@@ -129,6 +129,7 @@ impl Draft {
             parent: Some(self.as_parent(call.task)),
             parent_name: Some(self.next.name.clone()),
             schedule: None,
+            trigger: None,
             trace: call.trace.clone(),
             // One of a former attempt, or of a former execution of the same code.
             replaces: vec![Status::Completed, Status::Failed, Status::Terminated],

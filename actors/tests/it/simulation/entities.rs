@@ -189,6 +189,7 @@ impl Server {
             parent: None,
             parent_name: None,
             schedule: None,
+            trigger: None,
             trace: None,
             replaces,
         };

@@ -87,6 +87,7 @@ impl Account {
                     parent: None,
                     parent_name: None,
                     schedule: None,
+                    trigger: None,
                     trace: None,
                     replaces: vec![],
                 };
