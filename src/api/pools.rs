@@ -54,12 +54,12 @@ pub(crate) async fn declare(
 
 /// A pool with its name.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct NamedPool {
+pub(crate) struct NamedPool {
     /// Lower-case letters, digits and `-`.
-    pub name: String,
+    pub(crate) name: String,
     /// The pool.
     #[serde(flatten)]
-    pub spec: Spec,
+    pub(crate) spec: Spec,
 }
 
 /// Declare a pool by the name in its body

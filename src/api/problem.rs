@@ -8,8 +8,6 @@ mod artifacts;
 mod pools;
 mod queues;
 mod schedules;
-#[cfg(test)]
-mod tests;
 mod triggers;
 
 use std::fmt;

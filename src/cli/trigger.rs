@@ -36,7 +36,7 @@ pub enum Verb {
     Put {
         /// Its name
         name: String,
-        /// The trigger, JSON or TOML; `-` reads standard input
+        /// The trigger, JSON, TOML or YAML; `-` reads standard input
         file: PathBuf,
     },
     /// List triggers

@@ -96,7 +96,7 @@ fn batches() -> impl Strategy<Value = Batch> {
         if absent { Precondition::Absent(key) } else { Precondition::Present(key) }
     });
     (prop::collection::vec(precondition, 0..2), prop::collection::vec(ops(), 0..8))
-        .prop_map(|(preconditions, ops)| Batch { preconditions, ops })
+        .prop_map(|(preconditions, ops)| Batch { preconditions, ops, patience: None })
 }
 
 fn steps() -> impl Strategy<Value = Step> {

@@ -335,7 +335,7 @@ impl Callers {
         let (execution, version, custom_status, span) = (state.execution, None, None, None);
         let end = TurnEnd { execution, turn, custom_status, awaited: vec![], version, detached: true, span };
         world.asks(&state, &end);
-        let answer = self.0.mail.ask(id, Event::TurnEnded(Box::new(end.clone()))).await;
+        let answer = self.0.mail.ask(id, Event::TurnEnded(Box::new(end.clone())), None).await;
         if let Some(Ok(receipt)) = answer
             && let Some(after) = &receipt.state
             && (after.execution, after.turns) == (execution, number)
