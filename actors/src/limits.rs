@@ -2,6 +2,7 @@
 
 mod array;
 mod entity;
+mod group;
 mod orchestration;
 mod pool;
 mod queue;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use self::array::*;
 pub use self::entity::*;
+pub use self::group::*;
 pub use self::orchestration::*;
 pub use self::pool::*;
 pub use self::queue::*;

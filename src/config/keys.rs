@@ -43,7 +43,7 @@ impl Key {
 }
 
 /// Every key, section by section, in the order in which they are shown.
-pub(super) const KEYS: [Key; 31] = [
+pub(super) const KEYS: [Key; 32] = [
     Key::or("server.data_dir", "DOGWATCH_DATA_DIR"),
     Key::or("server.listen", "DOGWATCH_LISTEN"),
     Key::new("server.allow_remote", Kind::Bool),
@@ -69,6 +69,7 @@ pub(super) const KEYS: [Key; 31] = [
     Key::new("docker.cpu", Kind::Number),
     Key::new("docker.memory", Kind::Text),
     Key::new("docker.pids", Kind::Whole),
+    Key::new("docker.host_paths", Kind::List),
     Key::new("process.enabled", Kind::Bool),
     Key::new("security.weakest_profile", Kind::Text),
     Key::new("webhooks.allow_private_networks", Kind::Bool),

@@ -19,7 +19,9 @@ pub enum Cause {
     Timeout,
     /// It could not be started: bad image, bad command, bad credentials.
     StartError,
-    /// Its service never became ready, or stopped answering.
+    /// An init container did not end well, so that the main container was never started.
+    InitFailed,
+    /// Its service never became ready, or stopped answering; or its probe failed too often.
     Unhealthy,
     /// The user cancelled it.
     Canceled,
@@ -53,6 +55,7 @@ impl Cause {
             Self::Oom => "oom",
             Self::Timeout => "timeout",
             Self::StartError => "start_error",
+            Self::InitFailed => "init_failed",
             Self::Unhealthy => "unhealthy",
             Self::Canceled => "canceled",
             Self::Preempted => "preempted",

@@ -3,6 +3,8 @@
 //! Only shapes and defaults live here; what may be combined with what is decided in `validate.rs`.
 //! Unknown fields are refused. Secrets serialise as `null` and travel in a sealed blob beside the spec.
 
+mod stop_signal;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -10,10 +12,12 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::cause::Cause;
+use super::group::{Container, Mount, Probe, Volume};
 use crate::array;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::units::{Size, Span};
+pub use stop_signal::StopSignal;
 
 /// One job, as submitted. All but one of `image` and `args` (or `entrypoint`) is optional.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -112,6 +116,24 @@ pub struct Spec {
     /// Makes it an array: as many jobs, each with an index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub array: Option<array::Spec>,
+    /// What the main container, which the fields above are about, is called; default: `main`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub main_name: Option<String>,
+    /// Containers that run before the main one, one after the other, each to exit code 0.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub init_containers: Vec<Container>,
+    /// Containers that run beside the main one and are stopped after it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sidecars: Vec<Container>,
+    /// What the containers of an attempt share.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+    /// The volumes that the main container sees.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// How the main container's health is found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
 }
 
 impl Default for Spec {
@@ -148,6 +170,12 @@ impl Default for Spec {
             user: None,
             read_only_root: false,
             array: None,
+            main_name: None,
+            init_containers: Vec::new(),
+            sidecars: Vec::new(),
+            volumes: Vec::new(),
+            mounts: Vec::new(),
+            probe: None,
         }
     }
 }
@@ -207,6 +235,7 @@ impl Spec {
         for (index, target) in self.on_complete.iter_mut().enumerate() {
             visit(format!("webhook/{index}"), &mut target.secret);
         }
+        self.each_group_secret(&mut visit);
     }
 }
 
@@ -430,55 +459,6 @@ pub enum SecurityProfile {
     Baseline,
     /// User 65532, all capabilities dropped, read-only root with a tmpfs on /tmp.
     Restricted,
-}
-
-/// The signals that may ask an attempt to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum StopSignal {
-    /// 15, the default.
-    #[default]
-    Sigterm,
-    /// 2.
-    Sigint,
-    /// 3.
-    Sigquit,
-    /// 1.
-    Sighup,
-    /// 10.
-    Sigusr1,
-    /// 12.
-    Sigusr2,
-    /// 9: no grace.
-    Sigkill,
-}
-
-impl StopSignal {
-    /// The signal's name, `SIGTERM` and so on.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sigterm => "SIGTERM",
-            Self::Sigint => "SIGINT",
-            Self::Sigquit => "SIGQUIT",
-            Self::Sighup => "SIGHUP",
-            Self::Sigusr1 => "SIGUSR1",
-            Self::Sigusr2 => "SIGUSR2",
-            Self::Sigkill => "SIGKILL",
-        }
-    }
-
-    /// The signal's number on Linux.
-    pub const fn number(self) -> i32 {
-        match self {
-            Self::Sighup => 1,
-            Self::Sigint => 2,
-            Self::Sigquit => 3,
-            Self::Sigkill => 9,
-            Self::Sigusr1 => 10,
-            Self::Sigusr2 => 12,
-            Self::Sigterm => 15,
-        }
-    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

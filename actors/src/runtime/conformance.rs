@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use tokio::time::Instant;
 
-use super::{Error, Exit, LogLine, LogStream, Observation, Plan, Runtime, StartFault};
+use super::{Error, Exit, Group, LogLine, LogStream, Observation, Plan, Runtime, StartFault};
 use crate::clock::{Clock, SystemClock};
 use crate::id::{AttemptKey, Ids, InstallationId, RandomIds};
 use crate::job::spec::{Network, Resources, SecurityProfile, StopSignal};
@@ -128,6 +128,7 @@ pub fn plan(harness: &dyn Harness, key: AttemptKey, script: Script) -> Plan {
         stop_signal: StopSignal::Sigterm,
         service_port: None,
         log_path: harness.log_path(key),
+        group: Group::default(),
     };
     harness.script(&mut plan, script);
     plan

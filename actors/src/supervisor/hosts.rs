@@ -111,7 +111,7 @@ impl Builder {
         let (seen, mail) = (shop.published::<Job>(), Arc::new(JobMail::default()));
         let logs = LogStore::new(&self.logs_dir);
         let ledger = JobLedger(Arc::clone(&seen));
-        let fleet = Fleet::start(self.fleet_options(ledger, &mail, &logs), Some(home));
+        let fleet = Fleet::start(self.fleet_options(ledger, &mail, &logs, &network), Some(home));
         let performer = JobPerformer {
             fleet: fleet.clone(),
             planner: self.planner(&logs),
@@ -194,13 +194,20 @@ impl Builder {
         entities
     }
 
-    fn fleet_options(&self, ledger: JobLedger, mail: &Arc<JobMail>, logs: &LogStore) -> fleet::Options {
+    fn fleet_options(
+        &self,
+        ledger: JobLedger,
+        mail: &Arc<JobMail>,
+        logs: &LogStore,
+        network: &Arc<dyn Network>,
+    ) -> fleet::Options {
         fleet::Options {
             runtimes: self.runtimes.clone(),
             budget: self.budget,
             reports: Arc::<JobMail>::clone(mail),
             ledger: Arc::new(ledger),
             logs: Arc::new(logs.clone()) as Arc<dyn LogSinks>,
+            network: Some(Arc::clone(network)),
             clock: Arc::clone(&self.clock),
         }
     }

@@ -68,6 +68,7 @@ impl Rig {
             stop_signal: StopSignal::Sigterm,
             service_port: None,
             log_path: "/nowhere".into(),
+            group: dogwatch_actors::runtime::Group::default(),
         }
     }
 

@@ -30,6 +30,7 @@ fn plan() -> Plan {
         stop_signal: StopSignal::Sigterm,
         service_port: None,
         log_path: "/nowhere".into(),
+        group: crate::runtime::Group::default(),
     }
 }
 

@@ -29,6 +29,7 @@ mod shims;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -312,6 +313,10 @@ impl Runtime for ProcessRuntime {
     /// There are none to give: [`Runtime::wait`] is exact here.
     async fn hints(&self) -> Result<BoxStream<'static, Hint>> {
         Ok(stream::pending().boxed())
+    }
+
+    async fn address(&self, _: AttemptKey, port: u16) -> Result<Option<SocketAddr>> {
+        Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
     }
 
     fn keeps_logs(&self) -> bool {

@@ -133,6 +133,7 @@ fn options(
         reports: Arc::clone(ears) as _,
         ledger: Arc::clone(books) as _,
         logs: Arc::clone(files) as _,
+        network: None,
         clock: Arc::new(TokioClock::starting_at(Timestamp::from_millis(1_800_000_000_000))),
     }
 }
@@ -160,6 +161,7 @@ pub(crate) fn plan(key: AttemptKey) -> Arc<Plan> {
         stop_signal: StopSignal::default(),
         service_port: None,
         log_path: PathBuf::new(),
+        group: dogwatch_actors::runtime::Group::default(),
     })
 }
 

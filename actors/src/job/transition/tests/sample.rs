@@ -160,6 +160,7 @@ pub(super) fn exit(code: i32) -> Exit {
         code: Some(code),
         signal: None,
         oom_killed: false,
+        container: None,
         unseen: None,
         started_at: None,
         finished_at: None,
