@@ -6,6 +6,8 @@
 //!
 //! Every case has attempts of its own and ends with them removed; none waits without a deadline.
 
+mod groups;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::id::{AttemptKey, Ids, InstallationId, RandomIds};
 use crate::job::spec::{Network, Resources, SecurityProfile, StopSignal};
 use crate::logs::LogReader;
+pub use groups::*;
 
 /// What an attempt does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +100,9 @@ macro_rules! runtime_conformance {
             codes_of_exits_are_exact, a_command_that_does_not_exist_is_a_start_fault,
             observations_follow_its_life, waiting_is_prompt_and_only_a_hint, a_stop_is_graceful,
             who_ignores_the_signal_is_killed, the_whole_tree_is_killed, stop_and_remove_are_idempotent,
-            a_running_attempt_is_not_removed, the_list_is_ours, output_arrives, it_is_healthy);
+            a_running_attempt_is_not_removed, the_list_is_ours, output_arrives, it_is_healthy,
+            a_group_runs_in_its_order_and_once, a_failed_init_container_ends_its_group,
+            a_stop_ends_a_whole_group);
     };
     (@cases $harness:expr; $($case:ident),*) => {
         $(#[tokio::test]

@@ -191,3 +191,111 @@ fn began(seen: &Observation) -> Option<Timestamp> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Unseen;
+    use super::Observation::{Absent, Created};
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1_000)
+    }
+
+    fn running(from: i64) -> Observation {
+        Observation::Running(Running { runtime_id: "its-own".into(), started_at: at(from), address: None })
+    }
+
+    fn exited(code: i32) -> Observation {
+        Observation::Exited(exit(code))
+    }
+
+    fn exit(code: i32) -> Exit {
+        let running = Running { runtime_id: "its-own".into(), started_at: at(5), address: None };
+        Exit { code: Some(code), ..Exit::of(&running, at(9)) }
+    }
+
+    /// The parts by their words: anchor, two init containers, two sidecars, main.
+    fn parts(states: [Observation; 6]) -> Parts {
+        let [anchor, one, two, left, right, main] = states;
+        Parts {
+            anchor,
+            init: vec![("one".into(), one), ("two".into(), two)],
+            sidecars: vec![("left".into(), left), ("right".into(), right)],
+            main,
+            runtime_id: "m".into(),
+        }
+    }
+
+    /// What is said, in a word.
+    fn said(states: [Observation; 6]) -> String {
+        match observation(&parts(states)) {
+            Observation::Absent => "absent".into(),
+            Observation::Incomplete => "incomplete".into(),
+            Observation::Created => "created".into(),
+            Observation::Running(_) => "running".into(),
+            Observation::Due(_, Due::Start(name)) => format!("start {name}"),
+            Observation::Due(_, Due::Stop) => "stop".into(),
+            Observation::Exited(Exit { code, container, .. }) => format!("exited {container:?} {code:?}"),
+        }
+    }
+
+    #[test]
+    fn the_parts_say_what_is_due() {
+        let (up, new) = (|| running(5), || Created);
+        let table = [
+            // Nothing has begun.
+            ([up(), new(), new(), new(), new(), new()], "created"),
+            ([new(), new(), new(), new(), new(), new()], "incomplete"),
+            ([exited(137), new(), new(), new(), new(), new()], "incomplete"),
+            ([Absent, new(), new(), new(), new(), new()], "incomplete"),
+            ([up(), Absent, new(), new(), new(), new()], "incomplete"),
+            ([up(), new(), new(), new(), Absent, new()], "incomplete"),
+            // One after the other.
+            ([up(), up(), new(), new(), new(), new()], "running"),
+            ([up(), exited(0), new(), new(), new(), new()], "start two"),
+            ([up(), exited(0), up(), new(), new(), new()], "running"),
+            ([up(), exited(0), exited(0), new(), new(), new()], "start left"),
+            ([up(), exited(0), exited(0), up(), new(), new()], "start right"),
+            ([up(), exited(0), exited(0), exited(1), up(), new()], "start main"),
+            ([up(), exited(0), exited(0), up(), up(), up()], "running"),
+            // A sidecar is its own affair, and so is the anchor while the main container runs.
+            ([up(), exited(0), exited(0), exited(3), Absent, up()], "running"),
+            ([exited(137), exited(0), exited(0), up(), up(), up()], "running"),
+            // The main container ends it, after the rest has ended.
+            ([up(), exited(0), exited(0), up(), up(), exited(7)], "stop"),
+            ([up(), exited(0), exited(0), exited(0), up(), exited(7)], "stop"),
+            ([up(), exited(0), exited(0), exited(0), exited(0), exited(7)], "stop"),
+            ([exited(137), exited(0), exited(0), exited(0), exited(0), exited(7)], "exited None Some(7)"),
+            ([Absent, Absent, Absent, Absent, Absent, exited(0)], "exited None Some(0)"),
+            // So does an init container that fails.
+            ([up(), exited(3), new(), new(), new(), new()], "stop"),
+            ([exited(137), exited(3), new(), new(), new(), new()], "exited Some(\"one\") Some(3)"),
+            ([exited(137), exited(0), exited(143), new(), new(), new()], "exited Some(\"two\") Some(143)"),
+            // It cannot go on.
+            ([up(), exited(0), Absent, new(), new(), new()], "stop"),
+            ([exited(137), exited(0), Absent, new(), new(), new()], "exited None None"),
+            ([exited(137), exited(0), new(), new(), new(), new()], "exited None None"),
+            ([up(), exited(0), exited(0), up(), Absent, new()], "stop"),
+            ([exited(137), exited(0), exited(0), exited(0), new(), new()], "exited None None"),
+        ];
+        for (states, wanted) in table {
+            assert_eq!(said(states.clone()), wanted, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn an_init_container_whose_end_nobody_saw_did_not_succeed() {
+        let unseen = Exit { code: Some(0), unseen: Some(Unseen::HostRestart), ..exit(0) };
+        let states = [exited(137), Observation::Exited(unseen), Created, Created, Created, Created];
+        let Observation::Exited(exit) = observation(&parts(states)) else { panic!("it is over") };
+        assert_eq!((exit.unseen, exit.container.as_deref()), (Some(Unseen::HostRestart), Some("one")));
+    }
+
+    #[test]
+    fn it_runs_from_its_first_container_on_under_the_main_ones_name() {
+        let states = [running(1), exited(0), running(8), Created, Created, Created];
+        let Observation::Running(seen) = observation(&parts(states)) else { panic!("it runs") };
+        assert_eq!((seen.runtime_id.as_str(), seen.started_at), ("m", at(5)));
+    }
+}

@@ -31,7 +31,7 @@ pub(super) async fn create(engine: &Engine, plan: &mut Plan) -> Result<()> {
     let (key, installation) = (plan.key, plan.installation);
     for volume in &mut plan.group.volumes {
         if let Source::Host { path, .. } = &mut volume.source {
-            *path = resolved(engine, path)?;
+            *path = resolved(engine, path).await?;
             continue;
         }
         let name = engine.name_of(&One::part(key, &volume.name));
@@ -70,21 +70,27 @@ fn options(volume: &Volume) -> Option<HashMap<String, String>> {
 }
 
 /// The path without links, when it is still one that the server allows.
-fn resolved(engine: &Engine, path: &str) -> Result<String> {
-    let refused = |message: String| Error::Start { fault: StartFault::Rejected, message };
+async fn resolved(engine: &Engine, path: &str) -> Result<String> {
     // Of another machine's links nothing is known here.
     if !engine.connection.is_local() {
         return Ok(path.to_owned());
     }
-    let real = std::fs::canonicalize(path)
-        .map_err(|error| refused(format!("{path} of the host cannot be given to a container: {error}")))?;
+    let (path, roots) = (path.to_owned(), engine.options.host_paths.clone());
+    let looked = tokio::task::spawn_blocking(move || look(&path, &roots)).await;
+    let message = "a path of the host could not be looked at; dogwatch is shutting down".to_owned();
+    looked.unwrap_or(Err(Error::Transient { message }))
+}
+
+fn look(path: &str, roots: &[String]) -> Result<String> {
+    let refused = |message: String| Error::Start { fault: StartFault::Rejected, message };
+    let real = std::fs::canonicalize(path).map_err(|error| {
+        refused(format!("{path} of the host cannot be given to a container: {error}; create it or name another"))
+    })?;
     let is_allowed =
         |root: &String| std::fs::canonicalize(Path::new(root)).is_ok_and(|root| real.starts_with(root));
-    let text = real.to_str().filter(|_| engine.options.host_paths.iter().any(is_allowed));
+    let text = real.to_str().filter(|_| roots.iter().any(is_allowed));
     text.map(str::to_owned).ok_or_else(|| {
-        refused(format!(
-            "{path} of the host leads out of what this server gives to containers; change the link"
-        ))
+        refused(format!("{path} of the host leads out of what this server gives to containers; change the link"))
     })
 }
 
