@@ -189,7 +189,8 @@ impl Attempt {
             return main;
         }
         let runtime_id = format!("fake-{}", self.plan.key);
-        let holds = Running { runtime_id: runtime_id.clone(), started_at: Timestamp::from_millis(0), address: None };
+        let holds =
+            Running { runtime_id: runtime_id.clone(), started_at: Timestamp::from_millis(0), address: None };
         let see = |(name, part): &mut (String, Self)| (name.clone(), part.alone(now));
         observation(&Parts {
             anchor: if self.beside.is_open { Observation::Running(holds) } else { Observation::Absent },

@@ -154,7 +154,8 @@ impl Runtime for ProcessRuntime {
 
     async fn create(&self, plan: &Plan) -> Result<()> {
         if !plan.group.is_plain() {
-            let message = "a process has no containers or volumes beside it; run the job on `docker`".to_owned();
+            let message =
+                "a process has no containers or volumes beside it; run the job on `docker`".to_owned();
             return Err(Error::Start { fault: StartFault::Rejected, message });
         }
         let attempt = self.attempt(plan.key);

@@ -26,7 +26,8 @@ fn enough_failures_in_a_row_end_the_attempt_and_policy_or_the_job_follows() {
         assert!(life.stops(), "{on_unhealthy:?}");
         life.exits(0);
         assert_eq!(life.job.state().name(), state, "an exit code of 0 changes nothing");
-        let ending = life.job.attempts.last().and_then(|attempt| attempt.ending.clone()).expect("it has ended");
+        let ending =
+            life.job.attempts.last().and_then(|attempt| attempt.ending.clone()).expect("it has ended");
         assert_eq!(ending.cause, Cause::Unhealthy);
         assert!(ending.message.contains("it is ill (3 times in a row)"), "{}", ending.message);
         assert!(life.job.failing_probes.is_empty());
@@ -86,8 +87,11 @@ fn a_failed_init_container_has_a_cause_of_its_own() {
         assert!(ending.message.contains(text), "{}", ending.message);
         assert_eq!(life.job.state().name(), "backing_off", "the policy decides");
     }
-    let rule =
-        RetryRule { exit_codes: vec![ExitCodes::One(3)], causes: vec![Cause::InitFailed], action: RetryAction::Fail };
+    let rule = RetryRule {
+        exit_codes: vec![ExitCodes::One(3)],
+        causes: vec![Cause::InitFailed],
+        action: RetryAction::Fail,
+    };
     let mut life = Life::of(grouped(vec![rule]));
     life.running().apply(ended(Some(3), false, None));
     assert_eq!(life.outcome(), Some(("failed", Cause::InitFailed)));

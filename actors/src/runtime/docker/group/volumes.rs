@@ -84,13 +84,17 @@ async fn resolved(engine: &Engine, path: &str) -> Result<String> {
 fn look(path: &str, roots: &[String]) -> Result<String> {
     let refused = |message: String| Error::Start { fault: StartFault::Rejected, message };
     let real = std::fs::canonicalize(path).map_err(|error| {
-        refused(format!("{path} of the host cannot be given to a container: {error}; create it or name another"))
+        refused(format!(
+            "{path} of the host cannot be given to a container: {error}; create it or name another"
+        ))
     })?;
     let is_allowed =
         |root: &String| std::fs::canonicalize(Path::new(root)).is_ok_and(|root| real.starts_with(root));
     let text = real.to_str().filter(|_| roots.iter().any(is_allowed));
     text.map(str::to_owned).ok_or_else(|| {
-        refused(format!("{path} of the host leads out of what this server gives to containers; change the link"))
+        refused(format!(
+            "{path} of the host leads out of what this server gives to containers; change the link"
+        ))
     })
 }
 
