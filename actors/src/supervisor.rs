@@ -227,6 +227,13 @@ impl Builder {
         self
     }
 
+    /// The paths of the host that containers may be given as volumes, with what is below them. Default: none.
+    #[must_use]
+    pub fn host_paths(mut self, paths: Vec<String>) -> Self {
+        self.policy.host_paths = paths;
+        self
+    }
+
     /// Where webhooks may go. Default: public addresses only.
     #[must_use]
     pub fn webhook_guard(mut self, guard: Guard) -> Self {
@@ -364,7 +371,9 @@ impl Builder {
         if names.is_empty() {
             return Err(StartError::NoRuntime);
         }
-        Ok(Policy { runtimes: names, ..self.policy.clone() })
+        let groups = self.runtimes.iter().filter(|runtime| runtime.runs_groups());
+        let group_runtimes = groups.map(|runtime| runtime.name().to_owned()).collect();
+        Ok(Policy { runtimes: names, group_runtimes, ..self.policy.clone() })
     }
 }
 

@@ -21,6 +21,9 @@ pub struct LogsArgs {
     /// Of this attempt [default: the newest]
     #[arg(long, value_name = "N")]
     pub attempt: Option<u32>,
+    /// Of this container of the job [default: the main one]
+    #[arg(long, value_name = "NAME")]
+    pub container: Option<String>,
     /// Only of this stream
     #[arg(long, value_name = "STREAM")]
     pub stream: Option<Stream>,
@@ -47,7 +50,7 @@ pub(super) async fn run(context: &Context, args: LogsArgs) -> Result<Exit, Error
         Stream::Stderr => LogStream::Stderr,
     });
     let query = LogsQuery { attempt: args.attempt, stream, tail: args.tail, follow: args.follow };
-    let mut log = client.logs(id, query).await?;
+    let mut log = client.container_logs(id, args.container.as_deref(), query).await?;
     while let Some(part) = log.next().await {
         output::raw(&part?)?;
     }

@@ -217,11 +217,22 @@ impl Client {
 
     /// The output of a job, as it was written.
     pub async fn logs(&self, id: JobId, query: LogsQuery) -> Result<BoxStream<'static, Result<Bytes>>> {
+        self.container_logs(id, None, query).await
+    }
+
+    /// The same of one of its containers.
+    pub async fn container_logs(
+        &self,
+        id: JobId,
+        container: Option<&str>,
+        query: LogsQuery,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
         let stream = query.stream.map(|stream| match stream {
             LogStream::Stdout => "stdout",
             LogStream::Stderr => "stderr",
         });
         let pairs = (query.attempt.iter().map(|attempt| ("attempt", attempt.to_string())))
+            .chain(container.map(|container| ("container", container.to_owned())))
             .chain(stream.iter().map(|stream| ("stream", (*stream).to_owned())))
             .chain(query.tail.iter().map(|tail| ("tail", tail.to_string())))
             .chain(query.follow.then(|| ("follow", "true".to_owned())));

@@ -70,6 +70,7 @@ pub(super) const KEYS: [Key; 32] = [
     Key::new("docker.cpu", Kind::Number),
     Key::new("docker.memory", Kind::Text),
     Key::new("docker.pids", Kind::Whole),
+    Key::new("docker.host_paths", Kind::List),
     Key::new("process.enabled", Kind::Bool),
     Key::new("security.weakest_profile", Kind::Text),
     Key::new("security.trigger_directories", Kind::List),

@@ -208,6 +208,8 @@ pub struct Docker {
     pub memory: Size,
     /// Processes and threads of a container that asks for none.
     pub pids: u32,
+    /// Paths of the host that containers may be given as volumes, with what is below them.
+    pub host_paths: Vec<String>,
 }
 
 impl Default for Docker {
@@ -218,6 +220,7 @@ impl Default for Docker {
             cpu: 1.0,
             memory: Size::from_bytes(512 << 20),
             pids: 512,
+            host_paths: vec![],
         }
     }
 }

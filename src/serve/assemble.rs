@@ -94,6 +94,7 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
         .budget(budget(config))
         .queued_max(config.fleet.queued_max.unwrap_or(JOBS_QUEUED_MAX))
         .weakest_security_profile(config.security.weakest_profile)
+        .host_paths(config.docker.host_paths.clone())
         .webhook_guard(Guard {
             allow_private: config.webhooks.allow_private_networks,
             allowed: config.webhooks.allowed.clone(),

@@ -122,6 +122,7 @@ fn docker(config: &Config, installation: InstallationId) -> runtime::Result<Dock
     let section = &config.docker;
     DockerRuntime::connect(DockerOptions {
         host: section.host.clone(),
+        installation,
         name_prefix: section.prefix.clone(),
         defaults: Defaults {
             cpu_cores: section.cpu,
@@ -133,7 +134,7 @@ fn docker(config: &Config, installation: InstallationId) -> runtime::Result<Dock
                 .as_deref()
                 .is_some_and(|url| url.contains("host.docker.internal")),
         },
-        ..DockerOptions::new(installation)
+        host_paths: section.host_paths.clone(),
     })
 }
 

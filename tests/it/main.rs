@@ -30,6 +30,7 @@ mod docker_burst;
 mod docker_demo;
 mod docker_engine;
 mod docker_faults;
+mod docker_groups;
 mod docker_jobs;
 mod docker_registry;
 mod docker_restart;

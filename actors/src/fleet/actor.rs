@@ -155,7 +155,7 @@ impl FleetActor {
             return;
         }
         let (may_run, was_granted) = (phase != Drive::Start, self.roster.hold(key) == Some(&Hold::Granted));
-        self.roster.drive(key, &runtime, Demand::from(&plan.resources), may_run);
+        self.roster.drive(key, &runtime, Demand::from(plan.demand()), may_run);
         self.entry(key).drive(plan, runtime, phase, was_granted);
         if !may_run {
             self.use_slot(key);
@@ -228,6 +228,9 @@ impl FleetActor {
         self.roster.see(key, seen);
         if let (Seen::Running, Some(entry)) = (seen, self.entries.get_mut(&key)) {
             entry.runs();
+            if let Some(base) = entry.runtime().and_then(|runtime| self.bases.get(runtime)) {
+                entry.probe(&base.runtime, self.options.network.as_ref(), &self.options.reports);
+            }
             self.save_log(key);
         }
     }

@@ -28,7 +28,7 @@ use super::{Drive, FileKeeper, Report};
 use crate::fault::{self, Point};
 use crate::id::AttemptKey;
 use crate::limits;
-use crate::runtime::{Error, Observation, Plan, Result, Running, Runtime};
+use crate::runtime::{Due, Error, Observation, Plan, Result, Running, Runtime};
 
 /// Drives one attempt.
 pub(super) struct Driver {
@@ -56,6 +56,8 @@ pub(super) struct Driver {
     done: Option<Step>,
     /// What was seen right after the start, and its job was not told yet: it may be over in a moment.
     untold: Option<Running>,
+    /// What a group last waited for.
+    due: Option<Due>,
     /// The number of the last request to say again what is known.
     tells: u64,
 }
@@ -93,6 +95,7 @@ impl Driver {
             quick: 0,
             done: None,
             untold: None,
+            due: None,
             tells,
         }
     }
@@ -237,14 +240,14 @@ impl Driver {
                 Some(between(Point::AttemptStarting, start, Point::AttemptStarted).await)
             }
             Step::Stop => {
-                let order = stop.expect("an attempt is stopped only when a stop was ordered");
+                let order = stop.unwrap_or_else(|| self.own_stop());
                 let grace = order.by.saturating_duration_since(Instant::now());
                 let call = runtime.stop(key, order.signal, grace);
                 let ended = within(&*runtime, "stop", grace + limits::STOP_SLACK, call);
                 let ended = between(Point::StopSending, ended, Point::StopSent);
                 tokio::select! {
                     biased;
-                    () = until(&mut self.orders, |orders| orders.stop != Some(order)) => None,
+                    () = until(&mut self.orders, |orders| orders.stop != stop) => None,
                     ended = ended => Some(ended),
                 }
             }
@@ -252,6 +255,11 @@ impl Driver {
                 Some(within(&*runtime, "remove", limits::REMOVE_DEADLINE, runtime.remove(key)).await)
             }
         }
+    }
+
+    /// What ends the rest of a group whose main container has ended: nobody ordered it.
+    fn own_stop(&self) -> StopOrder {
+        StopOrder { signal: self.plan.stop_signal, by: Instant::now() + self.plan.group.stop_grace }
     }
 
     /// Waits until the attempt may have changed. Hints that change nothing are answered ever more slowly.
@@ -318,7 +326,19 @@ impl Driver {
                     self.teller.started(running);
                 }
             }
-            Observation::Absent | Observation::Created => self.see(Seen::Starting),
+            Observation::Due(running, due) => {
+                self.see(Seen::Running);
+                self.untold = None;
+                self.teller.started(running);
+                // Another thing is due than before: what was done was done.
+                if self.due.as_ref() != Some(due) {
+                    self.due = Some(due.clone());
+                    self.done = None;
+                }
+            }
+            Observation::Absent | Observation::Incomplete | Observation::Created => {
+                self.see(Seen::Starting);
+            }
             Observation::Exited(_) => {}
         }
     }

@@ -14,12 +14,14 @@ use super::backoff::Backoff;
 use super::driver::Driver;
 use super::mailbox::{Input, Mailbox};
 use super::orders::{Orders, StopOrder};
+use super::prober::Prober;
 use super::saver::{LogSinks, Saver};
 use super::task::Task;
 use super::teller::Teller;
 use super::{Drive, FileKeeper, Report, Reports};
 use crate::id::AttemptKey;
 use crate::limits;
+use crate::outbound::Network;
 use crate::runtime::{Plan, Runtime};
 
 /// One attempt.
@@ -29,6 +31,8 @@ pub(super) struct Entry {
     drive: Option<Driven>,
     task: Option<Task>,
     saver: Option<Saver>,
+    /// Those who probe its containers while it runs.
+    probers: Vec<Task>,
     /// The terminal report, once there is one.
     end: Option<Report>,
     crashes: u32,
@@ -49,7 +53,7 @@ impl Entry {
     /// An attempt of which nothing is known.
     pub(super) fn new(key: AttemptKey) -> Self {
         let orders = watch::Sender::new(Orders::default());
-        Self { key, orders, drive: None, task: None, saver: None, end: None, crashes: 0 }
+        Self { key, orders, drive: None, task: None, saver: None, probers: vec![], end: None, crashes: 0 }
     }
 
     /// The runtime that it is driven on.
@@ -116,6 +120,7 @@ impl Entry {
     /// Its end was observed.
     pub(super) fn ended(&mut self, report: Report) {
         self.end = Some(report);
+        self.probers.clear();
         if let Some(saver) = &self.saver {
             saver.attempt_is_over();
         }
@@ -124,7 +129,22 @@ impl Entry {
     /// Begins to save its log, unless its runtime or somebody else does.
     pub(super) fn save_log(&mut self, runtime: &Arc<dyn Runtime>, sinks: &Arc<dyn LogSinks>) {
         if self.saver.is_none() && !runtime.keeps_logs() {
-            self.saver = Some(Saver::spawn(Arc::clone(runtime), self.key, Arc::clone(sinks)));
+            let plan = self.drive.as_ref().map(|drive| Arc::clone(&drive.plan));
+            let members: Vec<String> =
+                plan.iter().flat_map(|plan| plan.group.names()).map(str::to_owned).collect();
+            self.saver = Some(Saver::spawn(runtime, self.key, sinks, &members));
+        }
+    }
+
+    /// Begins to probe its containers, unless that was begun.
+    pub(super) fn probe(
+        &mut self,
+        runtime: &Arc<dyn Runtime>,
+        network: Option<&Arc<dyn Network>>,
+        reports: &Arc<dyn Reports>,
+    ) {
+        if let Some(drive) = self.drive.as_ref().filter(|_| self.probers.is_empty() && self.end.is_none()) {
+            self.probers = Prober::spawn_all(&drive.plan, runtime, network, reports);
         }
     }
 

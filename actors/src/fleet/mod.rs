@@ -32,6 +32,7 @@ mod files;
 mod lookout;
 mod mailbox;
 mod orders;
+mod prober;
 mod reconcile;
 mod removal;
 mod roster;
@@ -59,6 +60,7 @@ use self::mailbox::{Input, Mailbox};
 use crate::clock::{Clock, Timestamp};
 use crate::id::AttemptKey;
 use crate::job::spec::{Resources, StopSignal};
+use crate::outbound::Network;
 use crate::runtime::{Exit, Plan, Running, Runtime, StartFault};
 use crate::store;
 use crate::supervise::{Alarm, ChildEvent, Intensity, supervise_in};
@@ -122,6 +124,20 @@ pub enum Report {
     NeverStarted,
     /// It is known to be gone after it was created or started.
     Vanished,
+    /// A probe of one of its containers failed.
+    ProbeFailed {
+        /// Which container.
+        container: String,
+        /// How often in a row by now.
+        failures: u32,
+        /// What the probe saw.
+        message: String,
+    },
+    /// A probe passed: the first one, or the first after one that failed.
+    ProbePassed {
+        /// Which container.
+        container: String,
+    },
     /// The infrastructure cannot say: unknown, and being retried. Not a fact about the attempt.
     Trouble {
         /// What happened.
@@ -181,6 +197,8 @@ pub struct Options {
     pub logs: Arc<dyn LogSinks>,
     /// Who carries the files of attempts.
     pub files: Arc<dyn FileKeeper>,
+    /// What makes requests of probes; without one a probe over http never passes.
+    pub network: Option<Arc<dyn Network>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }

@@ -61,7 +61,9 @@ const fn differs(seen: Seen, observation: &Observation) -> bool {
     match seen {
         Seen::Unknown => true,
         Seen::Running => !matches!(observation, Observation::Running(_)),
-        Seen::Starting => matches!(observation, Observation::Running(_) | Observation::Exited(_)),
+        Seen::Starting => {
+            matches!(observation, Observation::Running(_) | Observation::Due(..) | Observation::Exited(_))
+        }
     }
 }
 
@@ -88,6 +90,7 @@ mod tests {
             code: Some(0),
             signal: None,
             oom_killed: false,
+            container: None,
             unseen: None,
             started_at: None,
             finished_at: None,

@@ -64,19 +64,24 @@ impl Removal {
         let observed = within(&*runtime, "observe", limits::OBSERVE_DEADLINE, runtime.observe(key)).await;
         match observed {
             Ok(Observation::Absent) | Err(Error::Foreign { .. }) => Ok(true),
-            Ok(Observation::Running(_)) => {
+            Ok(Observation::Running(_) | Observation::Due(..)) => {
                 let stop = runtime.stop(key, StopSignal::Sigkill, Duration::ZERO);
                 within(&*runtime, "stop", limits::STOP_SLACK, stop).await?;
                 Ok(false)
             }
             Ok(Observation::Exited(_)) if !*drained => {
-                let (runtime, sinks) = (Arc::clone(&runtime), Arc::clone(&self.sinks));
-                let saver = self.saver.take().unwrap_or_else(|| Saver::spawn(runtime, key, sinks));
+                let saver = match self.saver.take() {
+                    Some(saver) => saver,
+                    None => {
+                        let members = runtime.members(key).await.unwrap_or_default();
+                        Saver::spawn(&runtime, key, &self.sinks, &members)
+                    }
+                };
                 saver.drain(key, limits::LOG_DRAIN_MAX).await;
                 *drained = true;
                 Ok(false)
             }
-            Ok(Observation::Created | Observation::Exited(_)) => {
+            Ok(Observation::Incomplete | Observation::Created | Observation::Exited(_)) => {
                 let permit = self.permits.acquire().await.expect("the permits are never closed");
                 fault::check(Point::ExitRemoving, injected)?;
                 within(&*runtime, "remove", limits::REMOVE_DEADLINE, runtime.remove(key)).await?;

@@ -17,6 +17,11 @@ impl LogSinks for LogStore {
         let writer = self.writer(key).map_err(io::Error::other)?;
         Ok(Some(Box::new(writer)))
     }
+
+    fn open_member(&self, key: AttemptKey, member: &str) -> io::Result<Option<Box<dyn LogSink>>> {
+        let writer = self.member_writer(key, member).map_err(io::Error::other)?;
+        Ok(Some(Box::new(writer)))
+    }
 }
 
 impl LogSink for LogWriter {

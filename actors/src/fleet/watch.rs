@@ -7,10 +7,10 @@
 //! - only an observation ends an attempt; an error never does, but for the two that are facts themselves: it
 //!   can never start, and its name is somebody else's;
 //! - an attempt is created only while it is not known that it ever existed;
-//! - an attempt is started only when the runtime says that it never was.
+//! - an attempt is started only when the runtime says that it never was, or that the next part of it never was.
 
 use super::Report;
-use crate::runtime::{Error, Observation, StartFault};
+use crate::runtime::{Due, Error, Observation, StartFault};
 
 /// What is believed of an attempt, in the order of its life. Never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,9 +29,9 @@ impl Belief {
     /// The belief after an observation.
     pub(super) fn with(self, observation: &Observation) -> Self {
         self.max(match observation {
-            Observation::Absent => Self::Fresh,
+            Observation::Absent | Observation::Incomplete => Self::Fresh,
             Observation::Created => Self::Created,
-            Observation::Running(_) | Observation::Exited(_) => Self::Ran,
+            Observation::Running(_) | Observation::Due(..) | Observation::Exited(_) => Self::Ran,
         })
     }
 }
@@ -86,8 +86,15 @@ pub(super) fn decide(belief: Belief, stopping: bool, observation: Observation) -
         (Observation::Absent, Belief::Fresh, false) => Next::Take(Step::Create),
         (Observation::Absent, Belief::Fresh | Belief::Created, true) => Next::End(Report::NeverStarted),
         (Observation::Absent, _, _) => Next::End(Report::Vanished),
+        // A half of a group that never began is completed, or cleared away.
+        (Observation::Incomplete, Belief::Fresh | Belief::Created, false) => Next::Take(Step::Create),
+        (Observation::Incomplete, Belief::Fresh | Belief::Created, true) => Next::Take(Step::Undo),
+        // It may have run, and somebody else removed the rest.
+        (Observation::Incomplete, _, _) => Next::End(Report::Vanished),
         (Observation::Created, _, false) => Next::Take(Step::Start),
         (Observation::Created, _, true) => Next::Take(Step::Undo),
+        (Observation::Due(_, Due::Start(_)), _, false) => Next::Take(Step::Start),
+        (Observation::Due(..), _, _) => Next::Take(Step::Stop),
         (Observation::Running(_), _, false) => Next::Watch,
         (Observation::Running(_), _, true) => Next::Take(Step::Stop),
         (Observation::Exited(exit), _, _) => Next::End(Report::Exited(exit)),
@@ -126,12 +133,18 @@ mod tests {
         Observation::Running(Running { runtime_id: "r".to_owned(), started_at, address: None })
     }
 
+    fn due(due: Due) -> Observation {
+        let Observation::Running(running) = running() else { unreachable!() };
+        Observation::Due(running, due)
+    }
+
     fn exit() -> Exit {
         Exit {
             runtime_id: "r".to_owned(),
             code: Some(3),
             signal: None,
             oom_killed: false,
+            container: None,
             unseen: None,
             started_at: None,
             finished_at: None,
@@ -140,7 +153,7 @@ mod tests {
 
     #[test]
     fn every_observation_under_every_belief_and_wish() {
-        use Observation::{Absent, Created as Made, Exited};
+        use Observation::{Absent, Created as Made, Exited, Incomplete};
         let (go, stop) = (false, true);
         let table = [
             (Fresh, go, Absent, Next::Take(Step::Create)),
@@ -151,6 +164,14 @@ mod tests {
             (Created, stop, Absent, Next::End(Report::NeverStarted)),
             (Asked, stop, Absent, Next::End(Report::Vanished)),
             (Ran, stop, Absent, Next::End(Report::Vanished)),
+            (Fresh, go, Incomplete, Next::Take(Step::Create)),
+            (Created, go, Incomplete, Next::Take(Step::Create)),
+            (Asked, go, Incomplete, Next::End(Report::Vanished)),
+            (Ran, go, Incomplete, Next::End(Report::Vanished)),
+            (Fresh, stop, Incomplete, Next::Take(Step::Undo)),
+            (Created, stop, Incomplete, Next::Take(Step::Undo)),
+            (Asked, stop, Incomplete, Next::End(Report::Vanished)),
+            (Ran, stop, Incomplete, Next::End(Report::Vanished)),
         ];
         for (belief, stopping, observation, next) in table {
             assert_eq!(decide(belief, stopping, observation), next, "{belief:?} {stopping}");
@@ -162,7 +183,11 @@ mod tests {
             assert_eq!(decide(belief, stop, running()), Next::Take(Step::Stop));
             for stopping in [go, stop] {
                 assert_eq!(decide(belief, stopping, Exited(exit())), Next::End(Report::Exited(exit())));
+                assert_eq!(decide(belief, stopping, due(Due::Stop)), Next::Take(Step::Stop));
             }
+            let next = || Due::Start("proxy".to_owned());
+            assert_eq!(decide(belief, go, due(next())), Next::Take(Step::Start));
+            assert_eq!(decide(belief, stop, due(next())), Next::Take(Step::Stop));
         }
     }
 

@@ -19,6 +19,24 @@ impl Handle {
     /// attempt is over, or, where none was named, the job.
     pub fn logs(&self, id: JobId, query: LogQuery) -> Result<Lines> {
         let job = self.state(id)?;
+        self.logs_of(&job, query, None)
+    }
+
+    /// The same of one container of a job, by its name; `None` when the job has no such container.
+    pub fn container_logs(&self, id: JobId, container: &str, query: LogQuery) -> Result<Option<Lines>> {
+        let job = self.state(id)?;
+        let spec = &job.given.spec;
+        if container == spec.main_name() {
+            return self.logs_of(&job, query, None).map(Some);
+        }
+        if !spec.members().any(|member| member.name == container) {
+            return Ok(None);
+        }
+        self.logs_of(&job, query, Some(container.to_owned())).map(Some)
+    }
+
+    fn logs_of(&self, job: &Job, query: LogQuery, member: Option<String>) -> Result<Lines> {
+        let id = job.id;
         if let Some(number) = query.attempt
             && (number == 0 || number > job.attempt)
         {
@@ -27,42 +45,44 @@ impl Handle {
         let first = query.attempt.unwrap_or_else(|| job.attempt.max(1));
         if !query.follow {
             let key = AttemptKey::new(id, first);
-            if is_over(&job, first) && self.inner().logs.is_being_saved(key) {
+            if is_over(job, first) && self.inner().logs.is_being_saved(key) {
                 // Its last lines are on their way, and whoever asks now wants them too.
-                return Ok(self.follow(key, query));
+                return Ok(self.follow(key, query, member));
             }
-            return Ok(self.reader(key, query).lines().map_err(Error::from).boxed());
+            return Ok(self.reader(key, query, member.as_deref()).lines().map_err(Error::from).boxed());
         }
         if query.attempt.is_some() {
-            return Ok(self.follow(AttemptKey::new(id, first), query));
+            return Ok(self.follow(AttemptKey::new(id, first), query, member));
         }
         let later = LogQuery { tail: None, ..query };
-        let state = (self.clone(), Some(first), query);
-        let attempts = stream::unfold(state, move |(handle, number, query)| async move {
+        let state = (self.clone(), Some(first), query, member);
+        let attempts = stream::unfold(state, move |(handle, number, query, member)| async move {
             let key = AttemptKey::new(id, number?);
             let next = handle.begun(key).await.then_some(key.number + 1);
             let lines = match next {
-                Some(_) => handle.follow(key, query),
+                Some(_) => handle.follow(key, query, member.clone()),
                 None => stream::empty().boxed(),
             };
-            Some((lines, (handle, next, later)))
+            Some((lines, (handle, next, later, member)))
         });
         Ok(attempts.flatten().boxed())
     }
 
-    fn reader(&self, key: AttemptKey, query: LogQuery) -> crate::logs::LogReader {
+    fn reader(&self, key: AttemptKey, query: LogQuery, member: Option<&str>) -> crate::logs::LogReader {
         let start = query.tail.map_or(Start::Beginning, Start::Last);
-        self.inner().logs.reader(key).from(start).only(query.stream)
+        let logs = &self.inner().logs;
+        let reader = member.map_or_else(|| logs.reader(key), |member| logs.member_reader(key, member));
+        reader.from(start).only(query.stream)
     }
 
-    fn follow(&self, key: AttemptKey, query: LogQuery) -> Lines {
+    fn follow(&self, key: AttemptKey, query: LogQuery, member: Option<String>) -> Lines {
         let handle = self.clone();
         let over = async move {
             handle.until(key.job, |job| is_over(job, key.number)).await;
             let logs = handle.inner().logs.clone();
             drop(timeout(LOG_DRAIN_MAX, logs.saved(key)).await);
         };
-        self.reader(key, query).follow(over).map_err(Error::from).boxed()
+        self.reader(key, query, member.as_deref()).follow(over).map_err(Error::from).boxed()
     }
 
     /// Waits until the attempt exists; `false` when the job ends without it.

@@ -23,7 +23,9 @@ pub enum Cause {
     InputFailed,
     /// It did what it was asked, but an output is missing or could not be collected.
     OutputFailed,
-    /// Its service never became ready, or stopped answering.
+    /// An init container did not end well, so that the main container was never started.
+    InitFailed,
+    /// Its service never became ready, or stopped answering; or its probe failed too often.
     Unhealthy,
     /// The user cancelled it.
     Canceled,
@@ -59,6 +61,7 @@ impl Cause {
             Self::StartError => "start_error",
             Self::InputFailed => "input_failed",
             Self::OutputFailed => "output_failed",
+            Self::InitFailed => "init_failed",
             Self::Unhealthy => "unhealthy",
             Self::Canceled => "canceled",
             Self::Preempted => "preempted",

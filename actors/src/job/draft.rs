@@ -109,6 +109,7 @@ impl Draft {
             self.drop_artifacts(&gone);
         }
         self.job.phase = Phase::Starting;
+        self.job.failing_probes.clear();
         self.job.trouble = None;
         self.attempt = Some(number);
         self.effects.push(Effect::Drive { attempt: number, come: Come::Intended });
@@ -260,6 +261,7 @@ impl Draft {
             record.ending = Some(ending.clone());
             record.finished_at = record.finished_at.or(Some(now));
         }
+        self.job.failing_probes.clear();
         self.job.trouble = None;
         self.effects.push(Effect::Discard { attempt: self.job.attempt });
     }

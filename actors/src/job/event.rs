@@ -80,6 +80,24 @@ pub enum Event {
         /// What the runtime says.
         message: String,
     },
+    /// A probe of one of its containers failed.
+    ProbeFailed {
+        /// Which attempt.
+        attempt: u32,
+        /// Which container.
+        container: String,
+        /// How often in a row by now.
+        failures: u32,
+        /// What the probe saw.
+        message: String,
+    },
+    /// A probe passed that had failed, or that is the first.
+    ProbePassed {
+        /// Which attempt.
+        attempt: u32,
+        /// Which container.
+        container: String,
+    },
     /// The service accepted the call that starts its work.
     ServiceStarted {
         /// Which attempt.
@@ -173,6 +191,8 @@ impl Event {
             Self::AttemptNeverStarted { .. } => "attempt_never_started",
             Self::AttemptVanished { .. } => "attempt_vanished",
             Self::TroubleSeen { .. } => "trouble_seen",
+            Self::ProbeFailed { .. } => "probe_failed",
+            Self::ProbePassed { .. } => "probe_passed",
             Self::ServiceStarted { .. } => "service_started",
             Self::ServiceStartFailed { .. } => "service_start_failed",
             Self::ServicePolled { .. } => "service_polled",
@@ -202,6 +222,8 @@ impl Event {
             | Self::AttemptNeverStarted { attempt }
             | Self::AttemptVanished { attempt }
             | Self::TroubleSeen { attempt, .. }
+            | Self::ProbeFailed { attempt, .. }
+            | Self::ProbePassed { attempt, .. }
             | Self::ServiceStarted { attempt, .. }
             | Self::ServiceStartFailed { attempt, .. }
             | Self::ServicePolled { attempt, .. }

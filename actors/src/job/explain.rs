@@ -12,7 +12,7 @@ pub fn explain(job: &Job) -> Explanation {
     let name =
         job.given.spec.name.as_deref().map_or_else(|| "the job".to_owned(), |name| format!("`{name}`"));
     let state = job.state().name();
-    let trouble = job.trouble.as_ref().map(|trouble| trouble.message.clone());
+    let trouble = job.trouble.as_ref().map(|trouble| trouble.message.clone()).or_else(|| job.probe_failure());
     let sentence = match (&job.phase, &wait) {
         (Phase::Finished(outcome), _) => format!("{name} has {state}: {}.", outcome.ending.message),
         (_, Some(wait)) => {

@@ -1,5 +1,6 @@
 //! The job as a [`Machine`]: what the durable shell needs to know of it. Pure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -51,6 +52,7 @@ impl Machine for Job {
             spent: 0,
             streak: 0,
             trouble: None,
+            failing_probes: BTreeMap::new(),
             failing_since: None,
             progress: None,
             output: None,

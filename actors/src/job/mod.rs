@@ -15,6 +15,7 @@ mod draft;
 pub mod effect;
 pub mod event;
 pub mod explain;
+pub mod group;
 pub mod machine;
 pub mod parent;
 pub mod parse;

@@ -2,6 +2,8 @@
 //!
 //! Not responsible for what the values mean together: that is `validate.rs`. Pure.
 
+mod containers;
+
 use serde_json::Value;
 
 use super::spec::Spec;
@@ -10,7 +12,10 @@ use crate::shape;
 
 /// Reads a spec. On failure: every problem found, each with a JSON pointer and what to do.
 pub fn parse(json: &Value) -> Result<Spec, Vec<FieldError>> {
-    shape::read(json, hint)
+    match containers::normalised(json).map_err(|error| vec![error])? {
+        Some(json) => shape::read(&json, hint),
+        None => shape::read(json, hint),
+    }
 }
 
 /// Words of neighbouring systems for which a list of our fields would be a poor answer.
@@ -28,9 +33,12 @@ pub fn hint(parent: &str, field: &str) -> Option<&'static str> {
         }
         "environment" | "environment_variables" | "variables" => "use `env`",
         "retries" | "max_retries" | "attempts" => "use `max_attempts`, which counts the first attempt too",
-        "volumes" | "mounts" | "binds" | "privileged" | "devices" | "cap_add" | "host_config" => {
-            "host access cannot be given to a job"
+        "binds" | "privileged" | "devices" | "cap_add" | "host_config" => {
+            "host access cannot be given to a job; for files to share use `volumes` and `mounts`"
         }
+        "initContainers" => "use `init_containers`",
+        "volumeMounts" | "volume_mounts" => "use `mounts`",
+        "livenessProbe" | "liveness_probe" | "healthcheck" | "health_check" => "use `probe`",
         "ports" | "port" => "ports are not published; for a web service use `service`: {\"port\": 8080}",
         "webhook" | "webhooks" | "callback_url" => "use `on_complete`: [{\"url\": \"https://…\"}]",
         "workdir" | "cwd" => "use `working_dir`",

@@ -55,6 +55,10 @@ impl Reports for JobMail {
             Report::NeverStarted => Event::AttemptNeverStarted { attempt },
             Report::Vanished => Event::AttemptVanished { attempt },
             Report::Trouble { message } => Event::TroubleSeen { attempt, message },
+            Report::ProbeFailed { container, failures, message } => {
+                Event::ProbeFailed { attempt, container, failures, message }
+            }
+            Report::ProbePassed { container } => Event::ProbePassed { attempt, container },
         };
         self.tell(key.job, event);
     }
@@ -93,7 +97,7 @@ impl Perform<Job> for JobPerformer {
             Effect::RequestSlot { attempt, since } => self.fleet.request(Request {
                 key: AttemptKey::new(id, attempt),
                 runtime: job.given.spec.runtime_name().to_owned(),
-                resources: job.given.spec.resources.clone(),
+                resources: job.given.spec.demand(),
                 since,
                 ahead: if job.may_go_ahead() { Ahead::Yes } else { Ahead::No },
             }),

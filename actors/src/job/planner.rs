@@ -2,15 +2,19 @@
 //!
 //! Not responsible for: what a runtime makes of a plan.
 
+mod group;
+
 use std::collections::BTreeMap;
 
+use super::group::Container;
 use super::parent::{ArrayParent, Parent, PoolParent, ScheduleParent, TriggerParent};
+use super::spec::Spec;
 use super::state::Job;
 use crate::files::Files;
 use crate::id::{AttemptKey, InstallationId};
 use crate::logs::LogStore;
 use crate::queue::QueueId;
-use crate::runtime::Plan;
+use crate::runtime::{Group, Plan};
 use crate::secret::{Keyring, OpenError, Secret};
 
 /// What plans are made with besides the job.
@@ -38,6 +42,7 @@ impl Planner {
             let sealed_for = job.given.parent.as_ref().and_then(Parent::sealed_for).unwrap_or(job.id);
             spec.put_secrets(self.keyring.open(sealed_for, vault)?);
         }
+        let group = self.group(key, &spec);
         let mut env: BTreeMap<String, Secret> =
             spec.env.iter().map(|(name, value)| (name.clone(), Secret::new(value))).collect();
         env.append(&mut spec.secrets);
@@ -74,7 +79,28 @@ impl Planner {
             service_port: spec.service.map(|service| service.port),
             log_path: self.logs.path(key),
             files: Files { inputs: spec.inputs, outputs: spec.outputs },
+            group,
         })
+    }
+
+    /// What stands beside the main container, with opened secrets.
+    fn group(&self, key: AttemptKey, spec: &Spec) -> Group {
+        let own = self.own_env(key, spec.runtime_name());
+        let member = |container: &Container| group::member(container, spec, &own);
+        let probes = group::probes(spec);
+        if !spec.is_group() {
+            return Group { probes, secrets: group::secrets(spec), ..Group::default() };
+        }
+        Group {
+            init: spec.init_containers.iter().map(member).collect(),
+            sidecars: spec.sidecars.iter().map(member).collect(),
+            volumes: spec.volumes.iter().filter_map(group::volume).collect(),
+            mounts: spec.mounts.clone(),
+            probes,
+            demand: Some(spec.demand()),
+            stop_grace: spec.stop_grace.as_duration(),
+            secrets: group::secrets(spec),
+        }
     }
 
     /// The variables that dogwatch adds.

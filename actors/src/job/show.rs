@@ -22,7 +22,10 @@ impl Job {
             name: self.given.spec.name.clone(),
             state: self.state(),
             cause: ending.map(|ending| ending.cause),
-            message: trouble.or_else(|| ending.map(|ending| ending.message.clone())).or(waiting),
+            message: trouble
+                .or_else(|| self.probe_failure())
+                .or_else(|| ending.map(|ending| ending.message.clone()))
+                .or(waiting),
             attempt: self.attempt,
             attempts: self.attempts.iter().map(|attempt| self.view_attempt(attempt)).collect(),
             progress: self.progress.clone(),
@@ -35,6 +38,12 @@ impl Job {
             spec: Arc::clone(&self.given.spec),
             links: BTreeMap::new(),
         }
+    }
+
+    /// What the last probe saw of a container that does not pass.
+    pub(super) fn probe_failure(&self) -> Option<String> {
+        let (container, message) = self.failing_probes.first_key_value()?;
+        Some(format!("the probe of `{container}` fails: {message}"))
     }
 
     fn view_attempt(&self, attempt: &Attempt) -> AttemptView {

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 pub use self::signal::StopSignal;
 use super::cause::Cause;
+use super::group::{Container, Mount, Probe, Volume};
 use crate::array;
 use crate::clock::Timestamp;
 use crate::files::{Input, Output};
@@ -122,6 +123,24 @@ pub struct Spec {
     /// Makes it an array: as many jobs, each with an index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub array: Option<array::Spec>,
+    /// What the main container, which the fields above are about, is called; default: `main`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub main_name: Option<String>,
+    /// Containers that run before the main one, one after the other, each to exit code 0.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub init_containers: Vec<Container>,
+    /// Containers that run beside the main one and are stopped after it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sidecars: Vec<Container>,
+    /// What the containers of an attempt share.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+    /// The volumes that the main container sees.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+    /// How the main container's health is found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
 }
 
 impl Default for Spec {
@@ -160,6 +179,12 @@ impl Default for Spec {
             inputs: Vec::new(),
             outputs: Vec::new(),
             array: None,
+            main_name: None,
+            init_containers: Vec::new(),
+            sidecars: Vec::new(),
+            volumes: Vec::new(),
+            mounts: Vec::new(),
+            probe: None,
         }
     }
 }
@@ -219,6 +244,7 @@ impl Spec {
         for (index, target) in self.on_complete.iter_mut().enumerate() {
             visit(format!("webhook/{index}"), &mut target.secret);
         }
+        self.each_group_secret(&mut visit);
     }
 }
 

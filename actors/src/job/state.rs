@@ -3,6 +3,7 @@
 //! Each phase carries its own data, so that "running without an attempt" cannot be written. How phases follow
 //! each other is in `transition.rs`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,9 @@ pub struct Job {
     /// What the runtime's trouble with the newest attempt is; cleared when the attempt is seen.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub trouble: Option<Trouble>,
+    /// Containers of the newest attempt whose last probe failed, with what it saw.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub failing_probes: BTreeMap<String, String>,
     /// Since when attempts end by faults of the infrastructure, without one in between that did not: what the
     /// budget of elapsed time is measured from.
     #[serde(skip_serializing_if = "Option::is_none", default)]

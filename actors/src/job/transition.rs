@@ -155,6 +155,12 @@ fn attempt_report(mut draft: Draft, report: &Event) -> Outcome {
         ) => {
             return trouble(draft, message);
         }
+        (Phase::Running { .. }, Event::ProbeFailed { container, failures, message, .. }) => {
+            return probes::failed(draft, container, *failures, message);
+        }
+        (Phase::Running { .. }, Event::ProbePassed { container, .. }) => {
+            return probes::passed(draft, container);
+        }
         (Phase::Running { .. }, service_report) => return service(draft, service_report),
         // Started while stopping, anything while its callback is awaited, a service's late answer.
         _ => return unchanged(),
@@ -472,6 +478,7 @@ fn conflict(job: &Job, why: &str) -> Rejected {
     Rejected::Conflict { state, message: format!("the job is {}: {why}", state.name()) }
 }
 
+mod probes;
 mod quarantine;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@
 mod command;
 mod container;
 mod files;
+mod group;
 mod lifecycle;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,10 @@ pub struct Policy {
     pub weakest_security_profile: SecurityProfile,
     /// Where webhooks may go.
     pub webhooks: Guard,
+    /// The runtimes that run groups of containers.
+    pub group_runtimes: Vec<String>,
+    /// The paths of the host that containers may be given, with what is below them.
+    pub host_paths: Vec<String>,
 }
 
 impl Default for Policy {
@@ -37,6 +42,8 @@ impl Default for Policy {
             runtimes: vec!["docker".to_owned(), "process".to_owned()],
             weakest_security_profile: SecurityProfile::Baseline,
             webhooks: Guard::default(),
+            group_runtimes: vec!["docker".to_owned()],
+            host_paths: vec![],
         }
     }
 }
@@ -47,6 +54,7 @@ pub fn validate(spec: &Spec, policy: &Policy) -> Vec<FieldError> {
     command::check(spec, &mut findings);
     container::check(spec, policy, &mut findings);
     files::check(spec, policy, &mut findings);
+    group::check(spec, policy, &mut findings);
     lifecycle::check(spec, &mut findings);
     webhook::check(spec, policy, &mut findings);
     findings.refuse_if(

@@ -29,6 +29,9 @@ pub(super) fn of_exit(exit: &Exit) -> Ending {
         }
         None => {}
     }
+    if let Some(container) = &exit.container {
+        return of_init(container, exit);
+    }
     let Some(code) = exit_code(exit) else {
         return Ending::new(Cause::Lost, "the runtime does not know how the attempt ended; see its logs");
     };
@@ -53,6 +56,18 @@ pub(super) fn of_exit(exit: &Exit) -> Ending {
             Ending::new(Cause::ExitCode, format!("exited with code {code}{}; see its logs", code_hint(code)))
         }
     }
+}
+
+/// The end of an init container, which is never a success: that one is not reported.
+fn of_init(container: &str, exit: &Exit) -> Ending {
+    let how = match exit_code(exit) {
+        Some(code) if exit.oom_killed => {
+            format!("was killed for want of memory (exit code {code}); raise its resources.memory")
+        }
+        Some(code) => format!("exited with code {code}{}; see its logs", code_hint(code)),
+        None => "ended in an unknown way; see its logs".to_owned(),
+    };
+    Ending::new(Cause::InitFailed, format!("the init container `{container}` {how}"))
 }
 
 fn code_hint(code: i32) -> &'static str {

@@ -5,7 +5,8 @@
 //! logs, or the watcher of an engine's stream) or when a job's logs are removed.
 //!
 //! Invariants:
-//! - paths are built from typed ids alone, so no text of a user reaches the file system;
+//! - paths are built from typed ids, and of a container's name from its letters, digits and `-` alone, so no text of a
+//!   user reaches the file system;
 //! - an attempt's log never takes more than two files of [`crate::limits::LOG_FILE_BYTES_MAX`], and where
 //!   older output was dropped a line says so;
 //! - times within one log rise strictly, so that the last one tells where a stream is to be taken up again;
@@ -76,6 +77,23 @@ impl LogStore {
     /// Opens the log of an attempt for appending. There must be one writer at a time.
     pub fn writer(&self, key: AttemptKey) -> Result<LogWriter> {
         LogWriter::open(self.path(key))
+    }
+
+    /// Opens the log of a container beside the main one. There must be one writer at a time.
+    pub fn member_writer(&self, key: AttemptKey, member: &str) -> Result<LogWriter> {
+        LogWriter::open(self.member_path(key, member))
+    }
+
+    /// Reads the log of a container beside the main one, which need not exist yet.
+    pub fn member_reader(&self, key: AttemptKey, member: &str) -> LogReader {
+        LogReader::new(self.member_path(key, member))
+    }
+
+    /// The names of containers are checked when a job is submitted; whatever else comes here leads nowhere else.
+    fn member_path(&self, key: AttemptKey, member: &str) -> PathBuf {
+        let safe: String =
+            member.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+        self.job_dir(key.job).join(format!("{}.{safe}.log", key.number))
     }
 
     /// Reads the log of an attempt, which need not exist yet.

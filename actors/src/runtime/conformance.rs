@@ -7,6 +7,7 @@
 //! Every case has attempts of its own and ends with them removed; none waits without a deadline.
 
 mod files;
+mod groups;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,11 +18,12 @@ use futures_util::TryStreamExt as _;
 use tokio::time::Instant;
 
 pub use self::files::files_go_in_and_come_out;
-use super::{Error, Exit, LogLine, LogStream, Observation, Plan, Runtime, StartFault};
+use super::{Error, Exit, Group, LogLine, LogStream, Observation, Plan, Runtime, StartFault};
 use crate::clock::{Clock, SystemClock};
 use crate::id::{AttemptKey, Ids, InstallationId, RandomIds};
 use crate::job::spec::{Network, Resources, SecurityProfile, StopSignal};
 use crate::logs::LogReader;
+pub use groups::*;
 
 /// What an attempt does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +110,8 @@ macro_rules! runtime_conformance {
             observations_follow_its_life, waiting_is_prompt_and_only_a_hint, a_stop_is_graceful,
             who_ignores_the_signal_is_killed, the_whole_tree_is_killed, stop_and_remove_are_idempotent,
             a_running_attempt_is_not_removed, the_list_is_ours, output_arrives, files_go_in_and_come_out,
-            it_is_healthy);
+            it_is_healthy, a_group_runs_in_its_order_and_once, a_failed_init_container_ends_its_group,
+            a_stop_ends_a_whole_group);
     };
     (@cases $harness:expr; $($case:ident),*) => {
         $(#[tokio::test]
@@ -140,6 +143,7 @@ pub fn plan(harness: &dyn Harness, key: AttemptKey, script: Script) -> Plan {
         service_port: None,
         log_path: harness.log_path(key),
         files: Default::default(),
+        group: Group::default(),
     };
     harness.script(&mut plan, script);
     plan

@@ -17,7 +17,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast};
 
-use self::attempt::{Attempt, Due};
+use self::attempt::{Attempt, Ends};
 use super::{Error, Hint, Observation, Plan, Result};
 use crate::clock::{Clock, Timestamp, TokioClock};
 use crate::id::AttemptKey;
@@ -318,20 +318,29 @@ impl FakeRuntime {
         Error::Unavailable { runtime: self.inner.name.clone(), message: "the fake is out".into() }
     }
 
-    /// Resolves when the attempt is neither created nor running.
+    /// Resolves when the attempt is neither created nor running, or something is due to it.
     async fn ended(&self, key: AttemptKey) {
+        self.at_end(key, Attempt::due).await;
+    }
+
+    /// Resolves when nothing runs of it that was signalled.
+    async fn all_ended(&self, key: AttemptKey) {
+        self.at_end(key, Attempt::all_due).await;
+    }
+
+    async fn at_end(&self, key: AttemptKey, ends: fn(&mut Attempt, Timestamp) -> Ends) {
         loop {
             let changed = self.inner.changed.notified();
             let now = self.inner.time.now();
-            let attempt_due = |attempt: &mut Attempt| attempt.due(now);
-            let due = self.inner.engine.lock().attempts.get_mut(&key).map_or(Due::Over, attempt_due);
+            let attempt_due = |attempt: &mut Attempt| ends(attempt, now);
+            let due = self.inner.engine.lock().attempts.get_mut(&key).map_or(Ends::Over, attempt_due);
             let end = async {
                 match due {
-                    Due::At(at) => tokio::time::sleep(at.since(now)).await,
-                    Due::Never | Due::Over => std::future::pending::<()>().await,
+                    Ends::At(at) => tokio::time::sleep(at.since(now)).await,
+                    Ends::Never | Ends::Over => std::future::pending::<()>().await,
                 }
             };
-            if due == Due::Over {
+            if due == Ends::Over {
                 return;
             }
             tokio::select! {
@@ -366,6 +375,11 @@ impl Engine {
         if let Some(mut attempt) = self.attempts.remove(&key) {
             self.removed.insert(key, attempt.observe(now));
         }
+    }
+
+    /// What a container beside the main one does: never what was chosen for the attempt.
+    fn behaviour_of(&self, plan: &Plan) -> Behaviour {
+        self.chooser.as_ref().and_then(|choose| choose(plan)).unwrap_or_else(|| self.usual.clone())
     }
 
     fn behaviour(&self, plan: &Plan) -> Behaviour {

@@ -18,6 +18,7 @@ pub mod docker;
 #[cfg(any(test, feature = "testing"))]
 pub mod fake;
 pub mod files;
+pub mod group;
 #[cfg(feature = "process")]
 pub mod process;
 
@@ -38,6 +39,7 @@ use crate::files::{Files, Pattern};
 use crate::id::{AttemptKey, InstallationId};
 use crate::job::spec::{Network, RegistryCredential, Resources, SecurityProfile, StopSignal};
 use crate::secret::Secret;
+pub use group::Group;
 
 /// Everything that a runtime needs to create an attempt. Built from the spec by the job's performer; holds
 /// open secrets, so it is never stored and its `Debug` shows none.
@@ -79,6 +81,15 @@ pub struct Plan {
     pub log_path: PathBuf,
     /// What is placed before its start and collected after its end.
     pub files: Files,
+    /// What stands beside its main container, which the fields above are about.
+    pub group: Group,
+}
+
+impl Plan {
+    /// What the attempt is counted with.
+    pub fn demand(&self) -> &Resources {
+        self.group.demand.as_ref().unwrap_or(&self.resources)
+    }
 }
 
 /// What is known of an attempt.
@@ -86,12 +97,25 @@ pub struct Plan {
 pub enum Observation {
     /// There is none of that name.
     Absent,
+    /// Some of a group exists, and none of it was ever started: to be created again.
+    Incomplete,
     /// It exists and was never started.
     Created,
     /// It runs.
     Running(Running),
+    /// It is a group that has begun, and that waits for something to be done to it.
+    Due(Running, Due),
     /// It ran and is over.
     Exited(Exit),
+}
+
+/// What a group waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Due {
+    /// The next container of it, of this name, can be started.
+    Start(String),
+    /// What ends it has ended, and the rest of it still runs.
+    Stop,
 }
 
 /// A running attempt.
@@ -120,6 +144,9 @@ pub struct Exit {
     /// The kernel killed something in it for want of memory.
     #[serde(default)]
     pub oom_killed: bool,
+    /// The init container whose end this is; `None`: the main container's.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub container: Option<String>,
     /// The end is not the attempt's own: the host or the engine restarted under it, or its watcher was killed.
     #[serde(default)]
     pub unseen: Option<Unseen>,
@@ -139,6 +166,7 @@ impl Exit {
             code: None,
             signal: None,
             oom_killed: false,
+            container: None,
             unseen: None,
             started_at: Some(running.started_at),
             finished_at: Some(finished_at),
@@ -254,6 +282,15 @@ pub enum Hint {
     Everything,
 }
 
+/// What came of a command in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executed {
+    /// Its exit code.
+    pub code: i64,
+    /// The beginning of what it wrote, both streams together.
+    pub output: String,
+}
+
 /// A health report for `doctor` and `/readyz`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
@@ -310,6 +347,44 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
         false
     }
 
+    /// Whether it runs groups: init containers, sidecars, volumes, commands in containers. Default: it does not, and a
+    /// job that wants them is refused when it is submitted.
+    fn runs_groups(&self) -> bool {
+        false
+    }
+
+    /// Runs a command in a container of a running attempt, the main one with `None`, for at most `limit`. Default: it
+    /// cannot.
+    async fn exec(
+        &self,
+        key: AttemptKey,
+        member: Option<&str>,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Executed> {
+        let _ = (key, member, command, limit);
+        let message = "this runtime runs no commands in attempts; probe it over http".to_owned();
+        Err(Error::Start { fault: StartFault::Rejected, message })
+    }
+
+    /// Whether a container of an attempt runs, the main one with `None`.
+    async fn runs(&self, key: AttemptKey, member: Option<&str>) -> Result<bool> {
+        let _ = member;
+        Ok(matches!(self.observe(key).await?, Observation::Running(_)))
+    }
+
+    /// The containers of an attempt beside the main one. Default: there are none.
+    async fn members(&self, key: AttemptKey) -> Result<Vec<String>> {
+        let _ = key;
+        Ok(Vec::new())
+    }
+
+    /// Where a port of a running attempt can be reached from here. Default: nowhere.
+    async fn address(&self, key: AttemptKey, port: u16) -> Result<Option<SocketAddr>> {
+        let _ = (key, port);
+        Ok(None)
+    }
+
     /// Every attempt of this installation that the runtime knows, with what is known of it.
     async fn list(&self) -> Result<Vec<(AttemptKey, Observation)>>;
 
@@ -330,6 +405,17 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
         after_nanos: Option<i128>,
     ) -> Result<BoxStream<'static, Result<LogLine>>> {
         let _ = (key, after_nanos);
+        Ok(stream::empty().boxed())
+    }
+
+    /// The same of a container beside the main one. Default: there is none.
+    async fn member_logs(
+        &self,
+        key: AttemptKey,
+        member: &str,
+        after_nanos: Option<i128>,
+    ) -> Result<BoxStream<'static, Result<LogLine>>> {
+        let _ = (key, member, after_nanos);
         Ok(stream::empty().boxed())
     }
 

@@ -136,7 +136,7 @@ impl Builder {
         let artifacts = ArtifactStore::new(self.artifacts.clone());
         let ledger = JobLedger(Arc::clone(&seen));
         let porter = self.porter(policy, artifacts.clone(), &seen)?;
-        let fleet = Fleet::start(self.fleet_options(ledger, &mail, &logs, porter), Some(home));
+        let fleet = Fleet::start(self.fleet_options(ledger, &mail, &logs, porter, &network), Some(home));
         let performer = JobPerformer {
             fleet: fleet.clone(),
             planner: self.planner(&logs),
@@ -245,6 +245,7 @@ impl Builder {
         mail: &Arc<JobMail>,
         logs: &LogStore,
         porter: Porter,
+        network: &Arc<dyn Network>,
     ) -> fleet::Options {
         fleet::Options {
             runtimes: self.runtimes.clone(),
@@ -253,6 +254,7 @@ impl Builder {
             ledger: Arc::new(ledger),
             logs: Arc::new(logs.clone()) as Arc<dyn LogSinks>,
             files: Arc::new(porter),
+            network: Some(Arc::clone(network)),
             clock: Arc::clone(&self.clock),
         }
     }

@@ -33,6 +33,7 @@ const PURE: &[&str] = &[
     "actors/src/outbound/cloudevent.rs",
     "actors/src/outbound/guard.rs",
     "actors/src/outbound/sign.rs",
+    "actors/src/runtime/group.rs",
     "actors/src/shape.rs",
     "actors/src/shape/",
     "actors/src/json.rs",

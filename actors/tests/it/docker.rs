@@ -69,6 +69,7 @@ impl Rig {
             service_port: None,
             log_path: "/nowhere".into(),
             files: Default::default(),
+            group: dogwatch_actors::runtime::Group::default(),
         }
     }
 

@@ -25,6 +25,7 @@ use crate::limits::LOG_TAIL_LINES_MAX;
     params(
         ("id" = String, Path, description = "The job"),
         ("attempt" = Option<u32>, Query, minimum = 1, description = "Of this attempt; default: the newest"),
+        ("container" = Option<String>, Query, description = "Of this container of the job; default: the main one"),
         ("stream" = Option<LogStream>, Query, description = "Of this stream; default: both"),
         ("tail" = Option<usize>, Query, maximum = 100_000, description = "Only the last so many lines"),
         ("follow" = Option<bool>, Query, description = "Go on with new lines until the end"),
@@ -32,7 +33,7 @@ use crate::limits::LOG_TAIL_LINES_MAX;
     responses((status = 200, description = "The lines", body = String, content_type = "text/plain")),
 )]
 pub(crate) async fn logs(api: Data<Api>, req: HttpRequest) -> Result<HttpResponse, Problem> {
-    let query = Query::read(&req, &["attempt", "stream", "tail", "follow"])?;
+    let query = Query::read(&req, &["attempt", "container", "stream", "tail", "follow"])?;
     let id = job_id(&req)?;
     let wanted = LogQuery {
         attempt: query.one("attempt")?,
@@ -44,7 +45,14 @@ pub(crate) async fn logs(api: Data<Api>, req: HttpRequest) -> Result<HttpRespons
         follow: query.one("follow")?.unwrap_or(false),
     };
     let seat = api.seats.take()?;
-    let lines = api.handle.logs(id, wanted)?;
+    let lines = match query.text("container")? {
+        None => api.handle.logs(id, wanted)?,
+        Some(name) => api.handle.container_logs(id, name, wanted)?.ok_or_else(|| {
+            Problem::invalid_request(
+                "`container` names no container of this job; see its spec for those that it has",
+            )
+        })?,
+    };
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))

@@ -5,5 +5,6 @@ mod commands;
 mod crash;
 mod limits;
 mod outputs;
+mod probes;
 mod sample;
 mod table;

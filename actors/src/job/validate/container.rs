@@ -18,6 +18,15 @@ pub(super) fn check(spec: &Spec, policy: &Policy, findings: &mut Findings) {
     }
 }
 
+/// What any container of a job must be.
+pub(super) fn one(spec: &Spec, findings: &mut Findings) {
+    image(spec, findings);
+    resources(spec, findings);
+    if let Some(user) = &spec.user {
+        user_of(user, spec.security_profile, findings);
+    }
+}
+
 fn runtime(spec: &Spec, policy: &Policy, findings: &mut Findings) {
     let name = spec.runtime_name();
     let nothing_to_run = spec.image.is_none() && spec.entrypoint.is_empty() && spec.args.is_empty();

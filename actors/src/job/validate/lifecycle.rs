@@ -101,7 +101,7 @@ fn service(service: &Service, spec: &Spec, findings: &mut Findings) {
     }
 }
 
-fn path(pointer: &str, path: &str, findings: &mut Findings) {
+pub(super) fn path(pointer: &str, path: &str, findings: &mut Findings) {
     findings.text(pointer, path, PATH_BYTES_MAX);
     findings.refuse_if(!path.starts_with('/'), pointer, "must begin with `/`");
     let inside = path.chars().all(|c| c.is_ascii_graphic() && c != '#');

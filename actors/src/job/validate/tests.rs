@@ -272,3 +272,148 @@ fn a_secret_is_in_no_finding() {
     assert_eq!(found.len(), 3, "{found:?}");
     assert!(!format!("{found:?}").contains("hunter2"));
 }
+
+#[test]
+fn what_stands_beside_the_main_container() {
+    let volume = |more: Value| json!({"volumes": [with(json!({"name": "v"}), &more)]});
+    let mount = |volume: &str, path: &str| json!({"mounts": [{"volume": volume, "path": path}]});
+    let init = |more: Value| json!({"init_containers": [with(json!({"name": "i"}), &more)]});
+    let side = |more: Value| json!({"sidecars": [with(json!({"name": "s"}), &more)]});
+    let many: Vec<Value> = (0..20).map(|n| json!({"name": format!("n{n}"), "empty_dir": {}})).collect();
+    refused(
+        &json!({"image": "x", "volumes": [{"name": "d", "empty_dir": {}}], "sidecars": [{"name": "a"}]}),
+        &[
+            (init(json!({"name": "Upper"})), "/init_containers/0/name", "lower-case"),
+            (init(json!({"name": "a".repeat(41)})), "/init_containers/0/name", "1 to 40"),
+            (init(json!({"name": "_anchor"})), "/init_containers/0/name", "lower-case"),
+            (init(json!({"name": "main"})), "/init_containers/0/name", "another container"),
+            (init(json!({"name": "a"})), "/sidecars/0/name", "another container"),
+            (json!({"main_name": "a"}), "/sidecars/0/name", "another container"),
+            (
+                json!({"main_name": "b", "sidecars": [{"name": "main"}]}),
+                "/sidecars/0/name",
+                "another container",
+            ),
+            (json!({"main_name": ""}), "/main_name", "1 to 40"),
+            (json!({"sidecars": vec![json!({"name": "s"}); 9]}), "/sidecars", "at most 8"),
+            (side(json!({"image": "-v"})), "/sidecars/0/image", "image reference"),
+            (side(json!({"args": ["a\u{0}"]})), "/sidecars/0/args/0", "NUL"),
+            (side(json!({"env": {"DOGWATCH_X": "v"}})), "/sidecars/0/env/DOGWATCH_X", "dogwatch sets itself"),
+            (side(json!({"secrets": {"A": null}})), "/sidecars/0/secrets/A", "send it again"),
+            (side(json!({"working_dir": "x"})), "/sidecars/0/working_dir", "absolute"),
+            (side(json!({"resources": {"cpu": 0}})), "/sidecars/0/resources/cpu", "above 0"),
+            (side(json!({"user": "a b"})), "/sidecars/0/user", "is no user"),
+            (
+                side(json!({"mounts": [{"volume": "w", "path": "/w"}]})),
+                "/sidecars/0/mounts/0/volume",
+                "no volume",
+            ),
+            (init(json!({"probe": {"exec": ["x"]}})), "/init_containers/0/probe", "ends by itself"),
+            (json!({"volumes": many}), "/volumes", "at most 16"),
+            (volume(json!({})), "/volumes/0", "exactly one of"),
+            (
+                volume(json!({"empty_dir": {}, "secret": {"items": {"a": "b"}}})),
+                "/volumes/0",
+                "exactly one of",
+            ),
+            (volume(json!({"name": "a/b", "empty_dir": {}})), "/volumes/0/name", "lower-case"),
+            (volume(json!({"empty_dir": {"size": "1k"}})), "/volumes/0/empty_dir/size", "64Ki"),
+            (volume(json!({"empty_dir": {"size": "9999999Ti"}})), "/volumes/0/empty_dir/size", "any machine"),
+            (volume(json!({"secret": {"items": {}}})), "/volumes/0/secret/items", "names no file"),
+            (
+                volume(json!({"secret": {"items": {"../x": "y"}}})),
+                "/volumes/0/secret/items/..~1x",
+                "no name of a file",
+            ),
+            (
+                volume(json!({"secret": {"items": {"..": "y"}}})),
+                "/volumes/0/secret/items/..",
+                "no name of a file",
+            ),
+            (volume(json!({"secret": {"items": {"a": null}}})), "/volumes/0/secret/items/a", "send it again"),
+            (
+                volume(json!({"secret": {"items": {"a": "b"}, "owner": 4_000_000_000u32}})),
+                "/volumes/0/secret/owner",
+                "no user id",
+            ),
+            (
+                volume(json!({"host_path": {"path": "/etc"}})),
+                "/volumes/0/host_path/path",
+                "gives containers no path",
+            ),
+            (
+                volume(json!({"host_path": {"path": "/a/../etc"}})),
+                "/volumes/0/host_path/path",
+                "absolute path",
+            ),
+            (mount("w", "/w"), "/mounts/0/volume", "names no volume"),
+            (mount("d", "w"), "/mounts/0/path", "absolute path"),
+            (mount("d", "/w/"), "/mounts/0/path", "absolute path"),
+            (mount("d", "/"), "/mounts/0/path", "no volume can be there"),
+            (mount("d", "/proc/x"), "/mounts/0/path", "no volume can be there"),
+            (
+                json!({"mounts": [{"volume": "d", "path": "/w"}, {"volume": "d", "path": "/w"}]}),
+                "/mounts/1/path",
+                "another volume",
+            ),
+            (
+                json!({"volumes": [{"name": "d", "empty_dir": {}}, {"name": "d", "empty_dir": {}}]}),
+                "/volumes/1/name",
+                "another volume",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn how_health_is_found_out() {
+    let probe = |more: Value| json!({"probe": with(json!({"exec": ["true"]}), &more)});
+    let http = |more: Value| json!({"probe": {"http": with(json!({"port": 80}), &more)}});
+    refused(
+        &json!({"image": "x", "probe": {"http": {"port": 80, "path": "/healthz?x=1"}}}),
+        &[
+            (json!({"probe": {}}), "/probe", "exactly one of"),
+            (probe(json!({"http": {"port": 80}})), "/probe", "exactly one of"),
+            (probe(json!({"exec": [""]})), "/probe/exec/0", "cannot be empty"),
+            (http(json!({"port": 0})), "/probe/http/port", "between 1 and 65535"),
+            (http(json!({"path": "x"})), "/probe/http/path", "must begin with"),
+            (with(http(json!({})), &json!({"network": "none"})), "/probe/http", "without a network"),
+            (probe(json!({"every": "100ms"})), "/probe/every", "at least 1s"),
+            (probe(json!({"timeout": 0})), "/probe/timeout", "longer than 0"),
+            (probe(json!({"timeout": "6m"})), "/probe/timeout", "at most 5m"),
+            (probe(json!({"failures": 0})), "/probe/failures", "between 1 and 100"),
+            (probe(json!({"initial_delay": "9999d"})), "/probe/initial_delay", "ten years"),
+        ],
+    );
+    let container = json!({"name": "a"});
+    refused(
+        &json!({"args": ["true"], "probe": {"http": {"port": 80}}}),
+        &[
+            (json!({"init_containers": [container]}), "/init_containers", "no groups"),
+            (json!({"sidecars": [container]}), "/sidecars", "no groups"),
+            (json!({"volumes": [{"name": "v", "empty_dir": {}}]}), "/volumes", "no groups"),
+            (json!({"mounts": [{"volume": "v", "path": "/v"}]}), "/mounts", "no groups"),
+            (json!({"main_name": "x"}), "/main_name", "no groups"),
+            (json!({"probe": {"exec": ["true"]}}), "/probe/exec", "in a container only"),
+        ],
+    );
+}
+
+#[test]
+fn paths_of_the_host_are_those_that_the_server_names() {
+    let policy = Policy { host_paths: vec!["/srv/data".into(), "/mnt/".into()], ..Policy::default() };
+    let table = [
+        ("/srv/data", true),
+        ("/srv/data/a/b", true),
+        ("/mnt/x", true),
+        ("/srv/database", false),
+        ("/srv", false),
+        ("/srv/data/../x", false),
+        ("/srv/data//x", false),
+        ("/", false),
+    ];
+    for (path, good) in table {
+        let spec = json!({"image": "x", "volumes": [{"name": "h", "host_path": {"path": path}}]});
+        assert_eq!(found(spec, &policy).is_empty(), good, "{path}");
+    }
+}

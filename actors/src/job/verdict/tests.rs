@@ -11,6 +11,7 @@ fn exit() -> Exit {
         code: None,
         signal: None,
         oom_killed: false,
+        container: None,
         unseen: None,
         started_at: None,
         finished_at: None,

@@ -12,12 +12,13 @@ use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep};
 
 use super::create_body::create_body;
-use super::engine::Engine;
+use super::engine::{Engine, One};
 use super::errors::{Answer, of_start};
+use super::group;
 use super::image_reference::Reference;
 use super::pull::{PullKey, pull};
 use super::single_flight::SingleFlight;
-use crate::id::AttemptKey;
+use crate::job::spec::RegistryCredential;
 use crate::limits::{CLAIM_SETTLE_POLL, CLAIM_SETTLE_WAIT, ENGINE_CHANGE_TIMEOUT};
 use crate::runtime::{Error, Plan, Result, StartFault};
 
@@ -29,14 +30,29 @@ pub(super) async fn create(engine: Arc<Engine>, pulls: Arc<SingleFlight<PullKey>
         return Err(rejected("the attempt belongs to another installation than this runtime"));
     }
     let image = Reference::parse(image)?;
+    if !plan.group.is_plain() {
+        return group::create(&engine, &pulls, &plan).await;
+    }
     let body = create_body(&plan, &image, &engine.options.defaults, &engine.boot)?;
-    match post(&engine, plan.key, body.clone()).await {
+    create_one(&engine, &pulls, &One::main(plan.key), &image, body, &plan.registry_credentials).await
+}
+
+/// Makes one container exist, or adopts it.
+pub(super) async fn create_one(
+    engine: &Arc<Engine>,
+    pulls: &SingleFlight<PullKey>,
+    one: &One,
+    image: &Reference,
+    body: ContainerCreateBody,
+    logins: &[RegistryCredential],
+) -> Result<()> {
+    match post(engine, one, body.clone()).await {
         // It is not here, or under another platform.
         Err(fault) if fault.is_absent() && fault.to_string().contains("No such image") => {
-            fetch(&engine, &pulls, &image, &plan).await?;
-            settle(&engine, plan.key, post(&engine, plan.key, body).await).await
+            fetch(engine, pulls, image, logins).await?;
+            settle(engine, one, post(engine, one, body).await).await
         }
-        outcome => settle(&engine, plan.key, outcome).await,
+        outcome => settle(engine, one, outcome).await,
     }
 }
 
@@ -44,33 +60,33 @@ async fn fetch(
     engine: &Arc<Engine>,
     pulls: &SingleFlight<PullKey>,
     image: &Reference,
-    plan: &Plan,
+    logins: &[RegistryCredential],
 ) -> Result<()> {
-    let login = image.login(&plan.registry_credentials).cloned();
+    let login = image.login(logins).cloned();
     let key = PullKey::new(image, login.as_ref());
     let (engine, image) = (Arc::clone(engine), image.clone());
     pulls.run(key, async move { pull(&engine, &image, login).await }.boxed()).await
 }
 
-async fn post(engine: &Engine, key: AttemptKey, body: ContainerCreateBody) -> Answer<()> {
-    let options = CreateContainerOptionsBuilder::new().name(&engine.name(key)).build();
+pub(super) async fn post(engine: &Engine, one: &One, body: ContainerCreateBody) -> Answer<()> {
+    let options = CreateContainerOptionsBuilder::new().name(&engine.name_of(one)).build();
     let ask = async |client: bollard::Docker| client.create_container(Some(options), body).await;
     let created = engine.connection.call(ENGINE_CHANGE_TIMEOUT, ask).await?;
     for warning in created.warnings {
-        tracing::debug!(attempt = %key, warning, "the engine warns about a new container");
+        tracing::debug!(container = %one, warning, "the engine warns about a new container");
     }
     Ok(())
 }
 
 /// What a create that did not simply succeed has left behind.
-async fn settle(engine: &Engine, key: AttemptKey, outcome: Answer<()>) -> Result<()> {
+pub(super) async fn settle(engine: &Engine, one: &One, outcome: Answer<()>) -> Result<()> {
     let Err(fault) = outcome else { return Ok(()) };
     let deadline = Instant::now() + CLAIM_SETTLE_WAIT;
-    let mut found = engine.find(key).await;
+    let mut found = engine.find_one(one).await;
     // The engine reserves a name a moment before the container that has it can be found.
     while fault.is_conflict() && matches!(found, Ok(None)) && Instant::now() < deadline {
         sleep(CLAIM_SETTLE_POLL).await;
-        found = engine.find(key).await;
+        found = engine.find_one(one).await;
     }
     match found {
         Ok(Some(_)) => Ok(()),

@@ -4,7 +4,7 @@
 //!
 //! Invariants, for any plan whatever:
 //! - nothing is passed through: a field that is not set here cannot be set by a user;
-//! - no container is privileged or has a mount of the host, a device, a host namespace, an added capability
+//! - no container is privileged or has (here: a group adds what the server allows) a mount of the host, a device, a host namespace, an added capability
 //!   or a security option other than `no-new-privileges`;
 //! - memory, CPU and processes are always limited (to the engine, 0 means *no limit*, so 0 is our default);
 //! - `restricted` drops every capability, has a read-only root and a numeric user that is not root.
@@ -39,7 +39,7 @@ pub(super) fn create_body(
     defaults: &Defaults,
     boot: &Boot,
 ) -> Result<ContainerCreateBody, Error> {
-    let port = plan.service_port.map(|port| format!("{port}/tcp"));
+    let port = service_port(plan);
     Ok(ContainerCreateBody {
         image: Some(image.full()),
         // Empty means the image's own; with an entrypoint of ours the engine ignores the image's arguments.
@@ -57,6 +57,23 @@ pub(super) fn create_body(
         host_config: Some(host_config(&Shape::of(plan), defaults, port)),
         ..ContainerCreateBody::default()
     })
+}
+
+fn service_port(plan: &Plan) -> Option<String> {
+    plan.service_port.map(|port| format!("{port}/tcp"))
+}
+
+/// The port of a service as it is exposed and published, by whoever has its network.
+pub(super) fn service_ports(plan: &Plan) -> (Option<Vec<String>>, Option<PortMap>) {
+    let port = service_port(plan);
+    let networked = plan.network == Network::Default;
+    (port.clone().map(|port| vec![port]), port.filter(|_| networked).map(loopback_binding))
+}
+
+/// The user id of the plan's container, where it is known to be a number.
+pub(super) fn numeric_owner(plan: &Plan) -> Option<u32> {
+    let user = user(plan).ok().flatten()?;
+    user.split(':').next()?.parse().ok()
 }
 
 /// The host's side of a container of our own making that runs no job: locked down like a restricted one.

@@ -31,6 +31,7 @@ fn plan() -> Plan {
         service_port: None,
         log_path: "/nowhere".into(),
         files: Default::default(),
+        group: crate::runtime::Group::default(),
     }
 }
 

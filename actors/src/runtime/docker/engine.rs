@@ -5,15 +5,20 @@
 //! Invariant: a container is only ever read or changed after its name *and* its labels were found to be those
 //! of the attempt in question.
 
+use std::collections::HashSet;
+use std::fmt;
+
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::InspectContainerOptions;
+
+use parking_lot::Mutex;
 
 use super::boot::Boot;
 use super::command_check::FoundCommands;
 use super::connect::Connection;
 use super::errors::{Answer, Fault};
 use super::observe::observation;
-use super::{DockerOptions, NAME, engine_restart, labels, out_of_memory};
+use super::{DockerOptions, NAME, engine_restart, group, labels, out_of_memory};
 use crate::id::AttemptKey;
 use crate::limits::ENGINE_QUERY_TIMEOUT;
 use crate::runtime::{Error, Observation, Result};
@@ -25,10 +30,42 @@ pub(super) struct Engine {
     pub(super) connection: Connection,
     pub(super) boot: Boot,
     pub(super) found_commands: FoundCommands,
+    /// Attempts of which something is left although their main container is gone (or not there yet).
+    pub(super) leftovers: Mutex<HashSet<AttemptKey>>,
+}
+
+/// One container of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct One {
+    /// Of which attempt.
+    pub(super) key: AttemptKey,
+    /// Which container beside the main one; `None`: that one.
+    pub(super) part: Option<String>,
+}
+
+impl One {
+    /// The main container.
+    pub(super) const fn main(key: AttemptKey) -> Self {
+        Self { key, part: None }
+    }
+
+    /// Another one.
+    pub(super) fn part(key: AttemptKey, part: &str) -> Self {
+        Self { key, part: Some(part.to_owned()) }
+    }
+}
+
+impl fmt::Display for One {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.part {
+            None => write!(f, "attempt {}", self.key),
+            Some(part) => write!(f, "container `{part}` of attempt {}", self.key),
+        }
+    }
 }
 
 /// A container of ours, and what was read from it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Found {
     /// The engine's whole answer.
     pub(super) inspect: ContainerInspectResponse,
@@ -42,9 +79,23 @@ impl Engine {
         key.name(&self.options.name_prefix)
     }
 
-    /// The attempt's container; `None` when there is none of its name.
+    /// The name of a container.
+    pub(super) fn name_of(&self, one: &One) -> String {
+        match &one.part {
+            None => self.name(one.key),
+            // No part's name has a full stop in it, nor has an attempt's.
+            Some(part) => format!("{}.{part}", self.name(one.key)),
+        }
+    }
+
+    /// The attempt's main container; `None` when there is none of its name.
     pub(super) async fn find(&self, key: AttemptKey) -> Result<Option<Found>> {
-        let name = self.name(key);
+        self.find_one(&One::main(key)).await
+    }
+
+    /// A container of an attempt; `None` when there is none of its name.
+    pub(super) async fn find_one(&self, one: &One) -> Result<Option<Found>> {
+        let name = self.name_of(one);
         let Some(inspect) = self.inspect(&name).await.map_err(Fault::unknown)? else { return Ok(None) };
         if inspect.id.is_none() || inspect.state.is_none() || inspect.config.is_none() {
             // Not somebody else's container but no container at all: another thing answers in the engine's place.
@@ -54,7 +105,8 @@ impl Engine {
             return Err(odd.unknown());
         }
         let labels = inspect.config.as_ref().and_then(|config| config.labels.as_ref());
-        if labels::attempt(labels, self.options.installation) != Some(key) {
+        let part = labels.and_then(|labels| labels.get(labels::PART));
+        if labels::attempt(labels, self.options.installation) != Some(one.key) || part != one.part.as_ref() {
             return Err(Error::Foreign { name });
         }
         let mut observation = observation(&inspect, &self.boot)
@@ -68,7 +120,16 @@ impl Engine {
 
     /// What is known of the attempt.
     pub(super) async fn observe(&self, key: AttemptKey) -> Result<Observation> {
-        Ok(self.find(key).await?.map_or(Observation::Absent, |found| found.observation))
+        match self.find(key).await? {
+            None if self.leftovers.lock().contains(&key) => Ok(Observation::Incomplete),
+            None => Ok(Observation::Absent),
+            Some(found) => group::observe(self, key, found).await,
+        }
+    }
+
+    /// What is known of one container, whatever it means for its attempt.
+    pub(super) async fn see(&self, one: &One) -> Result<Observation> {
+        Ok(self.find_one(one).await?.map_or(Observation::Absent, |found| found.observation))
     }
 
     /// Reads a container by name or id, whosoever it is.

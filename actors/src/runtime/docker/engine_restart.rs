@@ -67,6 +67,7 @@ mod tests {
             code: Some(code),
             signal: None,
             oom_killed: false,
+            container: None,
             unseen: None,
             started_at: None,
             finished_at: Some(Timestamp::from_millis(1_000)),

@@ -13,8 +13,9 @@ use bollard::query_parameters::{
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::engine::Engine;
+use super::engine::{Engine, Found, One};
 use super::errors::Fault;
+use super::group;
 use crate::id::AttemptKey;
 use crate::job::spec::StopSignal;
 use crate::limits::{CONTAINER_KILL_WAIT, ENGINE_CHANGE_TIMEOUT, ENGINE_KILL_TIMEOUT, ENGINE_RETRY_PAUSE};
@@ -23,28 +24,49 @@ use crate::runtime::{Error, Observation, Result};
 /// Returns when the attempt may have ended, or after `patience`.
 pub(super) async fn wait(engine: &Engine, key: AttemptKey, patience: Duration) {
     let ended = async {
-        // Asked of a container that was never started, a plain wait returns at once with an exit code of 0.
-        let condition = match engine.observe(key).await {
-            Ok(Observation::Running(_)) => "not-running",
-            Ok(Observation::Created) => "next-exit",
-            Ok(Observation::Absent | Observation::Exited(_)) => return,
+        let main = match engine.find(key).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return,
             Err(_) => return sleep(ENGINE_RETRY_PAUSE).await,
         };
-        let Ok(client) = engine.connection.long().await else { return sleep(ENGINE_RETRY_PAUSE).await };
-        let options = WaitContainerOptionsBuilder::new().condition(condition).build();
-        let name = engine.name(key);
-        let mut waits = std::pin::pin!(client.wait_container(&name, Some(options)));
-        match waits.next().await {
-            // The client calls every exit code but 0 an error.
-            None | Some(Ok(_) | Err(DockerContainerWaitError { .. })) => {}
-            Some(Err(error)) => {
-                engine.connection.drop_if_lost(&Fault::from(error));
-                sleep(ENGINE_RETRY_PAUSE).await;
-            }
+        let main_runs = matches!(main.observation, Observation::Running(_));
+        if main_runs || !group::is_group(&main) {
+            return wait_seen(engine, &One::main(key), Ok(main.observation)).await;
+        }
+        if let Some((one, seen)) = group::awaited(engine, key, main).await {
+            wait_seen(engine, &one, Ok(seen)).await;
         }
     };
     // Out of patience is one of the two ways to return.
     drop(timeout(patience, ended).await);
+}
+
+/// Returns when this container may have ended, or after `patience`.
+pub(super) async fn wait_one(engine: &Engine, one: &One, patience: Duration) {
+    let ended = async { wait_seen(engine, one, engine.see(one).await).await };
+    drop(timeout(patience, ended).await);
+}
+
+async fn wait_seen(engine: &Engine, one: &One, seen: Result<Observation>) {
+    // Asked of a container that was never started, a plain wait returns at once with an exit code of 0.
+    let condition = match seen {
+        Ok(Observation::Running(_)) => "not-running",
+        Ok(Observation::Created) => "next-exit",
+        Ok(_) => return,
+        Err(_) => return sleep(ENGINE_RETRY_PAUSE).await,
+    };
+    let Ok(client) = engine.connection.long().await else { return sleep(ENGINE_RETRY_PAUSE).await };
+    let options = WaitContainerOptionsBuilder::new().condition(condition).build();
+    let name = engine.name_of(one);
+    let mut waits = std::pin::pin!(client.wait_container(&name, Some(options)));
+    match waits.next().await {
+        // The client calls every exit code but 0 an error.
+        None | Some(Ok(_) | Err(DockerContainerWaitError { .. })) => {}
+        Some(Err(error)) => {
+            engine.connection.drop_if_lost(&Fault::from(error));
+            sleep(ENGINE_RETRY_PAUSE).await;
+        }
+    }
 }
 
 /// Signals, waits up to `grace`, kills, and returns when the attempt has ended.
@@ -54,35 +76,50 @@ pub(super) async fn stop(
     signal: StopSignal,
     grace: Duration,
 ) -> Result<()> {
-    if !runs(engine, key).await? {
+    match engine.find(key).await? {
+        Some(main) if group::is_group(&main) => group::stop(engine, key, main, signal, grace).await,
+        Some(main) => stop_seen(engine, &One::main(key), main.observation, signal, grace).await,
+        None => Ok(()),
+    }
+}
+
+/// The same for one container.
+pub(super) async fn stop_one(engine: &Engine, one: &One, signal: StopSignal, grace: Duration) -> Result<()> {
+    stop_seen(engine, one, engine.see(one).await?, signal, grace).await
+}
+
+async fn stop_seen(
+    engine: &Engine,
+    one: &One,
+    seen: Observation,
+    signal: StopSignal,
+    grace: Duration,
+) -> Result<()> {
+    if !matches!(seen, Observation::Running(_)) {
         return Ok(());
     }
     if signal != StopSignal::Sigkill {
-        kill(engine, key, signal).await?;
-        if ends_within(engine, key, grace).await? {
+        kill(engine, one, signal).await?;
+        if ends_within(engine, one, grace).await? {
             return Ok(());
         }
     }
-    kill(engine, key, StopSignal::Sigkill).await?;
-    if ends_within(engine, key, CONTAINER_KILL_WAIT).await? {
+    kill(engine, one, StopSignal::Sigkill).await?;
+    if ends_within(engine, one, CONTAINER_KILL_WAIT).await? {
         return Ok(());
     }
     let message = format!(
-        "attempt {key} still runs {} s after SIGKILL; look at the host for processes stuck in the kernel",
+        "{one} still runs {} s after SIGKILL; look at the host for processes stuck in the kernel",
         CONTAINER_KILL_WAIT.as_secs()
     );
     Err(Error::Transient { message })
 }
 
-async fn runs(engine: &Engine, key: AttemptKey) -> Result<bool> {
-    Ok(matches!(engine.observe(key).await?, Observation::Running(_)))
-}
-
-async fn ends_within(engine: &Engine, key: AttemptKey, span: Duration) -> Result<bool> {
+async fn ends_within(engine: &Engine, one: &One, span: Duration) -> Result<bool> {
     let deadline = Instant::now() + span;
     loop {
-        wait(engine, key, deadline.saturating_duration_since(Instant::now())).await;
-        match engine.observe(key).await {
+        wait_one(engine, one, deadline.saturating_duration_since(Instant::now())).await;
+        match engine.see(one).await {
             Ok(Observation::Running(_)) if Instant::now() >= deadline => return Ok(false),
             Ok(Observation::Running(_)) => {}
             Ok(_) => return Ok(true),
@@ -93,15 +130,15 @@ async fn ends_within(engine: &Engine, key: AttemptKey, span: Duration) -> Result
     }
 }
 
-async fn kill(engine: &Engine, key: AttemptKey, signal: StopSignal) -> Result<()> {
-    let name = engine.name(key);
+async fn kill(engine: &Engine, one: &One, signal: StopSignal) -> Result<()> {
+    let name = engine.name_of(one);
     let options = KillContainerOptionsBuilder::new().signal(signal.name()).build();
     let ask = async |client: bollard::Docker| client.kill_container(&name, Some(options)).await;
     match engine.connection.call(ENGINE_KILL_TIMEOUT, ask).await {
         Ok(()) => Ok(()),
         // It ended, or was removed, in between.
         Err(fault) if fault.is_absent() || fault.is_conflict() => Ok(()),
-        Err(fault) => match engine.observe(key).await {
+        Err(fault) => match engine.see(one).await {
             Ok(Observation::Running(_)) | Err(_) => Err(fault.not_done("signal the container")),
             Ok(_) => Ok(()),
         },
@@ -110,15 +147,30 @@ async fn kill(engine: &Engine, key: AttemptKey, signal: StopSignal) -> Result<()
 
 /// Removes what is left of an attempt that is not running, with the volumes that its image made.
 pub(super) async fn remove(engine: &Engine, key: AttemptKey) -> Result<()> {
-    let Some(found) = engine.find(key).await? else { return Ok(()) };
-    if let Observation::Running(_) = found.observation {
+    let Some(found) = engine.find(key).await? else { return group::clear_leftovers(engine, key).await };
+    if !group::is_group(&found) {
+        return remove_found(engine, &One::main(key), found).await;
+    }
+    if let Observation::Running(_) | Observation::Due(..) = group::observe(engine, key, found.clone()).await?
+    {
         return Err(Error::Transient { message: format!("attempt {key} still runs; stop it first") });
+    }
+    // From here on a half of it is found again without its main container.
+    engine.leftovers.lock().insert(key);
+    group::clear(engine, key).await?;
+    remove_found(engine, &One::main(key), found).await?;
+    group::clear_leftovers(engine, key).await
+}
+
+async fn remove_found(engine: &Engine, one: &One, found: Found) -> Result<()> {
+    if let Observation::Running(_) = found.observation {
+        return Err(Error::Transient { message: format!("{one} still runs; stop it first") });
     }
     // Only the remains of a removal that failed half-way need force; on anything that might have begun to
     // run in the meantime it would kill.
     let half_removed = found.inspect.state.and_then(|state| state.status) == Some(Status::DEAD);
     let options = RemoveContainerOptionsBuilder::new().v(true).force(half_removed).build();
-    let id = found.inspect.id.unwrap_or_else(|| engine.name(key));
+    let id = found.inspect.id.unwrap_or_else(|| engine.name_of(one));
     let ask = async |client: bollard::Docker| client.remove_container(&id, Some(options)).await;
     match engine.connection.call(ENGINE_CHANGE_TIMEOUT, ask).await {
         Ok(()) => Ok(()),

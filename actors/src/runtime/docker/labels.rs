@@ -18,6 +18,10 @@ const JOB: &str = "dev.dogwatch.job";
 const ATTEMPT: &str = "dev.dogwatch.attempt";
 /// The host's boot during which it was created; see `observe.rs`.
 pub(super) const BOOT: &str = "dev.dogwatch.boot";
+/// Which container of its attempt it is, beside the main one; of a volume too, which volume.
+pub(super) const PART: &str = "dev.dogwatch.part";
+/// On a main container: what stands beside it; see `group/label.rs`.
+pub(super) const GROUP: &str = "dev.dogwatch.group";
 /// Marks a container that is no attempt, with what it is for.
 pub(super) const PURPOSE: &str = "dev.dogwatch.purpose";
 
@@ -50,6 +54,16 @@ pub(super) fn attempt(
     }
     let number: u32 = labels.get(ATTEMPT)?.parse().ok().filter(|number| *number > 0)?;
     Some(AttemptKey::new(labels.get(JOB)?.parse().ok()?, number))
+}
+
+/// The filter of everything of one attempt.
+pub(super) fn filter_of(installation: InstallationId, key: AttemptKey) -> HashMap<&'static str, Vec<String>> {
+    let labels = vec![
+        format!("{INSTALLATION}={installation}"),
+        format!("{JOB}={}", key.job),
+        format!("{ATTEMPT}={}", key.number),
+    ];
+    HashMap::from([("label", labels)])
 }
 
 /// The filter of the engine's lists and events for this installation.

@@ -3,13 +3,15 @@
 //! Invariant: one sick container hides no other. What the list itself says of it is enough when it runs; else it
 //! is left out with a warning. What is not listed is not thereby absent: whoever misses it observes it.
 
+use std::collections::HashSet;
+
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures_util::{StreamExt as _, stream};
 
-use super::engine::Engine;
+use super::engine::{Engine, One};
 use super::errors::Fault;
-use super::labels;
+use super::{group, labels};
 use crate::clock::Timestamp;
 use crate::id::AttemptKey;
 use crate::limits::{ENGINE_INSPECTS_MAX, ENGINE_LIST_TIMEOUT};
@@ -22,15 +24,32 @@ pub(super) async fn list(engine: &Engine) -> Result<Vec<(AttemptKey, Observation
         ListContainersOptionsBuilder::new().all(true).filters(&labels::filter(installation)).build();
     let ask = async |client: bollard::Docker| client.list_containers(Some(options)).await;
     let summaries = engine.connection.call(ENGINE_LIST_TIMEOUT, ask).await.map_err(Fault::unknown)?;
-    let ours = summaries.into_iter().filter_map(|summary| {
-        let key = labels::attempt(summary.labels.as_ref(), installation)?;
+    let (mut mains, mut parts) = (Vec::new(), HashSet::new());
+    for summary in summaries {
+        let Some(key) = labels::attempt(summary.labels.as_ref(), installation) else { continue };
+        let part = summary.labels.as_ref().and_then(|labels| labels.get(labels::PART)).cloned();
+        let one = One { key, part };
         // Labels can be copied; the name is the claim.
-        let name = format!("/{}", engine.name(key));
-        summary.names.as_ref()?.contains(&name).then_some((key, summary))
-    });
-    let looks: Vec<_> = ours.map(|(key, summary)| look(engine, key, summary)).collect();
+        let name = format!("/{}", engine.name_of(&one));
+        if !summary.names.as_ref().is_some_and(|names| names.contains(&name)) {
+            continue;
+        }
+        if one.part.is_some() {
+            parts.insert(key);
+        } else {
+            mains.push((key, summary));
+        }
+    }
+    parts.extend(group::volume_keys(engine).await?);
+    for (key, _) in &mains {
+        parts.remove(key);
+    }
+    // What has no main container is found by whoever is told to clear it away.
+    engine.leftovers.lock().extend(&parts);
+    let looks: Vec<_> = mains.into_iter().map(|(key, summary)| look(engine, key, summary)).collect();
     let seen: Vec<Option<_>> = stream::iter(looks).buffer_unordered(ENGINE_INSPECTS_MAX).collect().await;
-    Ok(seen.into_iter().flatten().collect())
+    let left = parts.into_iter().map(|key| (key, Observation::Incomplete));
+    Ok(seen.into_iter().flatten().chain(left).collect())
 }
 
 async fn look(

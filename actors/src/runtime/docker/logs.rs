@@ -19,10 +19,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{BoxStream, unfold};
 use tokio::time::timeout;
 
-use super::engine::Engine;
+use super::engine::{Engine, One};
 use super::errors::{Answer, Fault};
-use super::finish::wait;
-use crate::id::AttemptKey;
+use super::finish::wait_one;
 use crate::limits::{ENGINE_RETRY_PAUSE, LOG_LINE_BYTES_MAX, LOG_SILENCE_CHECK};
 use crate::runtime::{Error, LogLine, LogStream, Observation, Result};
 
@@ -31,16 +30,16 @@ const NANOS_PER_SECOND: i128 = 1_000_000_000;
 /// The output after `after_nanos`, to the end of the attempt.
 pub(super) async fn follow(
     engine: Arc<Engine>,
-    key: AttemptKey,
+    one: One,
     after_nanos: Option<i128>,
 ) -> Result<BoxStream<'static, Result<LogLine>>> {
-    let Some(found) = engine.find(key).await? else {
-        return Err(Error::Transient { message: format!("attempt {key} has no container; its log is gone") });
+    let Some(found) = engine.find_one(&one).await? else {
+        return Err(Error::Transient { message: format!("{one} is not there; its log is gone") });
     };
     let mut reader = Reader {
-        name: engine.name(key),
+        name: engine.name_of(&one),
         engine,
-        key,
+        one,
         source: None,
         following: matches!(found.observation, Observation::Running(_)),
         lines: Lines::after(after_nanos),
@@ -60,7 +59,7 @@ pub(super) async fn follow(
 
 struct Reader {
     engine: Arc<Engine>,
-    key: AttemptKey,
+    one: One,
     name: String,
     source: Option<BoxStream<'static, Answer<LogOutput>>>,
     following: bool,
@@ -96,14 +95,14 @@ impl Reader {
                     return Some(Err(fault.unknown()));
                 }
                 Ok(None) if self.following => {
-                    wait(&self.engine, self.key, ENGINE_RETRY_PAUSE).await;
+                    wait_one(&self.engine, &self.one, ENGINE_RETRY_PAUSE).await;
                     if let Err(error) = self.take_up().await {
                         return Some(Err(error));
                     }
                 }
                 Ok(None) => self.finish(),
                 // An engine can forget to say that the attempt has ended.
-                Err(_) => match self.engine.observe(self.key).await {
+                Err(_) => match self.engine.see(&self.one).await {
                     Ok(Observation::Running(_)) => {}
                     Ok(_) => {
                         if let Err(error) = self.take_up().await {
@@ -118,7 +117,7 @@ impl Reader {
 
     /// After the engine ended the log: reads what is left once the attempt has ended, else follows on.
     async fn take_up(&mut self) -> Result<()> {
-        match self.engine.observe(self.key).await? {
+        match self.engine.see(&self.one).await? {
             Observation::Running(_) => self.open().await,
             Observation::Exited(_) if self.following => {
                 self.following = false;

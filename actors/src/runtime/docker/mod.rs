@@ -1,6 +1,6 @@
 //! Attempts as containers of a Docker engine (20.10 or newer), over its API.
 //!
-//! Responsible for: one container per attempt, hardened by construction (`create_body.rs`), created and
+//! Responsible for: one container per attempt, or a group of them (`group/`), hardened by construction (`create_body.rs`), created and
 //! started at most once (`create.rs`, `start.rs`), and an honest reading of what the engine says
 //! (`observe.rs`). Not responsible for: when any of that happens, for what an end means, and for images,
 //! networks or volumes of others.
@@ -23,8 +23,10 @@ mod create_body;
 mod engine;
 mod engine_restart;
 mod errors;
+mod exec;
 mod files;
 mod finish;
+mod group;
 mod hints;
 mod image_reference;
 mod labels;
@@ -37,7 +39,7 @@ mod pull;
 mod single_flight;
 mod start;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,9 +47,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::stream::BoxStream;
+use parking_lot::Mutex;
 
 use super::files::{Pieces, Placed};
-use super::{Health, Hint, LogLine, Observation, Plan, Result, Runtime};
+use super::{Executed, Health, Hint, LogLine, Observation, Plan, Result, Runtime};
 use crate::files::Pattern;
 use crate::id::{AttemptKey, InstallationId};
 use crate::job::spec::StopSignal;
@@ -56,7 +59,7 @@ use crate::limits::{
 };
 use boot::Boot;
 use connect::Connection;
-use engine::Engine;
+use engine::{Engine, One};
 use errors::Fault;
 use pull::PullKey;
 use single_flight::SingleFlight;
@@ -104,12 +107,20 @@ pub struct DockerOptions {
     pub name_prefix: String,
     /// The limits of a container whose spec names none.
     pub defaults: Defaults,
+    /// The paths of the host that containers may be given, with what is below them.
+    pub host_paths: Vec<String>,
 }
 
 impl DockerOptions {
     /// The default engine, for this installation.
     pub fn new(installation: InstallationId) -> Self {
-        Self { installation, host: None, name_prefix: "dogwatch".into(), defaults: Defaults::default() }
+        Self {
+            installation,
+            host: None,
+            name_prefix: "dogwatch".into(),
+            defaults: Defaults::default(),
+            host_paths: Vec::new(),
+        }
     }
 }
 
@@ -141,7 +152,8 @@ impl DockerRuntime {
         // The boots of another machine are unknown here.
         let boot = if connection.is_local() { Boot::of_this_host() } else { Boot::default() };
         let found_commands = command_check::FoundCommands::default();
-        let engine = Arc::new(Engine { options, connection, boot, found_commands });
+        let leftovers = Mutex::default();
+        let engine = Arc::new(Engine { options, connection, boot, found_commands, leftovers });
         Ok(Self {
             engine,
             creates: SingleFlight::default(),
@@ -229,7 +241,45 @@ impl Runtime for DockerRuntime {
         key: AttemptKey,
         after_nanos: Option<i128>,
     ) -> Result<BoxStream<'static, Result<LogLine>>> {
-        logs::follow(Arc::clone(&self.engine), key, after_nanos).await
+        logs::follow(Arc::clone(&self.engine), One::main(key), after_nanos).await
+    }
+
+    fn runs_groups(&self) -> bool {
+        true
+    }
+
+    async fn exec(
+        &self,
+        key: AttemptKey,
+        member: Option<&str>,
+        command: &[String],
+        limit: Duration,
+    ) -> Result<Executed> {
+        let one = One { key, part: member.map(str::to_owned) };
+        exec::exec(&self.engine, &one, command, limit).await
+    }
+
+    async fn runs(&self, key: AttemptKey, member: Option<&str>) -> Result<bool> {
+        let one = One { key, part: member.map(str::to_owned) };
+        Ok(matches!(self.engine.see(&one).await?, Observation::Running(_)))
+    }
+
+    async fn members(&self, key: AttemptKey) -> Result<Vec<String>> {
+        Ok(self.engine.find(key).await?.map(|main| group::members(&main)).unwrap_or_default())
+    }
+
+    async fn address(&self, key: AttemptKey, port: u16) -> Result<Option<SocketAddr>> {
+        let found = group::network_of(&self.engine, key).await?;
+        Ok(found.and_then(|found| observe::address_of(&found.inspect, port)))
+    }
+
+    async fn member_logs(
+        &self,
+        key: AttemptKey,
+        member: &str,
+        after_nanos: Option<i128>,
+    ) -> Result<BoxStream<'static, Result<LogLine>>> {
+        logs::follow(Arc::clone(&self.engine), One::part(key, member), after_nanos).await
     }
 
     async fn health(&self) -> Result<Health> {

@@ -67,6 +67,7 @@ fn exit(
         signal: None,
         // The flag is also true when only a child was killed; the job weighs it with the code.
         oom_killed: state.oom_killed.unwrap_or(false),
+        container: None,
         unseen,
         started_at: Some(started_at),
         // The engine notes a start after the end of what was over in milliseconds: it reads one clock when it
@@ -106,7 +107,7 @@ fn moment(text: Option<&str>) -> Option<Timestamp> {
 }
 
 /// Where the one port that we published can be reached: the published address, else the container's own.
-fn address(inspect: &ContainerInspectResponse) -> Option<SocketAddr> {
+pub(super) fn address(inspect: &ContainerInspectResponse) -> Option<SocketAddr> {
     let wanted = inspect.host_config.as_ref()?.port_bindings.as_ref()?;
     let (name, _) = wanted.iter().next()?;
     let network = inspect.network_settings.as_ref()?;
@@ -116,12 +117,15 @@ fn address(inspect: &ContainerInspectResponse) -> Option<SocketAddr> {
         let ip = binding.host_ip.as_deref().and_then(|ip| ip.parse().ok());
         Some(SocketAddr::new(ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port))
     });
-    published.or_else(|| {
-        let port: u16 = name.split('/').next()?.parse().ok()?;
-        let ips = network.networks.as_ref()?.values().filter_map(|endpoint| endpoint.ip_address.as_deref());
-        let ip: IpAddr = ips.filter_map(|ip| ip.parse().ok()).next()?;
-        Some(SocketAddr::new(ip, port))
-    })
+    published.or_else(|| address_of(inspect, name.split('/').next()?.parse().ok()?))
+}
+
+/// Where any port of a container can be reached from its host: on its own address.
+pub(super) fn address_of(inspect: &ContainerInspectResponse, port: u16) -> Option<SocketAddr> {
+    let network = inspect.network_settings.as_ref()?;
+    let ips = network.networks.as_ref()?.values().filter_map(|endpoint| endpoint.ip_address.as_deref());
+    let ip: IpAddr = ips.filter_map(|ip| ip.parse().ok()).next()?;
+    Some(SocketAddr::new(ip, port))
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use bollard::query_parameters::StartContainerOptions;
 
 use super::command_check;
-use super::engine::Engine;
+use super::engine::{Engine, Found, One};
 use super::errors::{Fault, of_start};
+use super::group;
 use crate::id::AttemptKey;
 use crate::limits::ENGINE_CHANGE_TIMEOUT;
 use crate::runtime::{Error, Observation, Result};
@@ -22,18 +23,26 @@ pub(super) async fn start(engine: Arc<Engine>, key: AttemptKey) -> Result<()> {
     let Some(found) = found else {
         return Err(Error::Transient { message: format!("attempt {key} has no container; create it first") });
     };
+    match group::is_group(&found) {
+        true => group::start(&engine, key, found).await,
+        false => start_found(&engine, &One::main(key), &found).await,
+    }
+}
+
+/// Starts this container unless it was ever started.
+pub(super) async fn start_found(engine: &Engine, one: &One, found: &Found) -> Result<()> {
     if found.observation != Observation::Created {
         return Ok(());
     }
-    let name = engine.name(key);
-    command_check::check(&engine, &name, &found.inspect).await?;
+    let name = engine.name_of(one);
+    command_check::check(engine, &name, &found.inspect).await?;
     let ask =
         async |client: bollard::Docker| client.start_container(&name, None::<StartContainerOptions>).await;
     match engine.connection.call(ENGINE_CHANGE_TIMEOUT, ask).await {
         Ok(()) => Ok(()),
         Err(fault @ Fault::Unanswered(_)) => Err(fault.unknown()),
         // A refusal leaves the container `created`; anything else means that it did run.
-        Err(fault) => match engine.observe(key).await {
+        Err(fault) => match engine.see(one).await {
             Ok(Observation::Running(_) | Observation::Exited(_)) => Ok(()),
             _ if fault.is_absent() || fault.is_conflict() => Err(fault.not_done("start the container")),
             _ => Err(of_start(fault)),

@@ -38,7 +38,8 @@ impl Runtime for FakeRuntime {
             if !engine.attempts.contains_key(&key) {
                 engine.counts(key).creates.1 += 1;
                 let behaviour = engine.behaviour(&plan);
-                engine.attempts.insert(key, Attempt::new(plan, behaviour));
+                let attempt = Attempt::of_group(plan, behaviour, |its| engine.behaviour_of(its));
+                engine.attempts.insert(key, attempt);
             }
             Ok(())
         })
@@ -64,12 +65,15 @@ impl Runtime for FakeRuntime {
             let Some(attempt) = engine.attempts.get_mut(&key) else {
                 return Err(Error::Transient { message: format!("attempt {key} was not created") });
             };
-            if attempt.is_created() {
-                if let Some(fault) = attempt.behaviour.fault {
+            let is_first = attempt.is_created();
+            while let Some(next) = attempt.next(now) {
+                if let Some(fault) = next.behaviour.fault {
                     let message = "the script says that it cannot start; change the script".into();
                     return Err(Error::Start { fault, message });
                 }
-                attempt.start(now, wall);
+                next.start(now, wall);
+            }
+            if is_first {
                 engine.counts(key).starts.1 += 1;
                 fake.announce_end(key);
             }
@@ -107,7 +111,8 @@ impl Runtime for FakeRuntime {
             })
             .await?;
         if running {
-            self.ended(key).await;
+            self.all_ended(key).await;
+            self.change(|engine| engine.attempts.get_mut(&key).map(Attempt::close));
         }
         Ok(())
     }
@@ -140,6 +145,26 @@ impl Runtime for FakeRuntime {
         Ok(BroadcastStream::new(hints).map(|hint| hint.unwrap_or(Hint::Everything)).boxed())
     }
 
+    fn runs_groups(&self) -> bool {
+        true
+    }
+
+    async fn runs(&self, key: AttemptKey, member: Option<&str>) -> Result<bool> {
+        let now = self.inner.time.now();
+        self.operate(Operation::Observe, |engine| {
+            let part = engine.attempts.get_mut(&key).and_then(|attempt| attempt.part(member));
+            Ok(part.is_some_and(|part| matches!(part.alone(now), Observation::Running(_))))
+        })
+        .await
+    }
+
+    async fn members(&self, key: AttemptKey) -> Result<Vec<String>> {
+        self.operate(Operation::Observe, |engine| {
+            Ok(engine.attempts.get_mut(&key).map(Attempt::names).unwrap_or_default())
+        })
+        .await
+    }
+
     fn keeps_logs(&self) -> bool {
         false
     }
@@ -157,6 +182,22 @@ impl Runtime for FakeRuntime {
         // Followed to the end of the attempt.
         let end = stream::once(async move { fake.ended(key).await }).filter_map(|()| async { None });
         Ok(stream::iter(new.map(Ok)).chain(end).boxed())
+    }
+
+    async fn member_logs(
+        &self,
+        key: AttemptKey,
+        member: &str,
+        after_nanos: Option<i128>,
+    ) -> Result<BoxStream<'static, Result<LogLine>>> {
+        let lines = self
+            .operate(Operation::Logs, |engine| {
+                let part = engine.attempts.get_mut(&key).and_then(|attempt| attempt.part(Some(member)));
+                Ok(part.map(|part| printed(part)).unwrap_or_default())
+            })
+            .await?;
+        let new = lines.into_iter().filter(move |line| after_nanos.is_none_or(|after| line.at_nanos > after));
+        Ok(stream::iter(new.map(Ok)).boxed())
     }
 
     async fn health(&self) -> Result<Health> {

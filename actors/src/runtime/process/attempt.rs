@@ -131,6 +131,7 @@ impl Attempt {
             code: None,
             signal: None,
             oom_killed: false,
+            container: None,
             unseen: Some(unseen),
             started_at: spawned.map(|spawned| spawned.at).or_else(|| started.map(|started| started.at)),
             finished_at: None,

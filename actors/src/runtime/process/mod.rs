@@ -30,6 +30,7 @@ mod shims;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -156,6 +157,11 @@ impl Runtime for ProcessRuntime {
     }
 
     async fn create(&self, plan: &Plan) -> Result<()> {
+        if !plan.group.is_plain() {
+            let message =
+                "a process has no containers or volumes beside it; run the job on `docker`".to_owned();
+            return Err(Error::Start { fault: StartFault::Rejected, message });
+        }
         let attempt = self.attempt(plan.key);
         let owner = Owner {
             installation: self.inner.options.installation,
@@ -332,6 +338,10 @@ impl Runtime for ProcessRuntime {
     /// There are none to give: [`Runtime::wait`] is exact here.
     async fn hints(&self) -> Result<BoxStream<'static, Hint>> {
         Ok(stream::pending().boxed())
+    }
+
+    async fn address(&self, _: AttemptKey, port: u16) -> Result<Option<SocketAddr>> {
+        Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
     }
 
     fn keeps_logs(&self) -> bool {

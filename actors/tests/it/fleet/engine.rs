@@ -176,6 +176,7 @@ pub(crate) fn exited(code: i32) -> Observation {
         code: Some(code),
         signal: None,
         oom_killed: false,
+        container: None,
         unseen: None,
         started_at: Some(Timestamp::from_millis(1_000)),
         finished_at: Some(Timestamp::from_millis(2_000)),

@@ -134,6 +134,7 @@ fn options(
         ledger: Arc::clone(books) as _,
         logs: Arc::clone(files) as _,
         files: Arc::new(NoFiles),
+        network: None,
         clock: Arc::new(TokioClock::starting_at(Timestamp::from_millis(1_800_000_000_000))),
     }
 }
@@ -162,6 +163,7 @@ pub(crate) fn plan(key: AttemptKey) -> Arc<Plan> {
         service_port: None,
         log_path: PathBuf::new(),
         files: Default::default(),
+        group: dogwatch_actors::runtime::Group::default(),
     })
 }
 

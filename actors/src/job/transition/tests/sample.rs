@@ -160,6 +160,7 @@ pub(super) fn exit(code: i32) -> Exit {
         code: Some(code),
         signal: None,
         oom_killed: false,
+        container: None,
         unseen: None,
         started_at: None,
         finished_at: None,
@@ -188,6 +189,10 @@ pub(super) fn outputs_are_missing(attempt: u32) -> Event {
     Event::OutputsCollected { attempt, exit: exit(0), outputs }
 }
 
+pub(super) fn probe_failed(attempt: u32, failures: u32) -> Event {
+    Event::ProbeFailed { attempt, container: "main".into(), failures, message: "it is ill".into() }
+}
+
 /// One event of every kind (of those with a name: one of every meaning) about this attempt.
 pub(super) fn every_event(attempt: u32, now: Timestamp) -> Vec<(&'static str, Event)> {
     let message = || "it hurts".to_owned();
@@ -204,6 +209,8 @@ pub(super) fn every_event(attempt: u32, now: Timestamp) -> Vec<(&'static str, Ev
         ("attempt_never_started", Event::AttemptNeverStarted { attempt }),
         ("attempt_vanished", Event::AttemptVanished { attempt }),
         ("trouble_seen", Event::TroubleSeen { attempt, message: message() }),
+        ("probe_failed", probe_failed(attempt, 3)),
+        ("probe_passed", Event::ProbePassed { attempt, container: "main".into() }),
         ("service_started", Event::ServiceStarted { attempt, answer: json!({}) }),
         ("service_start_failed", Event::ServiceStartFailed { attempt, message: message(), refused: false }),
         ("service_polled", Event::ServicePolled { attempt, answer: json!({"percent": 3}) }),

@@ -53,6 +53,8 @@ attempt_start_failed        disc  disc  disc  Fa    Fa    Fa    Fa    .     Ca  
 attempt_never_started       disc  disc  disc  Bo    Bo    Bo    Bo    .     Ca    Su    Qu    Ok    Fa    disc  disc  disc
 attempt_vanished            disc  disc  disc  Bo    Bo    Bo    Bo    .     Ca    Su    Qu    Ok    Fa    disc  disc  disc
 trouble_seen                disc  disc  disc  +     +     +     +     .     +     +     +     +     +     disc  disc  disc
+probe_failed                disc  disc  disc  .     .     .     .     .     .     .     .     .     .     disc  disc  disc
+probe_passed                disc  disc  disc  .     .     .     .     .     .     .     .     .     .     disc  disc  disc
 service_started             disc  disc  disc  .     .     S1    .     .     .     .     .     .     .     disc  disc  disc
 service_start_failed        disc  disc  disc  .     .     +     .     .     .     .     .     .     .     disc  disc  disc
 service_polled              disc  disc  disc  .     .     .     +     .     .     .     .     .     .     disc  disc  disc

@@ -95,6 +95,7 @@ impl<'a> Watch<'a> {
             code: status.exit_status(),
             signal: status.terminating_signal(),
             oom_killed: false,
+            container: None,
             unseen: None,
             started_at: Some(self.started_at),
             finished_at: Some(finished_at),
