@@ -1,5 +1,6 @@
 //! Every limit of the crate, in one place: name, unit last, and why it is what it is.
 
+mod admission;
 mod array;
 mod entity;
 mod orchestration;
@@ -9,6 +10,7 @@ mod schedule;
 
 use std::time::Duration;
 
+pub use self::admission::*;
 pub use self::array::*;
 pub use self::entity::*;
 pub use self::orchestration::*;

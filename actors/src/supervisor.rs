@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::background::Background;
 use self::hosts::Workshop;
+use crate::admission::Rules;
 use crate::clock::{Clock, SystemClock};
 use crate::data_dir::DirLock;
 use crate::entity::executor::{EntityExecutor, EntityParts};
@@ -82,6 +83,7 @@ pub struct Builder {
     callback_urls: BTreeMap<String, String>,
     worker_urls: BTreeMap<String, String>,
     budget: Budget,
+    rules: Rules,
     queued_max: usize,
     policy: Policy,
     network: Option<Arc<dyn Network>>,
@@ -246,6 +248,13 @@ impl Builder {
         self
     }
 
+    /// Who of the jobs that wait is next. Default: one tenant, no limits.
+    #[must_use]
+    pub fn admission(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
     /// How often an actor may panic before its job is quarantined.
     #[must_use]
     pub fn intensity(mut self, intensity: Intensity) -> Self {
@@ -276,6 +285,7 @@ impl Builder {
         };
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
         let (router, desks, alarm) = (hosts.router(), hosts.desks(), Alarm::default());
+        let fleet = hosts.fleet.clone();
         let (recovery_done, recovered) = watch::channel(false);
         let inner = Inner {
             alarms: hosts.alarms(&alarm),
@@ -310,7 +320,7 @@ impl Builder {
         };
         let handle = Handle::new(Arc::new(inner));
         fault::reach(Point::RecoveryAssembled);
-        let tasks = shop.background(home, router, desks, recovery_done, alarm);
+        let tasks = shop.background(home, router, desks, (fleet, recovery_done), alarm);
         *handle.inner().background.lock() = Some(Background::new(tasks, arbiters));
         Ok(Supervisor { handle })
     }
@@ -324,7 +334,8 @@ impl Builder {
         if names.is_empty() {
             return Err(StartError::NoRuntime);
         }
-        Ok(Policy { runtimes: names, ..self.policy.clone() })
+        let concurrency_keys = self.rules.keys.keys().cloned().collect();
+        Ok(Policy { runtimes: names, concurrency_keys, ..self.policy.clone() })
     }
 }
 
@@ -353,6 +364,7 @@ impl Supervisor {
             callback_urls: BTreeMap::new(),
             worker_urls: BTreeMap::new(),
             budget: Budget::default(),
+            rules: Rules::default(),
             queued_max: JOBS_QUEUED_MAX,
             policy: Policy::default(),
             network: None,

@@ -13,7 +13,9 @@ use dogwatch_actors::units::Span;
 
 use super::problem::{self, Problem};
 use super::query::Query;
-use super::{arrays, events, jobs, links, metrics, orchestrations, pools, probes, queues, schedules, store};
+use super::{
+    admission, arrays, events, jobs, links, metrics, orchestrations, pools, probes, queues, schedules, store,
+};
 use crate::callbacks;
 
 #[derive(utoipa::OpenApi)]
@@ -42,7 +44,7 @@ use crate::callbacks;
         schedules::declare, schedules::preview, schedules::list, schedules::show, schedules::delete,
         schedules::pause, schedules::resume, schedules::trigger,
         events::follow, probes::livez, probes::readyz, metrics::metrics, show,
-        store::examine, store::backup,
+        store::examine, store::backup, admission::show,
         callbacks::handler::callback,
     ),
     components(schemas(problem::Document, JobState, LogStream, Span)),
@@ -55,6 +57,7 @@ use crate::callbacks;
         (name = "queues", description = "Messages that workers lease, and that come back unless they are acknowledged"),
         (name = "arrays", description = "Jobs that were submitted with `array`: as many children, each with an index"),
         (name = "schedules", description = "Times at which a job is submitted or an orchestration started"),
+        (name = "admission", description = "Who waits and who runs, by tenant and by concurrency key"),
         (name = "events", description = "What happens, as it happens"),
         (name = "store", description = "What is kept: whether it is whole, and a copy of it"),
         (name = "probes", description = "Whether it works"),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use super::admission::{self, Declared};
 use super::keys::{self, KEYS, Key, Kind};
 use super::schedules::{self, Schedules};
 use super::{Config, Environment, Error, Flag, Origin};
@@ -18,15 +19,16 @@ pub(super) fn defaults() -> Layer {
     flatten(&table, &Origin::Default).expect("the defaults have known keys only")
 }
 
-/// What the file says, and its schedules.
-pub(super) fn file(path: &Path) -> Result<(Layer, Schedules), Error> {
+/// What the file says, its schedules, and its tenants and concurrency keys.
+pub(super) fn file(path: &Path) -> Result<(Layer, Schedules, Declared), Error> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
     let mut table: Table =
         text.parse().map_err(|source| Error::Syntax { path: path.to_owned(), source: Box::new(source) })?;
     let origin = Origin::File(path.to_owned());
     let schedules = schedules::take(&mut table, &origin)?;
-    Ok((flatten(&table, &origin)?, schedules))
+    let declared = admission::take(&mut table, &origin)?;
+    Ok((flatten(&table, &origin)?, schedules, declared))
 }
 
 /// What the environment says. Variables of the form `DOGWATCH_A__B` are ours and must be known; of the

@@ -9,6 +9,7 @@
 //! - every value knows its [`Origin`], and an error about a value names it;
 //! - no secret is a value of the configuration, only the path of a file that holds one.
 
+mod admission;
 mod error;
 mod keys;
 mod layers;
@@ -21,14 +22,15 @@ mod sections;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use dogwatch_actors::admission::Rules;
 use dogwatch_actors::schedule::{self, ScheduleId};
 
 pub use error::Error;
 pub use origin::Origin;
 pub use paths::default_data_dir;
 pub use sections::{
-    Callback, Config, Docker, Fleet, Grpc, Log, LogFormat, Process, RuntimeChoice, Security, Server, Store,
-    StoreEngine, Webhooks,
+    Admission, Callback, Config, Docker, Fleet, Grpc, Log, LogFormat, Process, RuntimeChoice, Security,
+    Server, Store, StoreEngine, Webhooks,
 };
 
 /// The environment, as read once at the start (or made up in a test).
@@ -76,6 +78,8 @@ pub struct Loaded {
     pub origins: BTreeMap<String, Origin>,
     data_dir: PathBuf,
     schedules: schedules::Schedules,
+    admitted: admission::Declared,
+    rules: Rules,
 }
 
 impl Loaded {
@@ -83,10 +87,11 @@ impl Loaded {
     pub fn load(sources: &Sources) -> Result<Self, Error> {
         let mut layers = vec![layers::defaults()];
         let mut schedules = schedules::Schedules::default();
+        let mut admitted = admission::Declared::default();
         if let Some(path) = &sources.file {
-            let (layer, declared) = layers::file(path)?;
+            let (layer, declared, tenants) = layers::file(path)?;
             layers.push(layer);
-            schedules = declared;
+            (schedules, admitted) = (declared, tenants);
         }
         layers.push(layers::environment(&sources.environment)?);
         layers.push(layers::flags(&sources.flags)?);
@@ -98,12 +103,19 @@ impl Loaded {
                 default_data_dir(&sources.environment, rustix::process::geteuid().is_root())?
             }
         };
-        Ok(Self { config, origins, data_dir, schedules })
+        let rate = ["admission.rate_limit", "admission.rate_per"].iter().find_map(|key| origins.get(*key));
+        let rules = admission::rules(&config.admission, &admitted, rate.unwrap_or(&Origin::Default))?;
+        Ok(Self { config, origins, data_dir, schedules, admitted, rules })
     }
 
     /// The schedules that are declared in the file.
     pub fn schedules(&self) -> &BTreeMap<ScheduleId, schedule::Spec> {
         &self.schedules.specs
+    }
+
+    /// Who of the jobs that wait is next.
+    pub const fn admission(&self) -> &Rules {
+        &self.rules
     }
 
     /// The data directory: the configured one or the default of this user.

@@ -181,7 +181,8 @@ impl Server {
         let config = &loaded.config;
         let grpc = grpc_address(config, role);
         let last_grpc_port = addresses::last_grpc_port(dir.path());
-        let parts = Parts { config, home, root_key, listen, callback, grpc, last_grpc_port, shim };
+        let rules = loaded.admission().clone();
+        let parts = Parts { config, rules, home, root_key, listen, callback, grpc, last_grpc_port, shim };
         let assembled = assemble::assemble(parts).await?;
         // A server for one command has nothing to do with what the next one is told.
         if role == Role::Standalone

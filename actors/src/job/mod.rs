@@ -24,6 +24,7 @@ pub mod retry;
 mod show;
 pub mod spec;
 pub mod state;
+mod stop_signal;
 mod transition;
 pub mod validate;
 mod verdict;

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+pub use super::stop_signal::StopSignal;
+
 use super::cause::Cause;
+use crate::admission::Concurrency;
 use crate::array;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -109,6 +112,16 @@ pub struct Spec {
     /// Mount the container's root file system read-only, with a tmpfs on /tmp.
     #[serde(skip_serializing_if = "is_false")]
     pub read_only_root: bool,
+    /// For whom it runs: slots are shared fairly among tenants. Default: the value of the label that the configuration
+    /// names, else `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// How urgent it is among those of its tenant, from -100 to 100; a higher one goes first.
+    #[serde(skip_serializing_if = "is_default")]
+    pub priority: i16,
+    /// How many jobs with the same key may live at once, and how often they may start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
     /// Makes it an array: as many jobs, each with an index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub array: Option<array::Spec>,
@@ -147,6 +160,9 @@ impl Default for Spec {
             security_profile: SecurityProfile::default(),
             user: None,
             read_only_root: false,
+            tenant: None,
+            priority: 0,
+            concurrency: None,
             array: None,
         }
     }
@@ -430,55 +446,6 @@ pub enum SecurityProfile {
     Baseline,
     /// User 65532, all capabilities dropped, read-only root with a tmpfs on /tmp.
     Restricted,
-}
-
-/// The signals that may ask an attempt to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum StopSignal {
-    /// 15, the default.
-    #[default]
-    Sigterm,
-    /// 2.
-    Sigint,
-    /// 3.
-    Sigquit,
-    /// 1.
-    Sighup,
-    /// 10.
-    Sigusr1,
-    /// 12.
-    Sigusr2,
-    /// 9: no grace.
-    Sigkill,
-}
-
-impl StopSignal {
-    /// The signal's name, `SIGTERM` and so on.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sigterm => "SIGTERM",
-            Self::Sigint => "SIGINT",
-            Self::Sigquit => "SIGQUIT",
-            Self::Sighup => "SIGHUP",
-            Self::Sigusr1 => "SIGUSR1",
-            Self::Sigusr2 => "SIGUSR2",
-            Self::Sigkill => "SIGKILL",
-        }
-    }
-
-    /// The signal's number on Linux.
-    pub const fn number(self) -> i32 {
-        match self {
-            Self::Sighup => 1,
-            Self::Sigint => 2,
-            Self::Sigquit => 3,
-            Self::Sigkill => 9,
-            Self::Sigusr1 => 10,
-            Self::Sigusr2 => 12,
-            Self::Sigterm => 15,
-        }
-    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

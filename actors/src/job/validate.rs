@@ -6,12 +6,15 @@
 //! Invariants: every finding has a JSON pointer and says what to do; none repeats a secret; every list and
 //! text of a spec is bounded by a documented limit.
 
+mod admission;
 mod command;
 mod container;
 mod lifecycle;
 #[cfg(test)]
 mod tests;
 mod webhook;
+
+pub use self::admission::{is_tenant, rate_faults};
 
 use super::spec::{SecurityProfile, Spec};
 use crate::handle::FieldError;
@@ -28,6 +31,8 @@ pub struct Policy {
     pub weakest_security_profile: SecurityProfile,
     /// Where webhooks may go.
     pub webhooks: Guard,
+    /// The concurrency keys that the operator declares.
+    pub concurrency_keys: Vec<String>,
 }
 
 impl Default for Policy {
@@ -36,6 +41,7 @@ impl Default for Policy {
             runtimes: vec!["docker".to_owned(), "process".to_owned()],
             weakest_security_profile: SecurityProfile::Baseline,
             webhooks: Guard::default(),
+            concurrency_keys: vec![],
         }
     }
 }
@@ -43,6 +49,7 @@ impl Default for Policy {
 /// Everything that stands against this spec, at most [`FIELD_ERRORS_MAX`]; empty when it can be accepted.
 pub fn validate(spec: &Spec, policy: &Policy) -> Vec<FieldError> {
     let mut findings = Findings::default();
+    admission::check(spec, policy, &mut findings);
     command::check(spec, &mut findings);
     container::check(spec, policy, &mut findings);
     lifecycle::check(spec, &mut findings);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dogwatch_actors::admission::Rules;
 use dogwatch_actors::clock::{Clock, Timestamp, TokioClock};
 use dogwatch_actors::durable::Perform;
 use dogwatch_actors::durable::batch::Terms;
@@ -121,6 +122,7 @@ impl World {
         let options = Options {
             runtimes: vec![Arc::new(engine.clone())],
             budget: Budget::default(),
+            rules: Rules::default(),
             reports: Arc::<JobMail>::clone(&mail),
             ledger: Arc::new(JobLedger(Arc::clone(&published))),
             logs: Arc::new(logs.clone()),
@@ -134,8 +136,13 @@ impl World {
             worker_urls: BTreeMap::new(),
         };
         let network = Arc::new(HttpNetwork::new(Guard::default()).unwrap());
-        let inner =
-            JobPerformer { fleet: Fleet::start(options, None), planner, network, mail: Arc::clone(&mail) };
+        let inner = JobPerformer {
+            fleet: Fleet::start(options, None),
+            planner,
+            network,
+            mail: Arc::clone(&mail),
+            rules: Arc::default(),
+        };
         let performer = Arc::new(Clumsy { inner, performed: Mutex::default(), panics: Mutex::new(panics) });
         let fuse = Arc::new(Fuse { clock, lit: AtomicBool::new(false) });
         let shared = Shared {

@@ -4,5 +4,6 @@ mod callbacks;
 mod commands;
 mod crash;
 mod limits;
+mod place;
 mod sample;
 mod table;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dogwatch_actors::admission::Rules;
 use dogwatch_actors::clock::{Timestamp, TokioClock};
 use dogwatch_actors::fleet::{
     Ahead, Budget, Drive, Fleet, FleetHandle, Ledger, LogSink, LogSinks, Options, Report, Reports, Request,
@@ -130,6 +131,7 @@ fn options(
     Options {
         runtimes: vec![Arc::clone(engine) as _],
         budget,
+        rules: Rules::default(),
         reports: Arc::clone(ears) as _,
         ledger: Arc::clone(books) as _,
         logs: Arc::clone(files) as _,
