@@ -13,7 +13,7 @@ use super::spec::Rate;
 use super::{Claim, Ticket, Verdict};
 use crate::clock::Timestamp;
 use crate::id::{AttemptKey, JobId};
-use crate::limits::PRIORITY_POINT;
+use crate::limits::{PRIORITY_POINT, RATES_IDLE_MAX};
 
 /// The order within a tenant: since when it would have waited without its priority, then its key.
 pub(super) type Place = (i64, AttemptKey);
@@ -255,6 +255,9 @@ impl Waiting {
 
     /// The tenant has an attempt more or less that holds a slot, or is ahead of one.
     pub(crate) fn count(&mut self, tenant: &Arc<str>, slots: isize, ahead: isize) {
+        if (slots, ahead) == (0, 0) {
+            return;
+        }
         let row = self.tenant(tenant);
         row.slots = row.slots.saturating_add_signed(slots);
         row.ahead = row.ahead.saturating_add_signed(ahead);
@@ -352,9 +355,17 @@ impl Waiting {
             }
         }
         let Some(group) = self.groups.get(key).filter(|group| group.is_idle()) else { return };
-        match group.bucket.is_full(self.seen) || group.rate().is_none() {
-            true => drop(self.groups.remove(key)),
-            false => drop(self.idle.insert((group.bucket.full_at(), Sleeper::Key(Arc::clone(key))))),
+        if group.bucket.is_full(self.seen) || group.rate().is_none() {
+            self.groups.remove(key);
+            return;
+        }
+        self.idle.insert((group.bucket.full_at(), Sleeper::Key(Arc::clone(key))));
+        // Too many are remembered for their rate alone: the one that would be forgotten next is now.
+        if self.idle.len() > RATES_IDLE_MAX
+            && let Some((_, Sleeper::Key(first))) = self.idle.pop_first()
+            && self.groups.get(&first).is_some_and(Group::is_idle)
+        {
+            self.groups.remove(&first);
         }
     }
 

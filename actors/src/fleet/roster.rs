@@ -446,6 +446,8 @@ impl Roster {
 
     /// The only writer of entries: keeps the queue, the line and the tally in step with them.
     fn put(&mut self, key: AttemptKey, entry: Entry) {
+        // First, so that its tenant is not forgotten in between.
+        self.queue.count(&entry.ticket.tenant, isize::from(entry.slot), isize::from(entry.is_ahead()));
         if let Some(old) = self.entries.remove(&key) {
             self.leave(key, &old);
         }
@@ -455,7 +457,6 @@ impl Roster {
         } else if entry.is_in_line() {
             self.line.insert(Waiting::urgency(&entry.ticket, entry.since, key));
         }
-        self.queue.count(&entry.ticket.tenant, isize::from(entry.slot), isize::from(entry.is_ahead()));
         self.entries.insert(key, entry);
     }
 

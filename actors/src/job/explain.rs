@@ -8,7 +8,7 @@ use crate::orchestration::explain::{Explanation, Wait};
 
 /// Explains a job by its state, and by where it stands among those that wait, where that is known.
 pub fn explain(job: &Job, stand: Option<&Stand>) -> Explanation {
-    let next_at = job.deadline();
+    let next_at = job.deadline().into_iter().chain(stand.and_then(Stand::due)).min();
     let wait = wait(job, stand).map(|wait| Wait { due: wait.due.or(next_at), ..wait });
     let name =
         job.given.spec.name.as_deref().map_or_else(|| "the job".to_owned(), |name| format!("`{name}`"));

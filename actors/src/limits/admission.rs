@@ -27,6 +27,9 @@ pub const RATE_LIMIT_MAX: u32 = 1_000_000;
 /// The longest time that a rate is given for.
 pub const RATE_PER_MAX: Duration = Duration::from_secs(31 * 86_400);
 
+/// Keys that are remembered only because their rate was used lately: some 300 bytes each.
+pub const RATES_IDLE_MAX: usize = 10_000;
+
 /// Places that are counted for an explanation: people want to know whether it is soon.
 pub const PLACES_COUNTED_MAX: usize = 1_000;
 
