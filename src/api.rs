@@ -21,6 +21,7 @@
 //! nothing depends on application-level extractor configuration; a command that was read is carried out even
 //! when the client goes away; every route but those that the table names public needs a key.
 
+mod admission;
 pub(crate) mod arrays;
 mod auth;
 pub(crate) mod body;

@@ -80,6 +80,7 @@
 //! There is no state global to the process: several supervisors live in one. The HTTP API and the command line
 //! are in the crate `dogwatch`.
 
+pub mod admission;
 pub mod array;
 pub mod backup;
 pub mod bucket;

@@ -1,5 +1,6 @@
 //! Every limit of the crate, in one place: name, unit last, and why it is what it is.
 
+mod admission;
 mod array;
 mod bucket;
 mod entity;
@@ -13,6 +14,7 @@ mod trigger;
 
 use std::time::Duration;
 
+pub use self::admission::*;
 pub use self::array::*;
 pub use self::bucket::*;
 pub use self::entity::*;

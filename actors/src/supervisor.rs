@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::background::Background;
 use self::hosts::Workshop;
+use crate::admission::Rules;
 use crate::bucket::Bucket;
 use crate::clock::{Clock, SystemClock};
 use crate::data_dir::DirLock;
@@ -88,6 +89,7 @@ pub struct Builder {
     trigger_directories: Vec<PathBuf>,
     stores: Arc<BTreeMap<String, crate::bucket::Config>>,
     budget: Budget,
+    rules: Rules,
     queued_max: usize,
     policy: Policy,
     network: Option<Arc<dyn Network>>,
@@ -289,6 +291,13 @@ impl Builder {
         self
     }
 
+    /// Who of the jobs that wait is next. Default: one tenant, no limits.
+    #[must_use]
+    pub fn admission(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
     /// How often an actor may panic before its job is quarantined.
     #[must_use]
     pub fn intensity(mut self, intensity: Intensity) -> Self {
@@ -319,6 +328,7 @@ impl Builder {
         };
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
         let (router, desks, alarm) = (hosts.router(), hosts.desks(&store, &self.stores), Alarm::default());
+        let fleet = hosts.fleet.clone();
         let (recovery_done, recovered) = watch::channel(false);
         let inner = Inner {
             alarms: hosts.alarms(&alarm),
@@ -357,7 +367,7 @@ impl Builder {
         };
         let handle = Handle::new(Arc::new(inner));
         fault::reach(Point::RecoveryAssembled);
-        let tasks = shop.background(home, router, desks, recovery_done, alarm);
+        let tasks = shop.background(home, router, desks, (fleet, recovery_done), alarm);
         *handle.inner().background.lock() = Some(Background::new(tasks, arbiters));
         Ok(Supervisor { handle })
     }
@@ -373,7 +383,8 @@ impl Builder {
         }
         let groups = self.runtimes.iter().filter(|runtime| runtime.runs_groups());
         let group_runtimes = groups.map(|runtime| runtime.name().to_owned()).collect();
-        Ok(Policy { runtimes: names, group_runtimes, ..self.policy.clone() })
+        let concurrency_keys = self.rules.keys.keys().cloned().collect();
+        Ok(Policy { runtimes: names, group_runtimes, concurrency_keys, ..self.policy.clone() })
     }
 }
 
@@ -407,6 +418,7 @@ impl Supervisor {
             trigger_directories: vec![],
             stores: Arc::default(),
             budget: Budget::default(),
+            rules: Rules::default(),
             queued_max: JOBS_QUEUED_MAX,
             policy: Policy::default(),
             network: None,

@@ -16,7 +16,8 @@ use super::auth::Auth;
 use super::problem::Problem;
 use super::state::Api;
 use super::{
-    arrays, events, jobs, metrics, openapi, orchestrations, pools, probes, queues, schedules, store, triggers,
+    admission, arrays, events, jobs, metrics, openapi, orchestrations, pools, probes, queues, schedules,
+    store, triggers,
 };
 
 /// Who may use a route.
@@ -55,6 +56,7 @@ pub const TABLE: &[Entry] = &[
     entry(Method::GET, "/v1/events", Access::Key, || web::to(events::follow)),
     entry(Method::GET, "/v1/store", Access::Key, || web::to(store::examine)),
     entry(Method::GET, "/v1/backup", Access::Key, || web::to(store::backup)),
+    entry(Method::GET, "/v1/admission", Access::Key, || web::to(admission::show)),
     entry(Method::POST, "/v1/jobs", Access::Key, || web::to(jobs::submit::submit)),
     entry(Method::GET, "/v1/jobs", Access::Key, || web::to(jobs::list::list)),
     entry(Method::GET, "/v1/jobs/{id}", Access::Key, || web::to(jobs::show::show)),

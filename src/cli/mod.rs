@@ -7,6 +7,7 @@
 //! what the API sent; the exit code is one of [`exit`]'s; nothing that a job or a user named reaches a
 //! terminal unescaped, but for logs, which pass as they are.
 
+mod admission;
 mod array;
 mod artifacts;
 mod context;
@@ -138,6 +139,8 @@ pub enum Command {
     Schedule(schedule::ScheduleArgs),
     /// Declare and look at triggers: files, requests and messages, for each of which something is started
     Trigger(trigger::TriggerArgs),
+    /// Show who waits and who runs, by tenant and by concurrency key
+    Admission,
     /// Find out what works here and what does not
     Doctor(doctor::DoctorArgs),
     /// Write everything durable to one file, while the server works or when none runs
@@ -218,6 +221,7 @@ async fn dispatch(cli: Cli, shim: Shim) -> Result<Exit, Error> {
         Command::Pool(command) => pool::run(&context, command).await,
         Command::Schedule(args) => schedule::run(&context, args).await,
         Command::Trigger(args) => trigger::run(&context, args).await,
+        Command::Admission => admission::run(&context).await,
         Command::Doctor(args) if args.store => store_check::run(&context).await,
         Command::Doctor(_) => doctor::run(&context).await,
         Command::Backup(args) => backup::run(&context, &args).await,

@@ -50,6 +50,18 @@ pub struct JobFlags {
     /// The directory it starts in [default for a process: this one]
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
+    /// For whom it runs: slots are shared fairly among tenants
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Option<String>,
+    /// How urgent it is, from -100 to 100
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub priority: Option<i16>,
+    /// Lets so many jobs of this key live at once; without a number those that the configuration declares
+    #[arg(long, value_name = "KEY[=LIMIT]")]
+    pub concurrency: Option<String>,
+    /// What becomes of it when no place is free: queue, skip or replace
+    #[arg(long, value_name = "WHAT", requires = "concurrency")]
+    pub on_conflict: Option<String>,
     /// The runtime [default: docker with an image, else process]
     #[arg(long, value_name = "NAME")]
     pub runtime: Option<String>,
@@ -149,6 +161,17 @@ pub fn build(
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         insert(&mut spec, "labels", key, json!(value));
     }
+    if let Some(text) = &flags.concurrency {
+        // What is behind the last `=` and no number belongs to the key.
+        let limited = text.rsplit_once('=').and_then(|(key, limit)| Some((key, limit.parse::<u32>().ok()?)));
+        insert(&mut spec, "concurrency", "key", json!(limited.map_or(text.as_str(), |(key, _)| key)));
+        if let Some((_, limit)) = limited {
+            insert(&mut spec, "concurrency", "limit", json!(limit));
+        }
+    }
+    if let Some(what) = &flags.on_conflict {
+        insert(&mut spec, "concurrency", "on_conflict", json!(what));
+    }
     if let Some(cpu) = flags.cpu {
         insert(&mut spec, "resources", "cpu", json!(cpu));
     }
@@ -172,6 +195,8 @@ pub fn build(
         ("restart_policy", restart),
         ("working_dir", flags.workdir.as_ref().map(|dir| json!(dir))),
         ("runtime", flags.runtime.as_ref().map(|name| json!(name))),
+        ("tenant", flags.tenant.as_ref().map(|name| json!(name))),
+        ("priority", flags.priority.map(|priority| json!(priority))),
     ] {
         if let Some(value) = value {
             spec.insert(key.to_owned(), value);

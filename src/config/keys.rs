@@ -43,7 +43,7 @@ impl Key {
 }
 
 /// Every key, section by section, in the order in which they are shown.
-pub(super) const KEYS: [Key; 32] = [
+pub(super) const KEYS: [Key; 37] = [
     Key::or("server.data_dir", "DOGWATCH_DATA_DIR"),
     Key::or("server.listen", "DOGWATCH_LISTEN"),
     Key::new("server.allow_remote", Kind::Bool),
@@ -65,6 +65,9 @@ pub(super) const KEYS: [Key; 32] = [
     Key::new("fleet.queued_max", Kind::Whole),
     Key::new("fleet.cpus", Kind::Number),
     Key::new("fleet.memory", Kind::Text),
+    Key::new("admission.tenant_label", Kind::Text),
+    Key::new("admission.rate_limit", Kind::Whole),
+    Key::new("admission.rate_per", Kind::Text),
     Key::new("docker.host", Kind::Text),
     Key::new("docker.prefix", Kind::Text),
     Key::new("docker.cpu", Kind::Number),

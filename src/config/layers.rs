@@ -5,6 +5,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use super::admission::{self, Declared};
 use super::keys::{self, KEYS, Key, Kind};
 use super::schedules::{self, Schedules};
 use super::stores::{self, Stores};
@@ -20,17 +21,33 @@ pub(super) fn defaults() -> Layer {
     flatten(&table, &Origin::Default).expect("the defaults have known keys only")
 }
 
-/// What the file says, its schedules, its buckets and its triggers.
-pub(super) fn file(path: &Path) -> Result<(Layer, Schedules, Stores, Triggers), Error> {
+/// What the file says besides the values of keys: what it declares.
+#[derive(Debug, Default)]
+pub(super) struct Declarations {
+    /// Times.
+    pub(super) schedules: Schedules,
+    /// Buckets.
+    pub(super) stores: Stores,
+    /// Triggers.
+    pub(super) triggers: Triggers,
+    /// Tenants and concurrency keys.
+    pub(super) admitted: Declared,
+}
+
+/// What the file says.
+pub(super) fn file(path: &Path) -> Result<(Layer, Declarations), Error> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
     let mut table: Table =
         text.parse().map_err(|source| Error::Syntax { path: path.to_owned(), source: Box::new(source) })?;
     let origin = Origin::File(path.to_owned());
-    let schedules = schedules::take(&mut table, &origin)?;
-    let stores = stores::take(&mut table, &origin)?;
-    let triggers = triggers::take(&mut table, &origin)?;
-    Ok((flatten(&table, &origin)?, schedules, stores, triggers))
+    let declarations = Declarations {
+        schedules: schedules::take(&mut table, &origin)?,
+        stores: stores::take(&mut table, &origin)?,
+        triggers: triggers::take(&mut table, &origin)?,
+        admitted: admission::take(&mut table, &origin)?,
+    };
+    Ok((flatten(&table, &origin)?, declarations))
 }
 
 /// What the environment says. Variables of the form `DOGWATCH_A__B` are ours and must be known; of the

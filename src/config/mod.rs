@@ -9,6 +9,7 @@
 //! - every value knows its [`Origin`], and an error about a value names it;
 //! - no secret is a value of the configuration, only the path of a file that holds one.
 
+mod admission;
 mod error;
 mod keys;
 mod layers;
@@ -23,6 +24,7 @@ mod triggers;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use dogwatch_actors::admission::Rules;
 use dogwatch_actors::bucket;
 use dogwatch_actors::schedule::{self, ScheduleId};
 use dogwatch_actors::trigger::{self, TriggerId};
@@ -31,7 +33,7 @@ pub use error::Error;
 pub use origin::Origin;
 pub use paths::default_data_dir;
 pub use sections::{
-    Artifacts, Callback, Config, Docker, Fleet, Grpc, Log, LogFormat, Process, RuntimeChoice, Security,
+    Admission, Artifacts, Callback, Config, Docker, Fleet, Grpc, Log, LogFormat, Process, RuntimeChoice, Security,
     Server, Store, StoreEngine, Webhooks,
 };
 
@@ -82,23 +84,24 @@ pub struct Loaded {
     schedules: schedules::Schedules,
     stores: stores::Stores,
     triggers: triggers::Triggers,
+    admitted: admission::Declared,
+    rules: Rules,
 }
 
 impl Loaded {
     /// Merges all sources.
     pub fn load(sources: &Sources) -> Result<Self, Error> {
         let mut layers = vec![layers::defaults()];
-        let mut schedules = schedules::Schedules::default();
-        let mut stores = stores::Stores::default();
-        let mut triggers = triggers::Triggers::default();
+        let mut declarations = layers::Declarations::default();
         if let Some(path) = &sources.file {
-            let layer;
-            (layer, schedules, stores, triggers) = layers::file(path)?;
+            let (layer, declared) = layers::file(path)?;
             layers.push(layer);
+            declarations = declared;
         }
         layers.push(layers::environment(&sources.environment)?);
         layers.push(layers::flags(&sources.flags)?);
         let (config, mut origins) = layers::merge(layers)?;
+        let layers::Declarations { schedules, stores, triggers, admitted } = declarations;
         stores.check_name("artifacts.store", config.artifacts.store.as_deref(), &origins)?;
         let data_dir = match &config.server.data_dir {
             Some(dir) => dir.clone(),
@@ -107,7 +110,9 @@ impl Loaded {
                 default_data_dir(&sources.environment, rustix::process::geteuid().is_root())?
             }
         };
-        Ok(Self { config, origins, data_dir, schedules, stores, triggers })
+        let rate = ["admission.rate_limit", "admission.rate_per"].iter().find_map(|key| origins.get(*key));
+        let rules = admission::rules(&config.admission, &admitted, rate.unwrap_or(&Origin::Default))?;
+        Ok(Self { config, origins, data_dir, schedules, stores, triggers, admitted, rules })
     }
 
     /// The schedules that are declared in the file.
@@ -123,6 +128,11 @@ impl Loaded {
     /// The buckets that are declared in the file, by their names.
     pub fn stores(&self) -> &BTreeMap<String, bucket::Config> {
         &self.stores.configs
+    }
+
+    /// Who of the jobs that wait is next.
+    pub const fn admission(&self) -> &Rules {
+        &self.rules
     }
 
     /// The data directory: the configured one or the default of this user.

@@ -6,7 +6,7 @@ use serde_json::json;
 use toml::Table;
 
 use super::keys::KEYS;
-use super::{Loaded, Origin, schedules, stores, triggers};
+use super::{Loaded, Origin, admission, schedules, stores, triggers};
 
 /// TOML; each value with a comment that tells where it came from. Can be used as a file of `--config`.
 pub(super) fn toml(loaded: &Loaded) -> String {
@@ -24,6 +24,7 @@ pub(super) fn toml(loaded: &Loaded) -> String {
         }
         .expect("a string takes every write");
     }
+    out.push_str(&admission::toml(&loaded.admitted));
     out.push_str(&schedules::toml(&loaded.schedules));
     out.push_str(&stores::toml(&loaded.stores));
     out.push_str(&triggers::toml(&loaded.triggers));
@@ -37,6 +38,7 @@ pub(super) fn json(loaded: &Loaded) -> serde_json::Value {
         let value = serde_json::to_value(value).expect("a TOML value is JSON");
         out[section][name] = json!({ "value": value, "from": origin.map(Origin::to_string) });
     }
+    admission::json(&loaded.admitted, &mut out);
     out["schedules"] = schedules::json(&loaded.schedules);
     out["stores"] = stores::json(&loaded.stores);
     out["triggers"] = triggers::json(&loaded.triggers);

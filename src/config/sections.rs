@@ -7,7 +7,7 @@ use dogwatch_actors::job::spec::SecurityProfile;
 use dogwatch_actors::outbound::cidr::Cidr;
 /// The databases.
 use dogwatch_actors::store::Kind;
-use dogwatch_actors::units::Size;
+use dogwatch_actors::units::{Size, Span};
 use serde::{Deserialize, Serialize};
 
 /// The whole configuration.
@@ -26,6 +26,8 @@ pub struct Config {
     pub artifacts: Artifacts,
     /// What attempts may use together.
     pub fleet: Fleet,
+    /// Who of the jobs that wait is next.
+    pub admission: Admission,
     /// The docker runtime.
     pub docker: Docker,
     /// The process runtime.
@@ -223,6 +225,18 @@ impl Default for Docker {
             host_paths: vec![],
         }
     }
+}
+
+/// Who of the jobs that wait is next; tenants and concurrency keys stand in tables of their own.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admission {
+    /// The label whose value is the tenant of a job that names none.
+    pub tenant_label: Option<String>,
+    /// So many attempts may start in `rate_per`, of all jobs together.
+    pub rate_limit: Option<u32>,
+    /// The time in which so many may.
+    pub rate_per: Option<Span>,
 }
 
 /// The process runtime.

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use dogwatch_actors::admission::Rules;
 use dogwatch_actors::bucket::{self, Bucket};
 use dogwatch_actors::data_dir::Home;
 use dogwatch_actors::fleet::Budget;
@@ -43,6 +44,8 @@ pub(super) struct Parts<'a> {
     pub(super) config: &'a Config,
     /// The stores that are declared.
     pub(super) stores: &'a BTreeMap<String, bucket::Config>,
+    /// Who of the jobs that wait is next.
+    pub(super) rules: Rules,
     /// The data directory, locked.
     pub(super) home: Home,
     /// The root key of the API.
@@ -80,7 +83,7 @@ impl fmt::Debug for Assembled {
 
 /// Opens the store, starts the supervisor and then the listeners.
 pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
-    let Parts { config, stores, home, root_key, listen, callback, grpc, last_grpc_port, shim } = parts;
+    let Parts { config, rules, stores, home, root_key, listen, callback, grpc, last_grpc_port, shim } = parts;
     let auth = Auth::keys([&root_key]).map_err(|error| part("the API", &error))?;
     let runtimes = Runtimes::open(config, &home, shim)?;
     let gateway = runtimes.gateway(config, home.dir().path()).await;
@@ -92,6 +95,7 @@ pub(super) async fn assemble(parts: Parts<'_>) -> Result<Assembled, Error> {
         // Also where none can connect now: instances whose code is elsewhere wait for it.
         .workers(true)
         .budget(budget(config))
+        .admission(rules)
         .queued_max(config.fleet.queued_max.unwrap_or(JOBS_QUEUED_MAX))
         .weakest_security_profile(config.security.weakest_profile)
         .host_paths(config.docker.host_paths.clone())

@@ -184,8 +184,9 @@ impl Server {
         let config = &loaded.config;
         let grpc = grpc_address(config, role);
         let last_grpc_port = addresses::last_grpc_port(dir.path());
-        let stores = loaded.stores();
-        let parts = Parts { config, stores, home, root_key, listen, callback, grpc, last_grpc_port, shim };
+        let (stores, rules) = (loaded.stores(), loaded.admission().clone());
+        let parts =
+            Parts { config, rules, stores, home, root_key, listen, callback, grpc, last_grpc_port, shim };
         let assembled = assemble::assemble(parts).await?;
         // A server for one command has nothing to do with what the next one is told.
         if role == Role::Standalone

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod admission;
 mod api_auth;
 mod api_bad_input;
 mod api_callbacks;

@@ -270,7 +270,7 @@ async fn the_command_line_declares_shows_and_removes() {
 }
 
 /// The server on the directory of a bench, with this configuration.
-async fn serve(bench: &Bench, config: &Path) -> Child {
+pub(crate) async fn serve(bench: &Bench, config: &Path) -> Child {
     let log = std::fs::File::create(bench.path().join("configured.log")).unwrap();
     let mut command = bench.command();
     let child = command.arg("--config").arg(config).stderr(Stdio::from(log)).spawn().unwrap();
@@ -284,7 +284,7 @@ async fn serve(bench: &Bench, config: &Path) -> Child {
     child
 }
 
-fn kill(mut child: Child) {
+pub(crate) fn kill(mut child: Child) {
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -29,6 +29,8 @@ use super::roster::{Demand, Grant, Hold, Roster, Seen};
 use super::saver::Saver;
 use super::task::Task;
 use super::{Drive, FleetView, Options, Report, Request, RuntimeView};
+use crate::admission::{Ticket, Verdict};
+use crate::clock::Timestamp;
 use crate::fault::{self, Point};
 use crate::id::AttemptKey;
 use crate::job::spec::StopSignal;
@@ -44,6 +46,8 @@ pub(super) struct FleetActor {
     entries: BTreeMap<AttemptKey, Entry>,
     removing: BTreeMap<AttemptKey, Task>,
     bases: BTreeMap<String, Base>,
+    /// When a token comes for which something may wait, and who rings then.
+    alarm: Option<(Timestamp, Task)>,
     /// What is being handled.
     current: Option<Rc<Input>>,
     /// What was being handled at a panic. It gets a second chance: nobody may ever say it again.
@@ -73,10 +77,10 @@ impl FleetActor {
             options.runtimes.iter().map(|runtime| (runtime.name().to_owned(), base(runtime))).collect();
         let runtimes = bases.keys().map(|name| (name.clone(), RuntimeView::default())).collect();
         view.send_replace(FleetView { runtimes, ..FleetView::default() });
-        let roster = Roster::new(options.budget);
+        let roster = Roster::new(options.budget, options.rules.clone());
         let (entries, removing) = (BTreeMap::new(), BTreeMap::new());
-        let (current, interrupted) = (None, None);
-        Self { options, mailbox, view, roster, entries, removing, bases, current, interrupted }
+        let (alarm, current, interrupted) = (None, None, None);
+        Self { options, mailbox, view, roster, entries, removing, bases, alarm, current, interrupted }
     }
 
     fn take(&mut self, input: &Input, ctx: &mut Context<Self>) {
@@ -84,7 +88,18 @@ impl FleetActor {
         match input {
             Input::Request(request) => self.request(request),
             Input::Withdraw(key) => self.withdraw(*key),
-            Input::Drive { plan, runtime, phase } => self.drive(Arc::clone(plan), runtime.clone(), *phase),
+            Input::Drive { plan, runtime, phase, ticket } => {
+                self.drive(Arc::clone(plan), runtime.clone(), *phase, ticket)
+            }
+            Input::Hold { job, ticket } => self.roster.hold_place(*job, ticket),
+            Input::Leave { job, key } => self.roster.leave_place(*job, key),
+            Input::Open => {
+                let verdicts = self.roster.open();
+                self.judge(verdicts);
+            }
+            Input::Due => self.alarm = None,
+            Input::Stand { key, answer } => answer.give(self.roster.stand(*key)),
+            Input::Admission { answer } => answer.give(self.roster.admission()),
             Input::Start(key) => self.allow_start(*key),
             Input::Stop { key, signal, grace } => self.stop(*key, *signal, *grace),
             Input::Discard(key) => self.discard(*key),
@@ -127,12 +142,36 @@ impl FleetActor {
             return;
         }
         let demand = Demand::from(&request.resources);
-        self.roster.request(request.key, request.since, demand, request.ahead);
+        let Request { key, since, ahead, ref ticket, .. } = *request;
+        let verdicts = self.roster.request(key, since, demand, ahead, ticket.clone());
+        self.judge(verdicts);
         match self.roster.hold(request.key) {
             Some(Hold::Granted) => self.speak_granted(request.key, Duration::ZERO),
             Some(Hold::Driven { .. } | Hold::Ended) => self.tell_again(request.key),
             _ => {}
         }
+    }
+
+    /// Tells the jobs what was decided about them.
+    fn judge(&mut self, verdicts: Vec<Verdict>) {
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Accepted(key) => self.say_once(key, Report::Accepted),
+                Verdict::Skipped { key, message } => {
+                    self.ended_with(key, Report::Skipped { message });
+                }
+                Verdict::Displaced { victim, by } => {
+                    self.say_once(AttemptKey::new(victim, 0), Report::Displaced { by });
+                }
+            }
+        }
+    }
+
+    /// The attempt will never be: its job hears of it until it has acted on that.
+    fn ended_with(&mut self, key: AttemptKey, report: Report) {
+        self.entry(key);
+        self.ended(key, report);
+        self.launch(key, Duration::ZERO);
     }
 
     fn withdraw(&mut self, key: AttemptKey) {
@@ -143,7 +182,7 @@ impl FleetActor {
         }
     }
 
-    fn drive(&mut self, plan: Arc<Plan>, runtime: String, phase: Drive) {
+    fn drive(&mut self, plan: Arc<Plan>, runtime: String, phase: Drive, ticket: &Ticket) {
         let key = plan.key;
         if self.removing.contains_key(&key) {
             // It was discarded, and must not come to life again.
@@ -155,7 +194,7 @@ impl FleetActor {
             return;
         }
         let (may_run, was_granted) = (phase != Drive::Start, self.roster.hold(key) == Some(&Hold::Granted));
-        self.roster.drive(key, &runtime, Demand::from(plan.demand()), may_run);
+        self.roster.drive(key, &runtime, Demand::from(plan.demand()), may_run, ticket.clone());
         self.entry(key).drive(plan, runtime, phase, was_granted);
         if !may_run {
             self.use_slot(key);
@@ -192,8 +231,7 @@ impl FleetActor {
         // For an attempt that is not known yet the order waits in its entry until it is driven.
         self.entry(key).stop(StopOrder { signal, by });
         if matches!(self.roster.hold(key), Some(Hold::Waiting | Hold::Granted)) {
-            self.ended(key, Report::NeverStarted);
-            self.launch(key, Duration::ZERO);
+            self.ended_with(key, Report::NeverStarted);
         }
     }
 
@@ -289,6 +327,8 @@ impl FleetActor {
                 }
             }
         }
+        let displaced = self.roster.still_displaced();
+        self.judge(displaced);
         let (roster, now) = (&self.roster, Instant::now());
         self.entries.retain(|key, entry| {
             roster.hold(*key).is_some() || entry.stop_kept_to().is_some_and(|kept_to| now < kept_to)
@@ -358,7 +398,8 @@ impl FleetActor {
 
     /// Serves the queue and shows the result.
     fn settle(&mut self) {
-        for grant in self.roster.grant() {
+        let now = self.options.clock.now();
+        for grant in self.roster.grant(now) {
             let (Grant::Turn(key) | Grant::Slot(key)) = grant;
             fault::reach_of(Point::AttemptGranted, key);
             match grant {
@@ -366,6 +407,7 @@ impl FleetActor {
                 Grant::Slot(key) => self.use_slot(key),
             }
         }
+        self.set_alarm(now);
         let (tally, slots, removing) = (self.roster.tally(), self.roster.slots(), self.removing.len());
         self.view.send_if_modified(|view| {
             let shown = FleetView {
@@ -387,6 +429,22 @@ impl FleetActor {
             *view = FleetView { runtimes, ..shown };
             changed
         });
+    }
+}
+
+impl FleetActor {
+    /// Has itself woken when a token comes, unless that is arranged already. One that rings early only looks again.
+    fn set_alarm(&mut self, now: Timestamp) {
+        let Some(due) = self.roster.due() else { return };
+        if self.alarm.as_ref().is_some_and(|(at, _)| *at == due) {
+            return;
+        }
+        let (mailbox, crashed, pause) = (self.mailbox.clone(), self.mailbox.clone(), due.since(now));
+        let work = async move {
+            tokio::time::sleep(pause).await;
+            mailbox.post(Input::Due);
+        };
+        self.alarm = Some((due, Task::spawn(work, move |_| crashed.post(Input::Due))));
     }
 }
 

@@ -1,15 +1,19 @@
 //! The one way into the fleet's actor, for its handle and for its own tasks.
 
+use std::cell::Cell;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Message};
+use tokio::sync::oneshot;
 
 use super::actor::FleetActor;
 use super::reconcile::Listed;
 use super::roster::Seen;
 use super::{Drive, Report, Request};
-use crate::id::AttemptKey;
+use crate::admission::{AdmissionView, Stand, Ticket};
+use crate::id::{AttemptKey, JobId};
 use crate::job::spec::StopSignal;
 use crate::runtime::Plan;
 
@@ -21,7 +25,19 @@ pub(super) enum Input {
     /// A job gives up its request or its slot.
     Withdraw(AttemptKey),
     /// A job has its attempt started or watched.
-    Drive { plan: Arc<Plan>, runtime: String, phase: Drive },
+    Drive { plan: Arc<Plan>, runtime: String, phase: Drive, ticket: Ticket },
+    /// A job holds its place under its key.
+    Hold { job: JobId, ticket: Ticket },
+    /// A job lives no more under this key.
+    Leave { job: JobId, key: String },
+    /// Everybody of an earlier life is known.
+    Open,
+    /// A token has come for which something may wait.
+    Due,
+    /// Somebody wants to know where an attempt stands.
+    Stand { key: AttemptKey, answer: Answer<Option<Stand>> },
+    /// Somebody wants to know who waits and who runs.
+    Admission { answer: Answer<AdmissionView> },
     /// A job has made durable that its attempt may be started.
     Start(AttemptKey),
     /// A job has its attempt ended.
@@ -50,6 +66,29 @@ pub(super) enum Input {
     Blind { runtime: String },
     /// Nothing is left of an attempt.
     Removed(AttemptKey),
+}
+
+/// Where the answer to a question goes, once.
+pub(super) struct Answer<T>(Cell<Option<oneshot::Sender<T>>>);
+
+impl<T> fmt::Debug for Answer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").finish_non_exhaustive()
+    }
+}
+
+impl<T> Answer<T> {
+    /// To whoever holds the other end.
+    pub(super) const fn new(to: oneshot::Sender<T>) -> Self {
+        Self(Cell::new(Some(to)))
+    }
+
+    /// Answers, unless that was done. Whoever asked may have gone, which is their affair.
+    pub(super) fn give(&self, value: T) {
+        if let Some(to) = self.0.take() {
+            drop(to.send(value));
+        }
+    }
 }
 
 impl Message for Input {

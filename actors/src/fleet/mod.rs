@@ -47,7 +47,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch as watched;
+use tokio::sync::{oneshot, watch as watched};
 
 pub use self::files::FileKeeper;
 #[cfg(any(test, feature = "testing"))]
@@ -56,10 +56,12 @@ pub use self::roster::{Ahead, Budget};
 pub use self::saver::{LogSink, LogSinks};
 
 use self::actor::FleetActor;
-use self::mailbox::{Input, Mailbox};
+use self::mailbox::{Answer, Input, Mailbox};
+use crate::admission::{AdmissionView, Rules, Stand, Ticket};
 use crate::clock::{Clock, Timestamp};
-use crate::id::AttemptKey;
+use crate::id::{AttemptKey, JobId};
 use crate::job::spec::{Resources, StopSignal};
+use crate::limits;
 use crate::outbound::Network;
 use crate::runtime::{Exit, Plan, Running, Runtime, StartFault};
 use crate::store;
@@ -78,6 +80,8 @@ pub struct Request {
     pub since: Timestamp,
     /// Whether it may be granted, and so created, before there is a slot.
     pub ahead: Ahead,
+    /// For whom it counts, how urgent it is, and the place its job needs.
+    pub ticket: Ticket,
 }
 
 /// How far an attempt had come when it is given to the fleet.
@@ -99,6 +103,18 @@ pub enum Report {
     Granted,
     /// It is to be prepared, and gets its slot later: it is started only then.
     GrantedAhead,
+    /// It may wait for a place under its key, although it would rather be skipped.
+    Accepted,
+    /// There is no place under its key, and it does not want to wait.
+    Skipped {
+        /// Why there is none.
+        message: String,
+    },
+    /// Its job is to end: another one wants its place. The number of the attempt means nothing.
+    Displaced {
+        /// Which.
+        by: JobId,
+    },
     /// It is created, and is started once [`FleetHandle::start`] says so and it has a slot: first it must be durable that a start was
     /// asked for, or after a crash an attempt that ran and was removed by somebody would be taken for a new one.
     Prepared,
@@ -153,7 +169,8 @@ impl Report {
             | Self::Collected { .. }
             | Self::StartFailed { .. }
             | Self::NeverStarted
-            | Self::Vanished => true,
+            | Self::Vanished
+            | Self::Skipped { .. } => true,
             Self::Granted | Self::GrantedAhead | Self::Prepared | Self::Started(_) | Self::Trouble { .. } => {
                 false
             }
@@ -189,6 +206,8 @@ pub struct Options {
     pub runtimes: Vec<Arc<dyn Runtime>>,
     /// What all attempts together may use.
     pub budget: Budget,
+    /// Who of those that wait is next.
+    pub rules: Rules,
     /// Where reports go.
     pub reports: Arc<dyn Reports>,
     /// Who knows which attempts are over.
@@ -319,7 +338,41 @@ impl FleetHandle {
     /// Starts or attaches to an attempt and watches it to its end. One that may run holds a slot from now on, over the
     /// budget if it must; another is started when it has one. Repeated for one already driven, what is known now is reported again.
     pub fn drive(&self, plan: Arc<Plan>, runtime: String, phase: Drive) {
-        self.mailbox.post(Input::Drive { plan, runtime, phase });
+        self.drive_with(Ticket::default(), plan, runtime, phase);
+    }
+
+    /// The same for an attempt that counts for somebody.
+    pub fn drive_with(&self, ticket: Ticket, plan: Arc<Plan>, runtime: String, phase: Drive) {
+        self.mailbox.post(Input::Drive { plan, runtime, phase, ticket });
+    }
+
+    /// A job holds its place under its key, although no attempt of it runs or waits.
+    pub fn hold(&self, key: AttemptKey, ticket: Ticket) {
+        self.mailbox.post(Input::Hold { job: key.job, ticket });
+    }
+
+    /// A job lives no more under this key.
+    pub fn leave(&self, job: JobId, key: &str) {
+        self.mailbox.post(Input::Leave { job, key: key.to_owned() });
+    }
+
+    /// Everybody of an earlier life has said what they want: see [`Rules::recovering`].
+    pub fn open(&self) {
+        self.mailbox.post(Input::Open);
+    }
+
+    /// Where an attempt stands that waits; `None` when it does not, or nobody answers in time.
+    pub async fn stand(&self, key: AttemptKey) -> Option<Stand> {
+        let (answer, asked) = oneshot::channel();
+        self.mailbox.post(Input::Stand { key, answer: Answer::new(answer) });
+        tokio::time::timeout(limits::FLEET_ANSWER_MAX, asked).await.ok()?.ok()?
+    }
+
+    /// Who waits and who runs, by tenant and by key; `None` when nobody answers in time.
+    pub async fn admission(&self) -> Option<AdmissionView> {
+        let (answer, asked) = oneshot::channel();
+        self.mailbox.post(Input::Admission { answer: Answer::new(answer) });
+        tokio::time::timeout(limits::FLEET_ANSWER_MAX, asked).await.ok()?.ok()
     }
 
     /// Lets an attempt that is driven be started: that this was asked for is durable. See [`Report::Prepared`].

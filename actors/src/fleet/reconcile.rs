@@ -70,6 +70,7 @@ const fn differs(seen: Seen, observation: &Observation) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::{Rules, Ticket};
     use crate::clock::Timestamp;
     use crate::fleet::roster::{Ahead, Budget, Demand};
     use crate::id::JobId;
@@ -103,11 +104,11 @@ mod tests {
 
     #[test]
     fn only_what_the_ledger_calls_over_is_discarded_whoever_holds_it() {
-        let mut roster = Roster::new(Budget::default());
-        roster.drive(key(1), "fake", Demand::default(), true);
-        roster.drive(key(2), "fake", Demand::default(), true);
+        let mut roster = Roster::new(Budget::default(), Rules::default());
+        roster.drive(key(1), "fake", Demand::default(), true, Ticket::default());
+        roster.drive(key(2), "fake", Demand::default(), true, Ticket::default());
         roster.end(key(2));
-        roster.request(key(3), Timestamp::from_millis(1), Demand::default(), Ahead::No);
+        roster.request(key(3), Timestamp::from_millis(1), Demand::default(), Ahead::No, Ticket::default());
         let listed: Vec<Listed> = [1, 2, 3, 4]
             .into_iter()
             .map(|job| row(key(job), Observation::Created, Some(Standing::Over)))
@@ -124,8 +125,8 @@ mod tests {
     #[test]
     fn a_driver_is_kicked_when_the_list_differs_from_what_it_last_saw() {
         let kicked = |seen: Seen, listed: Option<Observation>| {
-            let mut roster = Roster::new(Budget::default());
-            roster.drive(key(1), "fake", Demand::default(), true);
+            let mut roster = Roster::new(Budget::default(), Rules::default());
+            roster.drive(key(1), "fake", Demand::default(), true, Ticket::default());
             roster.see(key(1), seen);
             let listed: Vec<Listed> =
                 listed.into_iter().map(|it| row(key(1), it, Some(Standing::Active))).collect();

@@ -10,14 +10,16 @@
 //! - attempts that may run hold a slot even over the budget: they run, whatever the books say. One that turns out
 //!   never to have been started gives it back;
 //! - an attempt is started only with a slot;
-//! - grants follow the order of the queue (`since`, then key), and slots that of the line; one that does not fit
+//! - grants follow the order of [`crate::admission`], and so do slots among those in line; one that does not fit
 //!   holds back those behind it, so that a large one is delayed and never starved;
 //! - the tally is the sum over the entries, at every moment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use crate::admission::{AdmissionView, Rules, Stand, Ticket, Verdict, Waiting};
 use crate::clock::Timestamp;
-use crate::id::AttemptKey;
+use crate::id::{AttemptKey, JobId};
 use crate::job::spec::Resources;
 use crate::limits;
 
@@ -196,6 +198,9 @@ struct Entry {
     since: Timestamp,
     ahead: Ahead,
     slot: bool,
+    ticket: Ticket,
+    /// How far its tenant had been served when it was its turn.
+    turn: u64,
 }
 
 impl Entry {
@@ -214,20 +219,20 @@ pub(super) struct Roster {
     budget: Budget,
     cpu_millis_max: u64,
     entries: BTreeMap<AttemptKey, Entry>,
-    queue: BTreeSet<(Timestamp, AttemptKey)>,
+    queue: Waiting,
     /// What was granted ahead and lacks nothing but a slot.
-    line: BTreeSet<(Timestamp, AttemptKey)>,
+    line: BTreeSet<(i64, AttemptKey)>,
     tally: Tally,
 }
 
 impl Roster {
-    /// Empty books over this budget.
-    pub(super) fn new(budget: Budget) -> Self {
+    /// Empty books over this budget, for jobs that are admitted by these rules.
+    pub(super) fn new(budget: Budget, rules: Rules) -> Self {
         Self {
             budget: Budget { attempts_max: budget.attempts_max.max(1), ..budget },
             cpu_millis_max: millis(budget.cpus),
             entries: BTreeMap::new(),
-            queue: BTreeSet::new(),
+            queue: Waiting::new(rules),
             line: BTreeSet::new(),
             tally: Tally::default(),
         }
@@ -266,51 +271,123 @@ impl Roster {
         self.entries.get(&key).is_some_and(|entry| entry.slot)
     }
 
-    /// Puts an attempt into the queue, unless it is known already.
-    pub(super) fn request(&mut self, key: AttemptKey, since: Timestamp, demand: Demand, ahead: Ahead) {
-        if !self.entries.contains_key(&key) {
-            self.put(key, Entry { demand, hold: Hold::Waiting, since, ahead, slot: false });
+    /// Puts an attempt into the queue, unless it is known already; answers what that means for jobs of the same key.
+    pub(super) fn request(
+        &mut self,
+        key: AttemptKey,
+        since: Timestamp,
+        demand: Demand,
+        ahead: Ahead,
+        ticket: Ticket,
+    ) -> Vec<Verdict> {
+        if self.entries.contains_key(&key) {
+            return vec![];
         }
+        let verdicts = self.queue.join(key, &ticket);
+        self.put(key, Entry { demand, hold: Hold::Waiting, since, ahead, slot: false, ticket, turn: 0 });
+        verdicts
     }
 
-    /// Gives slots to the line, and then turns to the head of the queue, as long as there is room; answers who got
-    /// what, in order.
-    pub(super) fn grant(&mut self) -> Vec<Grant> {
+    /// A job holds its place under its key, although none of its attempts is known here.
+    pub(super) fn hold_place(&mut self, job: JobId, ticket: &Ticket) {
+        self.queue.hold(job, ticket);
+    }
+
+    /// A job lives no more under this key.
+    pub(super) fn leave_place(&mut self, job: JobId, key: &str) {
+        self.queue.leave(job, key);
+    }
+
+    /// Everybody of an earlier life is known.
+    pub(super) fn open(&mut self) -> Vec<Verdict> {
+        self.queue.open()
+    }
+
+    /// Who was told to make room and has not yet.
+    pub(super) fn still_displaced(&self) -> Vec<Verdict> {
+        self.queue.still_displaced()
+    }
+
+    /// When [`Roster::grant`] may have more to give although nothing else happens.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        self.queue.due()
+    }
+
+    /// Where an attempt stands that waits.
+    pub(super) fn stand(&self, key: AttemptKey) -> Option<Stand> {
+        let entry = self.entries.get(&key).filter(|entry| entry.hold == Hold::Waiting)?;
+        self.queue.stand(key, &entry.ticket, entry.since)
+    }
+
+    /// Who waits and who runs, by tenant and by key.
+    pub(super) fn admission(&self) -> AdmissionView {
+        self.queue.view()
+    }
+
+    /// Gives slots to the line, and then turns to whoever is next in the queue, as long as there is room; answers who
+    /// got what, in order.
+    pub(super) fn grant(&mut self, now: Timestamp) -> Vec<Grant> {
         let mut grants = Vec::new();
-        while let Some((key, entry)) = self.head(&self.line) {
+        while let Some((key, entry)) = self.next_in_line() {
             if !self.fits(self.tally, entry.demand) {
                 break;
             }
             self.put(key, Entry { slot: true, ..entry });
             grants.push(Grant::Slot(key));
         }
-        while let Some((key, entry)) = self.head(&self.queue) {
+        while let Some(key) = self.queue.next(now) {
+            let entry = self.entries.get(&key).expect("what is queued has an entry").clone();
             let slot = self.fits(self.tally.with_those_ahead(), entry.demand);
-            if !slot && (entry.ahead == Ahead::No || self.tally.ahead >= limits::ATTEMPTS_AHEAD_MAX) {
+            // What is counted by time is not prepared for later: too many would start together then.
+            let ahead = entry.ahead == Ahead::Yes && !self.queue.is_rated(&entry.ticket);
+            if !slot && (!ahead || self.tally.ahead >= limits::ATTEMPTS_AHEAD_MAX) {
                 break;
             }
+            let ticket = entry.ticket.clone();
             self.put(key, Entry { hold: Hold::Granted, slot, ..entry });
+            let turn = self.queue.took(key, &ticket, now);
+            if let Some(entry) = self.entries.get_mut(&key) {
+                entry.turn = turn;
+            }
             grants.push(Grant::Turn(key));
         }
         grants
     }
 
-    fn head(&self, of: &BTreeSet<(Timestamp, AttemptKey)>) -> Option<(AttemptKey, Entry)> {
-        let (_, key) = of.first()?;
-        Some((*key, self.entries.get(key).expect("what is queued or in line has an entry").clone()))
+    /// Of the few in line: the tenant with the least, then the one whose turn came first, and of that one the most
+    /// urgent attempt.
+    fn next_in_line(&self) -> Option<(AttemptKey, Entry)> {
+        let entries = || self.line.iter().filter_map(|(_, key)| Some((*key, self.entries.get(key)?)));
+        let rank = |(_, entry): (AttemptKey, &'_ Entry)| {
+            let tenant = Arc::clone(&entry.ticket.tenant);
+            (self.queue.share_of(&tenant), entry.turn, tenant)
+        };
+        let (_, _, tenant) = entries().map(rank).min()?;
+        let (key, entry) = entries().find(|(_, entry)| entry.ticket.tenant == tenant)?;
+        Some((key, entry.clone()))
     }
 
     /// The attempt has a driver on `runtime`. One that may run holds a slot from now on, over the budget if need be;
     /// one that never did and was not granted here takes one if there is room. One whose end was observed stays ended.
-    pub(super) fn drive(&mut self, key: AttemptKey, runtime: &str, demand: Demand, may_run: bool) {
+    pub(super) fn drive(
+        &mut self,
+        key: AttemptKey,
+        runtime: &str,
+        demand: Demand,
+        may_run: bool,
+        ticket: Ticket,
+    ) {
         if matches!(self.hold(key), Some(Hold::Driven { .. } | Hold::Ended)) {
             return;
         }
         let room = self.fits(self.tally.with_those_ahead(), demand);
         let slot = may_run || self.entries.get(&key).map_or(room, |entry| entry.slot);
         let hold = Hold::Driven { runtime: runtime.to_owned(), seen: Seen::Starting, ready: false };
-        let since = self.entries.get(&key).map_or(Timestamp::from_millis(0), |entry| entry.since);
-        self.put(key, Entry { demand, hold, since, ahead: Ahead::Yes, slot });
+        let known = self.entries.get(&key);
+        let (since, turn) = known.map_or((Timestamp::from_millis(0), 0), |entry| (entry.since, entry.turn));
+        // That it is driven means that its job has its place, durably.
+        self.queue.hold(key.job, &ticket);
+        self.put(key, Entry { demand, hold, since, ahead: Ahead::Yes, slot, ticket, turn });
     }
 
     /// The attempt exists, was never started, and lacks nothing but a slot. One that it holds over the budget it gives
@@ -342,6 +419,12 @@ impl Roster {
     pub(super) fn forget(&mut self, key: AttemptKey) -> Option<Hold> {
         let entry = self.entries.remove(&key)?;
         self.leave(key, &entry);
+        // Given up before its job made it last that it has a place.
+        if let (Hold::Waiting | Hold::Granted, Some(claim)) = (&entry.hold, &entry.ticket.claim)
+            && !claim.held
+        {
+            self.queue.leave(key.job, &claim.concurrency.key);
+        }
         Some(entry.hold)
     }
 
@@ -363,24 +446,27 @@ impl Roster {
 
     /// The only writer of entries: keeps the queue, the line and the tally in step with them.
     fn put(&mut self, key: AttemptKey, entry: Entry) {
+        // First, so that its tenant is not forgotten in between.
+        self.queue.count(&entry.ticket.tenant, isize::from(entry.slot), isize::from(entry.is_ahead()));
         if let Some(old) = self.entries.remove(&key) {
             self.leave(key, &old);
         }
         self.tally.add(&entry);
         if entry.hold == Hold::Waiting {
-            self.queue.insert((entry.since, key));
+            self.queue.insert(key, &entry.ticket, entry.since);
         } else if entry.is_in_line() {
-            self.line.insert((entry.since, key));
+            self.line.insert(Waiting::urgency(&entry.ticket, entry.since, key));
         }
         self.entries.insert(key, entry);
     }
 
     fn leave(&mut self, key: AttemptKey, old: &Entry) {
         self.tally.take(old);
+        self.queue.count(&old.ticket.tenant, -isize::from(old.slot), -isize::from(old.is_ahead()));
         if old.hold == Hold::Waiting {
-            self.queue.remove(&(old.since, key));
+            self.queue.remove(key, &old.ticket, old.since);
         } else if old.is_in_line() {
-            self.line.remove(&(old.since, key));
+            self.line.remove(&Waiting::urgency(&old.ticket, old.since, key));
         }
     }
 }

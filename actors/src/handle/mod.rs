@@ -34,6 +34,7 @@ pub use self::error::{Error, FieldError, Result};
 pub use self::metrics::Counters;
 pub use self::types::{Callback, CallbackReceipt, Command, Filter, LogQuery, Page, Submission, Submitted};
 
+use crate::admission::AdmissionView;
 use crate::array::Array;
 use crate::backup;
 use crate::clock::Clock;
@@ -51,7 +52,7 @@ use crate::id::{AttemptKey, Ids, InstallationId, JobId};
 use crate::job::event::{Event, Submitted as SubmittedEvent};
 use crate::job::explain::explain;
 use crate::job::spec::{Spec, WebhookTarget};
-use crate::job::state::Job;
+use crate::job::state::{Job, Phase};
 use crate::job::validate::{Policy, validate};
 use crate::job::view::{HistoryEntry, JobState, JobView};
 use crate::limits::{CLIENT_KEY_CHARS_MAX, WAIT_MAX};
@@ -211,8 +212,18 @@ impl Handle {
     }
 
     /// Why a job is not finished.
-    pub fn explain(&self, id: JobId) -> Result<Explanation> {
-        Ok(explain(self.state(id)?.as_ref()))
+    pub async fn explain(&self, id: JobId) -> Result<Explanation> {
+        let job = self.state(id)?;
+        let stand = match job.phase {
+            Phase::Queued { .. } => self.inner.fleet.stand(AttemptKey::new(id, job.attempt + 1)).await,
+            _ => None,
+        };
+        Ok(explain(&job, stand.as_ref()))
+    }
+
+    /// Who waits and who runs, by tenant and by concurrency key.
+    pub async fn admission(&self) -> Result<AdmissionView> {
+        self.inner.fleet.admission().await.ok_or(Error::Interrupted)
     }
 
     fn state(&self, id: JobId) -> Result<Arc<Job>> {

@@ -31,6 +31,8 @@ pub enum Cause {
     Canceled,
     /// It had to make room.
     Preempted,
+    /// There was no place for it, and it would rather not wait.
+    Skipped,
     /// Its failed callback said so.
     CallbackFailed,
     /// It vanished: removed by somebody else, or its watcher was killed.
@@ -65,6 +67,7 @@ impl Cause {
             Self::Unhealthy => "unhealthy",
             Self::Canceled => "canceled",
             Self::Preempted => "preempted",
+            Self::Skipped => "skipped",
             Self::CallbackFailed => "callback_failed",
             Self::Lost => "lost",
             Self::RuntimeUnavailable => "runtime_unavailable",

@@ -13,7 +13,7 @@ use super::cause::Cause;
 use super::effect::{Come, Effect};
 use super::retry::{self, Decision, Facts};
 use super::spec::Completion;
-use super::state::{Attempt, Ending, Job, Outcome, Phase, ServicePhase, Then};
+use super::state::{Attempt, Ending, Job, KeyPlace, Outcome, Phase, ServicePhase, Then};
 use super::view::JobState;
 use super::{announce, verdict};
 use crate::clock::Timestamp;
@@ -70,6 +70,10 @@ impl Draft {
     /// Asks for a slot for the next attempt.
     pub(super) fn enqueue(&mut self) {
         self.job.phase = Phase::Queued { since: self.now };
+        if self.job.given.spec.concurrency.is_some() {
+            let asked = KeyPlace { since: self.now, accepted: false, held: false };
+            self.job.place.get_or_insert(asked);
+        }
         self.effects.push(Effect::RequestSlot { attempt: self.job.attempt + 1, since: self.now });
     }
 
@@ -90,6 +94,9 @@ impl Draft {
     /// It is its turn: the intent to run the next attempt.
     pub(super) fn begin(&mut self, ahead: bool) {
         self.job.attempt += 1;
+        if let Some(place) = &mut self.job.place {
+            place.held = true;
+        }
         let number = self.job.attempt;
         self.job.attempts.push(Attempt {
             number,
@@ -237,9 +244,11 @@ impl Draft {
     pub(super) fn stopped(&mut self, then: Then) {
         match then {
             Then::Cancel => self.cancelled(),
+            Then::GiveWay { by } => self.gave_way(by),
             Then::Suspend => {
                 self.end_attempt(&Ending::new(Cause::Canceled, "stopped to suspend the job"));
                 self.job.phase = Phase::Suspended;
+                self.leave_place();
                 self.say("suspended");
             }
             Then::Restart => {
@@ -255,7 +264,7 @@ impl Draft {
         }
     }
 
-    fn end_attempt(&mut self, ending: &Ending) {
+    pub(super) fn end_attempt(&mut self, ending: &Ending) {
         let now = self.now;
         if let Some(record) = self.job.newest() {
             record.ending = Some(ending.clone());
@@ -335,6 +344,7 @@ impl Draft {
         self.data["cause"] = ending.cause.name().into();
         self.job.trouble = None;
         self.job.phase = Phase::Finished(Outcome { state, ending, at: self.now });
+        self.leave_place();
         self.outbox.extend(announce::messages(&self.job));
         self.outbox.extend(announce::end(&self.job));
     }

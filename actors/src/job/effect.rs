@@ -27,6 +27,10 @@ pub enum Effect {
         /// Since when it waits: the fleet serves in this order.
         since: Timestamp,
     },
+    /// Tell the fleet that the job holds its place, although no attempt of it runs or waits.
+    HoldPlace,
+    /// Tell the fleet that the job lives no more under its concurrency key.
+    LeavePlace,
     /// Tell the fleet that the attempt will not be driven.
     Withdraw {
         /// Which attempt.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::parent::Parent;
 use super::spec::Spec;
 use crate::files::Collected;
+use crate::id::JobId;
 use crate::runtime::{Exit, Running, StartFault};
 use crate::secret::Sealed;
 
@@ -25,6 +26,23 @@ pub enum Event {
         attempt: u32,
         /// There is no slot yet: it is only prepared.
         ahead: bool,
+    },
+    /// The job may wait for its place, although it would rather be skipped.
+    PlaceAccepted {
+        /// For which attempt it was asked.
+        attempt: u32,
+    },
+    /// There is no place for the job, and it does not want to wait.
+    Skipped {
+        /// For which attempt it was asked.
+        attempt: u32,
+        /// Why there is none.
+        message: String,
+    },
+    /// Another job wants its place.
+    Displaced {
+        /// Which.
+        by: JobId,
     },
     /// The attempt is created and waits to be started.
     AttemptPrepared {
@@ -184,6 +202,9 @@ impl Event {
             Self::Submitted(_) => "submitted",
             Self::Ticked => "deadline_passed",
             Self::SlotGranted { .. } => "slot_granted",
+            Self::PlaceAccepted { .. } => "place_accepted",
+            Self::Skipped { .. } => "skipped",
+            Self::Displaced { .. } => "displaced",
             Self::AttemptPrepared { .. } => "attempt_prepared",
             Self::AttemptStarted { .. } => "attempt_started",
             Self::AttemptExited { .. } | Self::OutputsCollected { .. } => "attempt_exited",

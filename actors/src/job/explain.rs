@@ -1,14 +1,15 @@
 //! Why a job is not finished: in a sentence, and as data. Pure.
 
 use super::state::{Job, Phase, Then};
+use crate::admission::Stand;
 use crate::durable::Machine as _;
 use crate::orchestration::Failure;
 use crate::orchestration::explain::{Explanation, Wait};
 
-/// Explains a job by its state.
-pub fn explain(job: &Job) -> Explanation {
-    let next_at = job.deadline();
-    let wait = wait(job).map(|wait| Wait { due: wait.due.or(next_at), ..wait });
+/// Explains a job by its state, and by where it stands among those that wait, where that is known.
+pub fn explain(job: &Job, stand: Option<&Stand>) -> Explanation {
+    let next_at = job.deadline().into_iter().chain(stand.and_then(Stand::due)).min();
+    let wait = wait(job, stand).map(|wait| Wait { due: wait.due.or(next_at), ..wait });
     let name =
         job.given.spec.name.as_deref().map_or_else(|| "the job".to_owned(), |name| format!("`{name}`"));
     let state = job.state().name();
@@ -41,14 +42,17 @@ pub fn explain(job: &Job) -> Explanation {
     }
 }
 
-fn wait(job: &Job) -> Option<Wait> {
+fn wait(job: &Job, stand: Option<&Stand>) -> Option<Wait> {
     let attempt = job.attempt;
     let newest = job.attempts.last();
     Some(match &job.phase {
         Phase::Delayed { until } => {
             Wait { due: Some(*until), ..Wait::new("start", "its time to start", Some(job.created_at)) }
         }
-        Phase::Queued { since } => Wait::new("slot", "a free slot to run in", Some(*since)),
+        Phase::Queued { since } => match stand {
+            Some(stand) => Wait { due: stand.due(), ..Wait::new(stand.kind(), stand.what(), Some(*since)) },
+            None => Wait::new("slot", "a free slot to run in", Some(*since)),
+        },
         Phase::Starting => {
             let since = newest.map(|attempt| attempt.granted_at);
             Wait::new("start", format!("attempt {attempt} to be created and started"), since)
@@ -68,6 +72,7 @@ fn wait(job: &Job) -> Option<Wait> {
         Phase::Stopping { then, .. } => {
             let why = match then {
                 Then::Cancel => "to be cancelled",
+                Then::GiveWay { .. } => "to make room for another job",
                 Then::Suspend => "to be suspended",
                 Then::Restart => "to be restarted",
                 _ => "and then to end",

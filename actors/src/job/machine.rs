@@ -57,6 +57,7 @@ impl Machine for Job {
             progress: None,
             output: None,
             events_received: 0,
+            place: None,
         };
         let mut draft = Draft::of(&job, now);
         if !job.given.spec.suspended {
@@ -142,6 +143,8 @@ impl Machine for Job {
     fn liveness(&self) -> Liveness {
         match self.phase {
             Phase::Finished(_) => Liveness::Terminal,
+            // It must be known at a start that it holds its place.
+            Phase::BackingOff { .. } if self.place.is_some() => Liveness::Live,
             Phase::Delayed { .. } | Phase::Suspended | Phase::BackingOff { .. } => Liveness::Waiting,
             _ => Liveness::Live,
         }
@@ -240,6 +243,10 @@ impl Job {
             // The stop goes first, so that what was never started is not started now.
             Phase::Stopping { stop_at: None, .. } => vec![self.stop_effect(), drive],
             Phase::Stopping { .. } => vec![drive],
+            Phase::BackingOff { .. } if self.place.is_some() => vec![Effect::HoldPlace],
+            Phase::Suspended | Phase::Finished(_) if self.given.spec.concurrency.is_some() => {
+                vec![Effect::LeavePlace]
+            }
             Phase::Delayed { .. } | Phase::Suspended | Phase::BackingOff { .. } | Phase::Finished(_) => {
                 vec![]
             }

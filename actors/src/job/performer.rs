@@ -9,6 +9,7 @@ use super::effect::{Come, Effect};
 use super::event::Event;
 use super::planner::Planner;
 use super::state::Job;
+use crate::admission::{Claim, Rules, Ticket};
 use crate::durable::Perform;
 use crate::durable::host::{Host, WeakHost};
 use crate::durable::published::Published;
@@ -47,6 +48,9 @@ impl Reports for JobMail {
         let event = match report {
             Report::Granted => Event::SlotGranted { attempt, ahead: false },
             Report::GrantedAhead => Event::SlotGranted { attempt, ahead: true },
+            Report::Accepted => Event::PlaceAccepted { attempt },
+            Report::Skipped { message } => Event::Skipped { attempt, message },
+            Report::Displaced { by } => Event::Displaced { by },
             Report::Prepared => Event::AttemptPrepared { attempt },
             Report::Started(running) => Event::AttemptStarted { attempt, running },
             Report::Exited(exit) => Event::AttemptExited { attempt, exit },
@@ -89,6 +93,8 @@ pub struct JobPerformer {
     pub artifacts: ArtifactStore,
     /// Where results go.
     pub mail: Arc<JobMail>,
+    /// For whom jobs count.
+    pub rules: Arc<Rules>,
 }
 
 impl Perform<Job> for JobPerformer {
@@ -100,7 +106,14 @@ impl Perform<Job> for JobPerformer {
                 resources: job.given.spec.demand(),
                 since,
                 ahead: if job.may_go_ahead() { Ahead::Yes } else { Ahead::No },
+                ticket: self.ticket(job),
             }),
+            Effect::HoldPlace => self.fleet.hold(job.attempt_key(), self.ticket(job)),
+            Effect::LeavePlace => {
+                if let Some(concurrency) = &job.given.spec.concurrency {
+                    self.fleet.leave(id, &concurrency.key);
+                }
+            }
             Effect::Withdraw { attempt } => self.fleet.withdraw(AttemptKey::new(id, attempt)),
             Effect::Drive { come, .. } => self.drive(job, come),
             Effect::Start { attempt } => self.fleet.start(AttemptKey::new(id, attempt)),
@@ -136,6 +149,18 @@ impl JobPerformer {
         });
     }
 
+    /// What its attempts are admitted by.
+    fn ticket(&self, job: &Job) -> Ticket {
+        let spec = &job.given.spec;
+        let claim = spec.concurrency.as_ref().zip(job.place).map(|(concurrency, place)| Claim {
+            concurrency: Arc::new(concurrency.clone()),
+            since: place.since,
+            accepted: place.accepted,
+            held: place.held,
+        });
+        Ticket { tenant: Arc::from(self.rules.tenant_of(spec)), priority: spec.priority, claim }
+    }
+
     fn drive(&self, job: &Job, come: Come) {
         let phase = match come {
             Come::Intended => Drive::Start,
@@ -145,7 +170,8 @@ impl JobPerformer {
         match self.planner.plan(job) {
             Ok(plan) => {
                 fault::reach_of(Point::AttemptPlanned, job.id);
-                self.fleet.drive(Arc::new(plan), job.given.spec.runtime_name().to_owned(), phase);
+                let runtime = job.given.spec.runtime_name().to_owned();
+                self.fleet.drive_with(self.ticket(job), Arc::new(plan), runtime, phase);
             }
             Err(error) => self.mail.tell(
                 job.id,

@@ -8,6 +8,16 @@ use super::view::{AttemptView, JobView};
 use crate::durable::Machine;
 
 impl Job {
+    fn waits_for(&self) -> String {
+        let key = self.given.spec.concurrency.as_ref().map(|asked| &asked.key);
+        match key.filter(|_| self.place.is_some_and(|place| !place.held)) {
+            Some(key) => {
+                format!("waiting for a free slot, and for a place under the concurrency key `{key}`")
+            }
+            None => "waiting for a free slot".to_owned(),
+        }
+    }
+
     /// The job in the shape of the public contract.
     pub fn view(&self) -> JobView {
         let ending = match &self.phase {
@@ -15,8 +25,7 @@ impl Job {
             _ => self.attempts.iter().rev().find_map(|attempt| attempt.ending.as_ref()),
         };
         let trouble = self.trouble.as_ref().map(|trouble| trouble.message.clone());
-        let waiting =
-            matches!(self.phase, Phase::Queued { .. }).then(|| "waiting for a free slot".to_owned());
+        let waiting = matches!(self.phase, Phase::Queued { .. }).then(|| self.waits_for());
         JobView {
             id: self.id,
             name: self.given.spec.name.clone(),

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 pub use self::signal::StopSignal;
 use super::cause::Cause;
 use super::group::{Container, Mount, Probe, Volume};
+use crate::admission::Concurrency;
 use crate::array;
 use crate::clock::Timestamp;
 use crate::files::{Input, Output};
@@ -120,6 +121,16 @@ pub struct Spec {
     /// Files that are collected after each attempt has ended; each may be written as its path alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Output>,
+    /// For whom it runs: slots are shared fairly among tenants. Default: the value of the label that the configuration
+    /// names, else `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// How urgent it is among those of its tenant, from -100 to 100; a higher one goes first.
+    #[serde(skip_serializing_if = "is_default")]
+    pub priority: i16,
+    /// How many jobs with the same key may live at once, and how often they may start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
     /// Makes it an array: as many jobs, each with an index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub array: Option<array::Spec>,
@@ -178,6 +189,9 @@ impl Default for Spec {
             read_only_root: false,
             inputs: Vec::new(),
             outputs: Vec::new(),
+            tenant: None,
+            priority: 0,
+            concurrency: None,
             array: None,
             main_name: None,
             init_containers: Vec::new(),

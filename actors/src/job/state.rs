@@ -86,6 +86,23 @@ pub struct Job {
     /// Callbacks and raised events applied so far.
     #[serde(default)]
     pub events_received: u32,
+    /// Its place among the jobs with the same concurrency key, from when it asks for its first slot to its end or its
+    /// suspension.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub place: Option<KeyPlace>,
+}
+
+/// The place of a job among those with the same concurrency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyPlace {
+    /// Since when it asks.
+    pub since: Timestamp,
+    /// It was decided that it may wait. Durable, so that it is not decided anew after a restart.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub accepted: bool,
+    /// It has it: its first attempt was granted. Durable before anything of that attempt exists.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub held: bool,
 }
 
 /// Where a job stands.
@@ -166,6 +183,11 @@ pub enum ServicePhase {
 pub enum Then {
     /// The job is cancelled.
     Cancel,
+    /// The job is cancelled, because another one wants its place.
+    GiveWay {
+        /// Which.
+        by: JobId,
+    },
     /// The job is suspended.
     Suspend,
     /// A new attempt, not counted.

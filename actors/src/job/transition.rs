@@ -88,6 +88,9 @@ pub(super) fn apply(job: &Job, event: &Event, now: Timestamp) -> Outcome {
             receive(draft, name, data)
         }
         Event::EventRaised { name, data } => receive(draft, name, data),
+        Event::PlaceAccepted { attempt } => place::accepted(draft, *attempt),
+        Event::Skipped { attempt, message } => place::skipped(draft, *attempt, message),
+        Event::Displaced { by } => place::displaced(draft, *by),
         report => attempt_report(draft, report),
     }
 }
@@ -403,6 +406,7 @@ fn suspend(mut draft: Draft) -> Outcome {
         Phase::Delayed { .. } | Phase::Queued { .. } | Phase::BackingOff { .. } => {
             draft.withdraw();
             draft.job.phase = Phase::Suspended;
+            draft.leave_place();
         }
         Phase::Finished(_) => {
             return Err(conflict(&draft.job, "the job is over; there is nothing to suspend"));
@@ -478,6 +482,7 @@ fn conflict(job: &Job, why: &str) -> Rejected {
     Rejected::Conflict { state, message: format!("the job is {}: {why}", state.name()) }
 }
 
+mod place;
 mod probes;
 mod quarantine;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! Invariants: every finding has a JSON pointer and says what to do; none repeats a secret; every list and
 //! text of a spec is bounded by a documented limit.
 
+mod admission;
 mod command;
 mod container;
 mod files;
@@ -14,6 +15,8 @@ mod lifecycle;
 #[cfg(test)]
 mod tests;
 mod webhook;
+
+pub use self::admission::{is_tenant, rate_faults};
 
 use super::spec::{SecurityProfile, Spec};
 use crate::handle::FieldError;
@@ -34,6 +37,8 @@ pub struct Policy {
     pub group_runtimes: Vec<String>,
     /// The paths of the host that containers may be given, with what is below them.
     pub host_paths: Vec<String>,
+    /// The concurrency keys that the operator declares.
+    pub concurrency_keys: Vec<String>,
 }
 
 impl Default for Policy {
@@ -44,6 +49,7 @@ impl Default for Policy {
             webhooks: Guard::default(),
             group_runtimes: vec!["docker".to_owned()],
             host_paths: vec![],
+            concurrency_keys: vec![],
         }
     }
 }
@@ -51,6 +57,7 @@ impl Default for Policy {
 /// Everything that stands against this spec, at most [`FIELD_ERRORS_MAX`]; empty when it can be accepted.
 pub fn validate(spec: &Spec, policy: &Policy) -> Vec<FieldError> {
     let mut findings = Findings::default();
+    admission::check(spec, policy, &mut findings);
     command::check(spec, &mut findings);
     container::check(spec, policy, &mut findings);
     files::check(spec, policy, &mut findings);

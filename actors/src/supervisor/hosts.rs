@@ -10,6 +10,7 @@ use super::background::Tasks;
 use super::recovery::Recovery;
 use super::trimming::{trim_digests, trim_events};
 use super::{Builder, StartError};
+use crate::admission::Rules;
 use crate::array::{Array, ArrayPerformer};
 use crate::clock::Clock;
 use crate::durable::host::{Dispatch, Host, Shared};
@@ -143,6 +144,7 @@ impl Builder {
             network: Arc::clone(&network),
             artifacts: artifacts.clone(),
             mail: Arc::clone(&mail),
+            rules: Arc::new(self.rules.clone()),
         };
         let sweeper = SweepPerformer::new(artifacts);
         let sweeps = Host::start(shop.shared(shop.published(), Arc::new(sweeper.clone())), own).await;
@@ -250,6 +252,7 @@ impl Builder {
         fleet::Options {
             runtimes: self.runtimes.clone(),
             budget: self.budget,
+            rules: Rules { recovering: true, ..self.rules.clone() },
             reports: Arc::<JobMail>::clone(mail),
             ledger: Arc::new(ledger),
             logs: Arc::new(logs.clone()) as Arc<dyn LogSinks>,
@@ -352,12 +355,12 @@ impl Workshop {
         home: ArbiterHandle,
         router: Arc<Router>,
         desks: Desks,
-        done: watch::Sender<bool>,
+        (fleet, done): (FleetHandle, watch::Sender<bool>),
         alarm: Alarm,
     ) -> Tasks {
         let Self { store, clock, timers, outbox, .. } = self;
         let mut tasks = Tasks::new(home, alarm);
-        let recovery = Recovery { store: Arc::clone(&store), router: Arc::clone(&router), done };
+        let recovery = Recovery { store: Arc::clone(&store), router: Arc::clone(&router), fleet, done };
         tasks.run("the recovery", move || recovery.clone().run());
         let digest_clock = Arc::clone(&clock);
         let (timer_store, timer_router) = (Arc::clone(&store), Arc::clone(&router));

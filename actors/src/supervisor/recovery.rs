@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::durable::timers::Router;
 use crate::durable::{Machine, keys};
 use crate::fault::{self, Point};
+use crate::fleet::FleetHandle;
 use crate::job::machine::index_by_state;
 use crate::job::state::Job;
 use crate::job::view::JobState;
@@ -26,6 +27,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Recovery {
     pub(super) store: Arc<dyn Store>,
     pub(super) router: Arc<Router>,
+    /// Told when everybody who may hold a place has said so.
+    pub(super) fleet: FleetHandle,
     /// Told when it is done.
     pub(super) done: watch::Sender<bool>,
 }
@@ -42,6 +45,7 @@ impl Recovery {
             self.rouse(kind, keys::all_live(kind)).await;
         }
         fault::reach(Point::RecoveryAllRoused);
+        self.fleet.open();
         self.done.send_replace(true);
     }
 

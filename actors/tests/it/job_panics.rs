@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dogwatch_actors::admission::Rules;
 use dogwatch_actors::bucket::Bucket;
 use dogwatch_actors::clock::{Clock, Timestamp, TokioClock};
 use dogwatch_actors::durable::Perform;
@@ -123,6 +124,7 @@ impl World {
         let options = Options {
             runtimes: vec![Arc::new(engine.clone())],
             budget: Budget::default(),
+            rules: Rules::default(),
             reports: Arc::<JobMail>::clone(&mail),
             ledger: Arc::new(JobLedger(Arc::clone(&published))),
             logs: Arc::new(logs.clone()),
@@ -143,6 +145,7 @@ impl World {
             network,
             artifacts: ArtifactStore::new(Bucket::in_memory("artifacts")),
             mail: Arc::clone(&mail),
+            rules: Arc::default(),
         };
         let performer = Arc::new(Clumsy { inner, performed: Mutex::default(), panics: Mutex::new(panics) });
         let fuse = Arc::new(Fuse { clock, lit: AtomicBool::new(false) });

@@ -46,7 +46,7 @@ pub(crate) async fn show(api: Data<Api>, req: HttpRequest) -> Result<Json<JobVie
 )]
 pub(crate) async fn explain(api: Data<Api>, req: HttpRequest) -> Result<Json<Explanation>, Problem> {
     Query::none(&req)?;
-    Ok(Json(api.handle.explain(job_id(&req)?)?))
+    Ok(Json(api.handle.explain(job_id(&req)?).await?))
 }
 
 pub(crate) fn patience(query: &Query) -> Result<Option<Span>, Problem> {

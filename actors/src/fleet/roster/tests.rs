@@ -1,5 +1,8 @@
 //! The roster's rules as tables, and its invariants under random inputs.
 
+mod admission;
+mod lives;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -19,7 +22,7 @@ fn demand(cpu_millis: u64, memory_bytes: u64) -> Demand {
 }
 
 fn budget(attempts_max: usize, cpus: f64, memory_bytes: u64) -> Roster {
-    Roster::new(Budget { attempts_max, cpus, memory_bytes })
+    Roster::new(Budget { attempts_max, cpus, memory_bytes }, Rules::default())
 }
 
 /// Whose turn it now is, where nobody stands in the line for a slot.
@@ -28,14 +31,14 @@ fn turns(roster: &mut Roster) -> Vec<AttemptKey> {
         Grant::Turn(key) => key,
         Grant::Slot(key) => panic!("{key} was in the line"),
     };
-    roster.grant().into_iter().map(turn).collect()
+    roster.grant(at(0)).into_iter().map(turn).collect()
 }
 
 #[test]
 fn slots_go_out_in_the_order_of_waiting_then_of_keys() {
     let mut roster = budget(3, f64::INFINITY, u64::MAX);
     for (job, since) in [(4, 20), (3, 10), (2, 20), (1, 30)] {
-        roster.request(key(job), at(since), Demand::default(), Ahead::No);
+        roster.request(key(job), at(since), Demand::default(), Ahead::No, Ticket::default());
     }
     assert_eq!(turns(&mut roster), [key(3), key(2), key(4)]);
     assert_eq!(turns(&mut roster), []);
@@ -46,12 +49,12 @@ fn slots_go_out_in_the_order_of_waiting_then_of_keys() {
 #[test]
 fn a_repeated_request_keeps_its_place_and_asks_for_no_second_slot() {
     let mut roster = budget(1, f64::INFINITY, u64::MAX);
-    roster.request(key(1), at(1), Demand::default(), Ahead::No);
-    roster.request(key(2), at(2), Demand::default(), Ahead::No);
-    roster.request(key(3), at(3), Demand::default(), Ahead::No);
+    roster.request(key(1), at(1), Demand::default(), Ahead::No, Ticket::default());
+    roster.request(key(2), at(2), Demand::default(), Ahead::No, Ticket::default());
+    roster.request(key(3), at(3), Demand::default(), Ahead::No, Ticket::default());
     assert_eq!(turns(&mut roster), [key(1)]);
-    roster.request(key(1), at(9), Demand::default(), Ahead::No);
-    roster.request(key(2), at(9), Demand::default(), Ahead::No);
+    roster.request(key(1), at(9), Demand::default(), Ahead::No, Ticket::default());
+    roster.request(key(2), at(9), Demand::default(), Ahead::No, Ticket::default());
     assert_eq!(turns(&mut roster), []);
     roster.end(key(1));
     assert_eq!(turns(&mut roster), [key(2)]);
@@ -61,9 +64,9 @@ fn a_repeated_request_keeps_its_place_and_asks_for_no_second_slot() {
 #[test]
 fn one_larger_than_the_whole_budget_runs_alone_rather_than_never() {
     let mut roster = budget(8, 2.0, 1_000);
-    roster.request(key(1), at(1), demand(500, 100), Ahead::No);
-    roster.request(key(2), at(2), demand(64_000, 100), Ahead::No);
-    roster.request(key(3), at(3), demand(500, 100), Ahead::No);
+    roster.request(key(1), at(1), demand(500, 100), Ahead::No, Ticket::default());
+    roster.request(key(2), at(2), demand(64_000, 100), Ahead::No, Ticket::default());
+    roster.request(key(3), at(3), demand(500, 100), Ahead::No, Ticket::default());
     assert_eq!(turns(&mut roster), [key(1)], "what is too large waits, and holds back who came later");
     roster.end(key(1));
     assert_eq!(turns(&mut roster), [key(2)]);
@@ -80,7 +83,7 @@ fn each_dimension_of_the_budget_holds_back() {
         (budget(9, 8.0, 1_000), demand(1, 500)),
     ] {
         for job in 1..=3 {
-            roster.request(key(job), at(job.into()), needed, Ahead::No);
+            roster.request(key(job), at(job.into()), needed, Ahead::No, Ticket::default());
         }
         assert_eq!(turns(&mut roster), [key(1), key(2)], "{roster:?}");
     }
@@ -89,15 +92,15 @@ fn each_dimension_of_the_budget_holds_back() {
 #[test]
 fn what_is_driven_holds_a_slot_even_over_the_budget() {
     let mut roster = budget(1, f64::INFINITY, u64::MAX);
-    roster.drive(key(1), "fake", Demand::default(), true);
-    roster.drive(key(2), "fake", Demand::default(), true);
-    roster.request(key(3), at(1), Demand::default(), Ahead::No);
+    roster.drive(key(1), "fake", Demand::default(), true, Ticket::default());
+    roster.drive(key(2), "fake", Demand::default(), true, Ticket::default());
+    roster.request(key(3), at(1), Demand::default(), Ahead::No, Ticket::default());
     assert_eq!((roster.tally().held(), turns(&mut roster)), (2, vec![]));
     roster.end(key(1));
     assert_eq!(turns(&mut roster), []);
     roster.end(key(2));
     assert_eq!(turns(&mut roster), [key(3)]);
-    roster.drive(key(2), "fake", Demand::default(), true);
+    roster.drive(key(2), "fake", Demand::default(), true, Ticket::default());
     assert_eq!(roster.hold(key(2)), Some(&Hold::Ended), "an end is final");
 }
 
@@ -105,14 +108,14 @@ fn what_is_driven_holds_a_slot_even_over_the_budget() {
 fn taken(jobs: u8) -> Roster {
     let mut roster = budget(1, f64::INFINITY, u64::MAX);
     for job in 1..=jobs {
-        roster.request(key(job), at(job.into()), Demand::default(), Ahead::Yes);
+        roster.request(key(job), at(job.into()), Demand::default(), Ahead::Yes, Ticket::default());
     }
     roster
 }
 
 /// The attempt was granted, driven, and is created.
 fn prepare(roster: &mut Roster, job: u8) {
-    roster.drive(key(job), "fake", Demand::default(), false);
+    roster.drive(key(job), "fake", Demand::default(), false, Ticket::default());
     roster.ready(key(job));
 }
 
@@ -135,21 +138,21 @@ fn slots_go_to_what_is_prepared_in_the_order_of_waiting_and_the_queue_moves_up()
     for job in [4, 3] {
         prepare(&mut roster, job);
     }
-    assert_eq!(roster.grant(), [], "nobody gives up a slot for what is prepared");
+    assert_eq!(roster.grant(at(0)), [], "nobody gives up a slot for what is prepared");
     roster.end(key(1));
-    assert_eq!(roster.grant(), [Grant::Slot(key(3)), Grant::Turn(key(few + 2))]);
+    assert_eq!(roster.grant(at(0)), [Grant::Slot(key(3)), Grant::Turn(key(few + 2))]);
     roster.end(key(3));
     roster.forget(key(4));
-    assert_eq!(roster.grant(), [Grant::Turn(key(few + 3))], "who is not prepared yet gets no slot");
+    assert_eq!(roster.grant(at(0)), [Grant::Turn(key(few + 3))], "who is not prepared yet gets no slot");
     prepare(&mut roster, 2);
-    assert_eq!(roster.grant(), [Grant::Slot(key(2))]);
+    assert_eq!(roster.grant(at(0)), [Grant::Slot(key(2))]);
 }
 
 #[test]
 fn who_may_not_go_ahead_leaves_the_queue_for_a_slot_only_and_lets_nobody_pass() {
     let mut roster = taken(1);
-    roster.request(key(2), at(2), Demand::default(), Ahead::No);
-    roster.request(key(3), at(3), Demand::default(), Ahead::Yes);
+    roster.request(key(2), at(2), Demand::default(), Ahead::No, Ticket::default());
+    roster.request(key(3), at(3), Demand::default(), Ahead::Yes, Ticket::default());
     assert_eq!(turns(&mut roster), [key(1)]);
     roster.end(key(1));
     assert_eq!(turns(&mut roster), [key(2), key(3)]);
@@ -159,15 +162,15 @@ fn who_may_not_go_ahead_leaves_the_queue_for_a_slot_only_and_lets_nobody_pass() 
 #[test]
 fn after_a_restart_what_never_ran_waits_for_a_slot_and_gives_back_one_over_the_budget() {
     let mut roster = taken(0);
-    roster.drive(key(1), "fake", Demand::default(), true);
+    roster.drive(key(1), "fake", Demand::default(), true, Ticket::default());
     roster.see(key(1), Seen::Running);
-    roster.drive(key(2), "fake", Demand::default(), true);
+    roster.drive(key(2), "fake", Demand::default(), true, Ticket::default());
     assert_eq!(roster.tally().held(), 2, "it may run");
     prepare(&mut roster, 3);
     roster.ready(key(2));
-    assert_eq!((roster.grant(), roster.tally().held()), (vec![], 1), "it does not");
+    assert_eq!((roster.grant(at(0)), roster.tally().held()), (vec![], 1), "it does not");
     roster.end(key(1));
-    assert_eq!(roster.grant(), [Grant::Slot(key(2))]);
+    assert_eq!(roster.grant(at(0)), [Grant::Slot(key(2))]);
     roster.see(key(3), Seen::Running);
     assert_eq!(roster.tally().held(), 2, "what runs is counted, whoever started it");
 }
@@ -213,8 +216,12 @@ fn input() -> impl Strategy<Value = Input> {
 
 fn apply(roster: &mut Roster, input: Input) {
     match input {
-        Input::Request(job, since, needed, ahead) => roster.request(key(job), at(since), needed, ahead),
-        Input::Drive(job, needed, may_run) => roster.drive(key(job), "fake", needed, may_run),
+        Input::Request(job, since, needed, ahead) => {
+            drop(roster.request(key(job), at(since), needed, ahead, Ticket::default()))
+        }
+        Input::Drive(job, needed, may_run) => {
+            roster.drive(key(job), "fake", needed, may_run, Ticket::default())
+        }
         Input::Ready(job) => roster.ready(key(job)),
         Input::See(job, seen) => roster.see(key(job), seen),
         Input::End(job) => roster.end(key(job)),
@@ -233,9 +240,9 @@ fn invariant_the_tally_is_the_sum_of_the_entries(roster: &Roster) {
 fn invariant_the_queue_is_who_waits_and_the_line_who_lacks_a_slot(roster: &Roster) {
     let those = |wanted: fn(&Entry) -> bool| -> BTreeSet<_> {
         let found = roster.entries.iter().filter(|(_, entry)| wanted(entry));
-        found.map(|(key, entry)| (entry.since, *key)).collect()
+        found.map(|(key, entry)| (entry.since.as_millis(), *key)).collect()
     };
-    assert_eq!(those(|entry| entry.hold == Hold::Waiting), roster.queue);
+    assert_eq!(those(|entry| entry.hold == Hold::Waiting), roster.queue.everybody());
     let ready = |entry: &Entry| !entry.slot && matches!(entry.hold, Hold::Driven { ready: true, .. });
     assert_eq!(those(ready), roster.line);
     assert!(roster.entries.values().all(|entry| !entry.slot || entry.hold != Hold::Ended));
@@ -262,7 +269,7 @@ fn invariant_grants_fit(before: Tally, roster: &Roster, grants: &[Grant]) {
     }
 }
 
-fn grants_of(line: &BTreeSet<(Timestamp, AttemptKey)>, grant: fn(AttemptKey) -> Grant) -> Vec<Grant> {
+fn grants_of(line: &BTreeSet<(i64, AttemptKey)>, grant: fn(AttemptKey) -> Grant) -> Vec<Grant> {
     line.iter().map(|(_, key)| grant(*key)).collect()
 }
 
@@ -275,8 +282,8 @@ proptest! {
         let mut roster = budget(attempts_max, 4.0, 2_000);
         for input in inputs {
             apply(&mut roster, input);
-            let (before, queue, line) = (roster.tally(), roster.queue.clone(), roster.line.clone());
-            let grants = roster.grant();
+            let (before, queue, line) = (roster.tally(), roster.queue.everybody(), roster.line.clone());
+            let grants = roster.grant(at(0));
             let (slots, turns): (Vec<Grant>, Vec<Grant>) =
                 grants.iter().partition(|grant| matches!(grant, Grant::Slot(_)));
             prop_assert!(grants_of(&line, Grant::Slot).starts_with(&slots));
@@ -293,12 +300,12 @@ proptest! {
             let (ahead, holder) = (first(|entry| entry.is_ahead() && !entry.is_in_line()), first(|entry| entry.slot));
             prop_assert!(ahead.or(holder).is_some(), "somebody waits although nobody holds a slot");
             if let Some(key) = ahead {
-                roster.drive(key, "fake", Demand::default(), false);
+                roster.drive(key, "fake", Demand::default(), false, Ticket::default());
                 roster.ready(key);
             } else if let Some(key) = holder {
                 roster.end(key);
             }
-            roster.grant();
+            roster.grant(at(0));
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn quarantine(mut draft: Draft, reason: &str) -> Outcome {
 /// Nothing new is begun.
 fn at_once(then: Then, quarantined: Ending) -> Then {
     match then {
-        Then::Cancel | Then::Fail(_) => then,
+        Then::Cancel | Then::GiveWay { .. } | Then::Fail(_) => then,
         Then::Conclude(ref ending) if ending.cause == Cause::Success => then,
         Then::Conclude(_) | Then::Suspend | Then::Restart => Then::Fail(quarantined),
     }

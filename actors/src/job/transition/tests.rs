@@ -5,6 +5,7 @@ mod commands;
 mod crash;
 mod limits;
 mod outputs;
+mod place;
 mod probes;
 mod sample;
 mod table;

@@ -49,7 +49,7 @@ fn retry_rule(pointer: &str, rule: &RetryRule, findings: &mut Findings) {
     let causes = format!("{pointer}/causes");
     if findings.count(&causes, rule.causes.len(), RETRY_RULE_ITEMS_MAX) {
         for (index, cause) in rule.causes.iter().enumerate() {
-            let never = matches!(cause, Cause::Canceled | Cause::Quarantined);
+            let never = matches!(cause, Cause::Canceled | Cause::Skipped | Cause::Quarantined);
             let message = "ends the job whatever the rules say; remove it from the rule";
             findings.refuse_if(never, &format!("{causes}/{index}"), message);
         }

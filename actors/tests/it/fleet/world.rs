@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dogwatch_actors::admission::{Rules, Ticket};
 use dogwatch_actors::clock::{Timestamp, TokioClock};
 use dogwatch_actors::fleet::{
     Ahead, Budget, Drive, Fleet, FleetHandle, Ledger, LogSink, LogSinks, NoFiles, Options, Report, Reports,
@@ -130,6 +131,7 @@ fn options(
     Options {
         runtimes: vec![Arc::clone(engine) as _],
         budget,
+        rules: Rules::default(),
         reports: Arc::clone(ears) as _,
         ledger: Arc::clone(books) as _,
         logs: Arc::clone(files) as _,
@@ -193,7 +195,14 @@ impl World {
 
     pub(crate) fn request_ahead(&self, key: AttemptKey, since: i64, ahead: Ahead) {
         let (runtime, since) = ("fake".to_owned(), Timestamp::from_millis(since));
-        self.fleet.request(Request { key, runtime, resources: Resources::default(), since, ahead });
+        self.fleet.request(Request {
+            key,
+            runtime,
+            resources: Resources::default(),
+            since,
+            ahead,
+            ticket: Ticket::default(),
+        });
     }
 
     pub(crate) fn stop(&self, key: AttemptKey, grace_seconds: u64) {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::sample::{
     ID, START, at, callback, every_event, exit, hooked, service_spec, spec, start_fails, started,
 };
+use crate::admission::{Concurrency, OnConflict};
 use crate::clock::Timestamp;
 use crate::durable::{Change, Machine as _, Message};
 use crate::job::cause::Cause;
@@ -72,11 +73,14 @@ fn specs() -> impl Strategy<Value = Spec> {
     let limit = |secs: u64| prop::option::weighted(0.3, Just(Span::from_secs(secs)));
     let max = prop::sample::select(vec![None, Some(1), Some(2), Some(4)]);
     let times = (limit(900), limit(60), limit(30), prop::option::weighted(0.1, Just(at(40))));
-    let flags = (any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.2), 0..3usize);
+    let flags =
+        (any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.2), 0..3usize, any::<bool>());
     (policy, completion, max, times, flags).prop_map(
         |(restart_policy, completion, max_attempts, times, flags)| {
             let (timeout, attempt_timeout, queue_timeout, start_at) = times;
-            let (is_service, suspended, has_rules, targets) = flags;
+            let (is_service, suspended, has_rules, targets, has_key) = flags;
+            let concurrency =
+                Concurrency { key: "k".into(), limit: Some(1), on_conflict: OnConflict::Queue, rate: None };
             let is_service = is_service && completion != Completion::Exit;
             let free = RetryRule {
                 exit_codes: vec![ExitCodes::One(1)],
@@ -94,6 +98,7 @@ fn specs() -> impl Strategy<Value = Spec> {
                 suspended,
                 retry_rules: if has_rules { vec![free] } else { vec![] },
                 on_complete: hooked(targets),
+                concurrency: has_key.then_some(concurrency),
                 ..if is_service { service_spec() } else { spec() }
             }
         },
@@ -327,6 +332,8 @@ impl Simulation {
                     assert!(matches!(job.phase, Phase::Queued { .. }) && attempt == job.attempt + 1);
                     assert!(self.driven.is_subset(&self.ended), "a slot is asked for after the end");
                 }
+                Effect::HoldPlace => assert!(job.place.is_some_and(|place| place.held)),
+                Effect::LeavePlace => assert!(job.place.is_none()),
                 Effect::Start { attempt } => {
                     assert!(is_active(attempt));
                     let durable = job.attempts.last().is_some_and(|record| record.let_start);
@@ -369,6 +376,7 @@ impl Simulation {
                         && resumed.contains(&Effect::Drive { attempt: *attempt, come: Come::LetStart })
                 }
                 Effect::RequestSlot { .. } | Effect::Stop { .. } => resumed.contains(effect),
+                Effect::HoldPlace | Effect::LeavePlace => resumed.contains(effect),
                 Effect::Withdraw { attempt } => {
                     answer(&Event::SlotGranted { attempt: *attempt, ahead: false }).contains(effect)
                 }

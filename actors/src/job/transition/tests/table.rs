@@ -45,6 +45,9 @@ ticked                      .     .     .     .     .     .     .     .     .   
 ticked:due                  Qu    .     .     .     .     +     +     Bo    .     .     .     +     .     Qu    purge purge
 slot_granted                wdraw wdraw wdraw again again again again again again again again again again wdraw wdraw wdraw
 slot_granted:next           wdraw St    wdraw wdraw wdraw wdraw wdraw wdraw wdraw wdraw wdraw wdraw wdraw wdraw wdraw wdraw
+place_accepted              .     .     .     .     .     .     .     .     .     .     .     .     .     .     .     .
+skipped                     .     .     .     .     .     .     .     .     .     .     .     .     .     .     .     .
+displaced                   .     .     .     .     .     .     .     .     .     .     .     .     .     .     .     .
 attempt_prepared            disc  disc  disc  +     .     .     .     .     .     .     .     .     .     disc  disc  disc
 attempt_started             disc  disc  disc  Ru    .     .     .     .     .     .     .     .     .     disc  disc  disc
 attempt_exited              disc  disc  disc  Bo    Bo    Bo    Bo    .     Ca    Su    Qu    Ok    Fa    disc  disc  disc
