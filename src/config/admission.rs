@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::{Admission, Error, Origin};
-use crate::cli::spec_args::to_json;
+use crate::document::to_json;
 
 const TENANTS: &str = "tenants";
 const KEYS: &str = "concurrency";

@@ -171,9 +171,15 @@ impl Report {
             | Self::NeverStarted
             | Self::Vanished
             | Self::Skipped { .. } => true,
-            Self::Granted | Self::GrantedAhead | Self::Prepared | Self::Started(_) | Self::Trouble { .. } => {
-                false
-            }
+            Self::Granted
+            | Self::GrantedAhead
+            | Self::Accepted
+            | Self::Displaced { .. }
+            | Self::Prepared
+            | Self::Started(_)
+            | Self::ProbeFailed { .. }
+            | Self::ProbePassed { .. }
+            | Self::Trouble { .. } => false,
         }
     }
 }

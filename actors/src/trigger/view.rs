@@ -202,7 +202,8 @@ impl Entry {
         match self.run {
             Some(Run::Job(id)) => job = Some(id),
             Some(Run::Instance(id)) => instance = Some(id),
-            None => {}
+            // A trigger submits no arrays.
+            Some(Run::Array(_)) | None => {}
         }
         ItemView {
             id,
