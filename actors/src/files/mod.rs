@@ -17,6 +17,8 @@
 //! - no file is ever whole in memory but one that stands in its spec.
 
 pub mod artifact;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 pub mod pattern;
 mod porter;
 pub mod spec;

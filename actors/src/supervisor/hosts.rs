@@ -146,9 +146,7 @@ impl Builder {
             mail: Arc::clone(&mail),
             rules: Arc::new(self.rules.clone()),
         };
-        let sweeper = SweepPerformer::new(artifacts);
-        let sweeps = Host::start(shop.shared(shop.published(), Arc::new(sweeper.clone())), own).await;
-        sweeper.open(&sweeps);
+        let sweeps = sweeps_host(shop, artifacts, own).await;
         let jobs = Host::start(shop.shared(seen, Arc::new(performer)), own).await;
         mail.open(&jobs);
 
@@ -310,6 +308,13 @@ impl Builder {
             worker_urls: self.worker_urls.clone(),
         }
     }
+}
+
+async fn sweeps_host(shop: &Workshop, artifacts: ArtifactStore, own: &[ArbiterHandle]) -> Host<Sweep> {
+    let sweeper = SweepPerformer::new(artifacts);
+    let sweeps = Host::start(shop.shared(shop.published(), Arc::new(sweeper.clone())), own).await;
+    sweeper.open(&sweeps);
+    sweeps
 }
 
 /// Who stands between clients and machines.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use dogwatch_actors::bucket::{Bucket, Config};
-use dogwatch_actors::files::ArtifactStore;
 use dogwatch_actors::files::store::Error::Missing;
+use dogwatch_actors::files::{ArtifactStore, conformance};
 use dogwatch_actors::id::AttemptKey;
 use serde_json::json;
 
@@ -48,6 +48,17 @@ impl Azurite {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         Self { child, address }
     }
+
+    /// What is configured of a place in it.
+    fn config(&self, url: &str, secret: &Path) -> Config {
+        Config {
+            account: Some(ACCOUNT.into()),
+            secret_file: Some(secret.to_owned()),
+            endpoint: Some(format!("{}/{ACCOUNT}", self.address)),
+            allow_http: true,
+            ..Config::at(url)
+        }
+    }
 }
 
 impl Drop for Azurite {
@@ -59,6 +70,15 @@ impl Drop for Azurite {
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/azurite")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn azure_blob_is_a_place_for_artifacts() {
+    let azurite = Azurite::start("suite");
+    let keys = tempfile::tempdir().unwrap();
+    std::fs::write(keys.path().join("key"), KEY).unwrap();
+    let config = azurite.config("az://suite/below/this", &keys.path().join("key"));
+    conformance::passes(&ArtifactStore::new(Bucket::open("azurite", &config).unwrap())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,13 +114,7 @@ async fn artifacts_go_to_azure_blob() {
     assert_eq!(artifacts(&bench, &next).await["in"]["sha256"], digest.as_str());
     assert_eq!(delete(&bench, &id).await.0.as_u16(), 204);
     assert_eq!(delete(&bench, &next).await.0.as_u16(), 204);
-    let store = Config {
-        account: Some(ACCOUNT.into()),
-        secret_file: Some(secret),
-        endpoint: Some(format!("{}/{ACCOUNT}", azurite.address)),
-        allow_http: true,
-        ..Config::at("az://runs/nightly/x")
-    };
+    let store = azurite.config("az://runs/nightly/x", &secret);
     let store = ArtifactStore::new(Bucket::open("check", &store).unwrap());
     for (id, name) in [(&id, "large"), (&id, "a b/ü#.txt"), (&next, "in")] {
         let key = AttemptKey::new(id.parse().unwrap(), 1);
