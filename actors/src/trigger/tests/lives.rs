@@ -205,9 +205,9 @@ impl World {
 #[test]
 fn whatever_happens_no_version_is_started_twice_nothing_waits_for_ever_and_nothing_is_lost() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[11; 32]);
-    let config = Config { cases: 300, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let lives = (any::<u8>(), proptest::collection::vec(act(), 0..120));
+    let lives = (any::<u8>(), proptest::collection::vec(act(), 0..80));
     let tried = runner.run(&lives, |(first, acts)| {
         let mut world = World {
             life: Life::of(&declaration(first)),
