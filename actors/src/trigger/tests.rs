@@ -253,13 +253,17 @@ fn what_is_gone_is_remembered_for_a_while() {
 
 #[test]
 fn what_there_is_no_room_for_stays_where_it_is() {
-    let mut life = Life::of(&json!({}));
+    // Not read back each time: there are too many rows.
+    let mut trigger = Life::of(&json!({})).trigger();
     let names: Vec<Object> = (0..TRIGGER_ITEMS_MAX + 5).map(|at| file(&at.to_string(), 1)).collect();
     for some in names.chunks(TRIGGER_ITEMS_MAX) {
-        life.does(found(some));
+        if let Change::Next(next, _) = trigger.apply(&found(some), START).unwrap().change {
+            trigger = *next;
+        }
     }
-    assert_eq!(life.counts()[..2], [TRIGGER_ITEMS_MAX as u64 - 2, 2]);
-    assert_eq!(life.trigger().counts.known, TRIGGER_ITEMS_MAX as u64);
+    let Counts { pending, running, known, .. } = trigger.counts;
+    assert_eq!([pending, running], [TRIGGER_ITEMS_MAX as u64 - 2, 2]);
+    assert_eq!(known, TRIGGER_ITEMS_MAX as u64);
 
     let mut life = Life::of(&json!({"directory": null, "http": {}}));
     life.does(Event::PauseRequested);
