@@ -166,6 +166,7 @@ async fn a_job_that_does_not_exist_or_is_no_id() {
 #[actix_web::test]
 async fn a_wrong_method_says_the_right_ones() {
     let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    let app = init_service(App::new().configure(handle().await.configure(auth()))).await;
     for entry in TABLE {
         let right: Vec<&Method> =
             TABLE.iter().filter(|other| other.pattern == entry.pattern).map(|other| &other.method).collect();
@@ -176,7 +177,8 @@ async fn a_wrong_method_says_the_right_ones() {
                 .replace("{name}", "paid")
                 .replace("{instance}", "nobody");
             let request = TestRequest::with_uri(&uri).method(method.clone());
-            let (answer, name) = answer(Case { request, name: format!("{method} {uri}") }).await;
+            let (answer, name) =
+                (send(&app, request.insert_header(bearer(KEY))).await, format!("{method} {uri}"));
             answer.assert_problem(405, "method_not_allowed", &name);
             let right: Vec<&str> = right.iter().map(|method| method.as_str()).collect();
             assert_eq!(answer.header("allow"), right.join(", "), "{name}");

@@ -98,8 +98,9 @@ pub const TRIGGER_STEP_MAX: usize = 256;
 /// Messages that a trigger takes from a queue at once.
 pub const TRIGGER_RECEIVE_MAX: u32 = 32;
 
-/// How long a trigger has a message before it is its own item: a commit takes milliseconds.
-pub const TRIGGER_LEASE: Span = Span::from_secs(60);
+/// How long a trigger has a message before it is its own item: a commit takes milliseconds, and who was killed in
+/// between has it once more when this has passed.
+pub const TRIGGER_LEASE: Span = Span::from_secs(15);
 
 /// How long one asks a queue for messages before one asks again.
 pub const TRIGGER_RECEIVE_WAIT: Duration = Duration::from_secs(30);

@@ -145,21 +145,21 @@ async fn a_file_that_is_still_written_waits_and_one_that_changes_is_imported_aga
     let (bench, drop) = watching().await;
     let directory = json!({"path": drop, "settle": "1s", "poll": "100ms", "patterns": ["*.csv"]});
     put(&bench, "slowly", &importing(&bench, &drop, json!({"directory": directory}))).await;
-    let mut file = std::fs::File::create(drop.join("slow.csv")).unwrap();
+    let file = std::fs::File::create(drop.join("slow.csv")).unwrap();
     std::fs::write(drop.join("other.txt"), "no").unwrap();
     // Each line begins its time anew, longer in all than one of them would take.
-    let mut lines = 0;
+    let lines = std::cell::Cell::new(0);
     bench
         .eventually("it is long", async || {
-            file.write_all(b"line\n").unwrap();
-            lines += 1;
-            (lines >= 20).then_some(())
+            (&file).write_all(b"line\n").unwrap();
+            lines.set(lines.get() + 1);
+            (lines.get() >= 60).then_some(())
         })
         .await;
     assert!(imported(&bench).is_empty(), "a file was taken that was being written");
     until_imported(&bench, 1).await;
-    assert_eq!(imported(&bench)["slow.csv"][0].split(' ').next().unwrap(), (lines * 5).to_string());
-    file.write_all(b"one more\n").unwrap();
+    assert_eq!(imported(&bench)["slow.csv"][0].split(' ').next().unwrap(), (lines.get() * 5).to_string());
+    (&file).write_all(b"one more\n").unwrap();
     bench
         .eventually("it is imported again", async || (imported(&bench)["slow.csv"].len() == 2).then_some(()))
         .await;
