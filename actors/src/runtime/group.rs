@@ -230,9 +230,9 @@ mod tests {
     /// What is said, in a word.
     fn said(states: [Observation; 6]) -> String {
         match observation(&parts(states)) {
-            Observation::Absent => "absent".into(),
+            Absent => "absent".into(),
             Observation::Incomplete => "incomplete".into(),
-            Observation::Created => "created".into(),
+            Created => "created".into(),
             Observation::Running(_) => "running".into(),
             Observation::Due(_, Due::Start(name)) => format!("start {name}"),
             Observation::Due(_, Due::Stop) => "stop".into(),

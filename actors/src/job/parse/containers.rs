@@ -25,10 +25,10 @@ pub(super) fn normalised(json: &Value) -> Result<Option<Value>, FieldError> {
         return Err(problem(at(""), "must have at least one container, each of them a JSON object"));
     };
     let is_main = |object: &&Map<String, Value>| object.get("main") == Some(&Value::Bool(true));
-    if objects.iter().filter(|object| is_main(object)).count() > 1 {
+    if objects.iter().copied().filter(is_main).count() > 1 {
         return Err(problem(at(""), "has several containers with `main`; exactly one decides the job's end"));
     }
-    let main = objects.iter().position(|object| is_main(&object)).unwrap_or(0);
+    let main = objects.iter().position(is_main).unwrap_or(0);
     let mut job = json.as_object().cloned().unwrap_or_default();
     job.remove(LIST);
     if job.contains_key("sidecars") {
@@ -63,7 +63,6 @@ mod tests {
     use serde_json::json;
 
     use super::super::parse;
-    use super::*;
 
     #[test]
     fn the_main_container_is_the_job_and_the_others_are_sidecars() {

@@ -73,6 +73,17 @@ pub(super) struct Found {
     pub(super) observation: Observation,
 }
 
+/// The main container of an attempt.
+#[derive(Debug)]
+pub(super) enum Main {
+    /// There is none.
+    Absent,
+    /// It is the whole attempt.
+    Alone(Observation),
+    /// It is one of a group.
+    Group(Box<Found>),
+}
+
 impl Engine {
     /// The name of the attempt's container.
     pub(super) fn name(&self, key: AttemptKey) -> String {
@@ -118,12 +129,23 @@ impl Engine {
         Ok(Some(Found { inspect, observation }))
     }
 
+    /// The attempt's main container, as far as it matters whether something stands beside it.
+    pub(super) async fn main(&self, key: AttemptKey) -> Result<Main> {
+        Ok(match self.find(key).await? {
+            None => Main::Absent,
+            Some(found) if group::is_group(&found) => Main::Group(Box::new(found)),
+            Some(found) => Main::Alone(found.observation),
+        })
+    }
+
     /// What is known of the attempt.
     pub(super) async fn observe(&self, key: AttemptKey) -> Result<Observation> {
-        match self.find(key).await? {
-            None if self.leftovers.lock().contains(&key) => Ok(Observation::Incomplete),
-            None => Ok(Observation::Absent),
-            Some(found) => group::observe(self, key, found).await,
+        match self.main(key).await? {
+            Main::Absent if self.leftovers.lock().contains(&key) => Ok(Observation::Incomplete),
+            Main::Absent => Ok(Observation::Absent),
+            Main::Alone(seen) => Ok(seen),
+            // On the heap, so that what stands alone does not carry what a group needs.
+            Main::Group(found) => Box::pin(group::observe(self, key, *found)).await,
         }
     }
 

@@ -13,7 +13,7 @@ use bollard::query_parameters::{
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::engine::{Engine, Found, One};
+use super::engine::{Engine, Found, Main, One};
 use super::errors::Fault;
 use super::group;
 use crate::id::AttemptKey;
@@ -24,18 +24,16 @@ use crate::runtime::{Error, Observation, Result};
 /// Returns when the attempt may have ended, or after `patience`.
 pub(super) async fn wait(engine: &Engine, key: AttemptKey, patience: Duration) {
     let ended = async {
-        let main = match engine.find(key).await {
-            Ok(Some(found)) => found,
-            Ok(None) => return,
+        let (one, seen) = match engine.main(key).await {
+            Ok(Main::Alone(seen)) => (One::main(key), seen),
+            Ok(Main::Absent) => return,
+            Ok(Main::Group(main)) => match Box::pin(group::awaited(engine, key, *main)).await {
+                Some(awaited) => awaited,
+                None => return,
+            },
             Err(_) => return sleep(ENGINE_RETRY_PAUSE).await,
         };
-        let main_runs = matches!(main.observation, Observation::Running(_));
-        if main_runs || !group::is_group(&main) {
-            return wait_seen(engine, &One::main(key), Ok(main.observation)).await;
-        }
-        if let Some((one, seen)) = group::awaited(engine, key, main).await {
-            wait_seen(engine, &one, Ok(seen)).await;
-        }
+        wait_seen(engine, &one, Ok(seen)).await;
     };
     // Out of patience is one of the two ways to return.
     drop(timeout(patience, ended).await);
@@ -76,10 +74,10 @@ pub(super) async fn stop(
     signal: StopSignal,
     grace: Duration,
 ) -> Result<()> {
-    match engine.find(key).await? {
-        Some(main) if group::is_group(&main) => group::stop(engine, key, main, signal, grace).await,
-        Some(main) => stop_seen(engine, &One::main(key), main.observation, signal, grace).await,
-        None => Ok(()),
+    match engine.main(key).await? {
+        Main::Group(main) => Box::pin(group::stop(engine, key, *main, signal, grace)).await,
+        Main::Alone(seen) => stop_seen(engine, &One::main(key), seen, signal, grace).await,
+        Main::Absent => Ok(()),
     }
 }
 
@@ -147,10 +145,16 @@ async fn kill(engine: &Engine, one: &One, signal: StopSignal) -> Result<()> {
 
 /// Removes what is left of an attempt that is not running, with the volumes that its image made.
 pub(super) async fn remove(engine: &Engine, key: AttemptKey) -> Result<()> {
-    let Some(found) = engine.find(key).await? else { return group::clear_leftovers(engine, key).await };
-    if !group::is_group(&found) {
-        return remove_found(engine, &One::main(key), found).await;
+    let Some(found) = engine.find(key).await? else {
+        return Box::pin(group::clear_leftovers(engine, key)).await;
+    };
+    match group::is_group(&found) {
+        true => Box::pin(remove_group(engine, key, found)).await,
+        false => remove_found(engine, &One::main(key), found).await,
     }
+}
+
+async fn remove_group(engine: &Engine, key: AttemptKey, found: Found) -> Result<()> {
     if let Observation::Running(_) | Observation::Due(..) = group::observe(engine, key, found.clone()).await?
     {
         return Err(Error::Transient { message: format!("attempt {key} still runs; stop it first") });

@@ -24,7 +24,7 @@ pub(super) async fn start(engine: Arc<Engine>, key: AttemptKey) -> Result<()> {
         return Err(Error::Transient { message: format!("attempt {key} has no container; create it first") });
     };
     match group::is_group(&found) {
-        true => group::start(&engine, key, found).await,
+        true => Box::pin(group::start(&engine, key, found)).await,
         false => start_found(&engine, &One::main(key), &found).await,
     }
 }

@@ -106,8 +106,11 @@ async fn look(engine: &Engine, key: AttemptKey, names: Names, main: Found) -> Re
     Ok((parts, anchor))
 }
 
-/// The container beside the main one whose end is awaited; `None` when something is due at once.
+/// The container whose end is awaited, the main one or one before it; `None` when something is due at once.
 pub(super) async fn awaited(engine: &Engine, key: AttemptKey, main: Found) -> Option<(One, Observation)> {
+    if matches!(main.observation, Observation::Running(_)) {
+        return Some((One::main(key), main.observation));
+    }
     let names = names(&main)?;
     let (parts, _) = look(engine, key, names, main).await.ok()?;
     let init = parts.init.into_iter().find(|(_, seen)| matches!(seen, Observation::Running(_)));
@@ -122,7 +125,7 @@ pub(super) async fn start(engine: &Engine, key: AttemptKey, main: Found) -> Resu
         let (parts, _) = look(engine, key, names.clone(), main_now(engine, key).await?).await?;
         let next = match observation(&parts) {
             Observation::Created => {
-                parts.init.first().or(parts.sidecars.first()).map(|(name, _)| name.clone())
+                parts.init.first().or_else(|| parts.sidecars.first()).map(|(name, _)| name.clone())
             }
             Observation::Due(_, Due::Start(name)) => Some(name),
             Observation::Incomplete => {
