@@ -58,7 +58,7 @@ pub(super) fn look(spec: &Directory, root: Option<&str>) -> Found {
     let mut look = Look { spec, patterns, found: Found { is_whole: true, ..Found::default() } };
     let mut left = VecDeque::from([(path, String::new(), 0)]);
     while let Some((directory, below, depth)) = left.pop_front() {
-        if let Err(error) = look.into_one(&directory, &below, depth, &mut left) {
+        if let Err(error) = look.read_one(&directory, &below, depth, &mut left) {
             look.found.incomplete(format!("{}: {error}", directory.display()));
         }
         look.found.directories.push(directory);
@@ -77,7 +77,7 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn into_one(
+    fn read_one(
         &mut self,
         directory: &Path,
         below: &str,

@@ -76,7 +76,6 @@ pub(super) fn encode_entry(entry: &Entry) -> Vec<u8> {
 }
 
 /// What a row that is read back says.
-#[expect(clippy::large_enum_variant, reason = "it lives for the reading of one row")]
 pub(super) enum ReadBack {
     Object(u64, Object),
     Known(Key, Known),

@@ -206,7 +206,7 @@ impl Draft {
             return;
         }
         self.trigger.totals.failed += 1;
-        let said = end.message.as_deref().unwrap_or(end.state.name());
+        let said = end.message.as_deref().unwrap_or_else(|| end.state.name());
         entry.error = Some(said.chars().take(TRIGGER_ERROR_CHARS_MAX).collect::<String>().into());
         let is_last = entry.deliveries >= self.trigger.spec().max_deliveries;
         if is_last || end.state == JobState::Cancelled {

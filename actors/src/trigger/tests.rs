@@ -369,7 +369,7 @@ fn what_is_over_is_shown_for_a_while() {
     for at in 0..TRIGGER_DONE_MAX + 3 {
         let step = trigger.apply(&found(&[file(&at.to_string(), 1)]), START).unwrap();
         let run = submitted(&step.outbox[0]);
-        let Change::Next(next, _) = step.change else { panic!("{:?}", step.change) };
+        let Change::Next(next, _) = step.change else { panic!("no change") };
         let event = Event::RunEnded {
             item: run.parent.item,
             run: Box::new(Run::Job(run.job)),
