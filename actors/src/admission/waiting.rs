@@ -22,8 +22,9 @@ type Turn = (u64, u64, Place, Arc<str>);
 /// A lane: the key, and whether what waits in it has its place already.
 pub(super) type LaneKey = Option<(Arc<str>, bool)>;
 
-/// One attempt counts so much for a tenant of weight 1: fine enough that weights up to a thousand differ.
-const SHARE: u64 = 1_000_000;
+/// One attempt counts so much for a tenant of weight 1: fine enough that weights up to a thousand differ, and divisible
+/// by every weight up to sixteen, so that equal shares are equal numbers.
+const SHARE: u64 = 720_720;
 
 /// Whose bucket is empty.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

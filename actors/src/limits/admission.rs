@@ -11,7 +11,7 @@ pub const CONCURRENCY_LIMIT_MAX: u32 = 100_000;
 /// The longest name of a tenant in characters: as long as a job's name.
 pub const TENANT_CHARS_MAX: usize = 63;
 
-/// The greatest weight of a tenant: shares are told apart to a millionth.
+/// The greatest weight of a tenant: beyond it shares are no longer told apart well.
 pub const TENANT_WEIGHT_MAX: u32 = 1_000;
 
 /// The highest priority, and negated the lowest.

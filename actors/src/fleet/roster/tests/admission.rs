@@ -346,7 +346,7 @@ proptest! {
             for job in granted(&mut roster, 999) {
                 let share = |tenant: usize| {
                     let has = running.iter().filter(|(_, of)| *of == tenant).count() as u64;
-                    has * 1_000_000 / u64::from(weights[tenant])
+                    has * 720_720 / u64::from(weights[tenant])
                 };
                 let least = (0..3).filter(|tenant| waiting[*tenant] > 0).map(share).min();
                 let tenant = tenant_of[&job];

@@ -120,7 +120,7 @@ impl World {
             match verdict {
                 Verdict::Accepted(key) => {
                     let claim = self.jobs.get_mut(&key.job).and_then(|job| job.ticket.claim.as_mut());
-                    claim.unwrap().accepted = true;
+                    claim.into_iter().for_each(|claim| claim.accepted = true);
                 }
                 Verdict::Skipped { key, .. } => self.end(key.job),
                 Verdict::Displaced { victim, .. } => self.end(victim),
