@@ -129,6 +129,7 @@ impl World {
             ledger: Arc::new(JobLedger(Arc::clone(&published))),
             logs: Arc::new(logs.clone()),
             files: Arc::new(NoFiles),
+            network: None,
             clock: Arc::new(clock),
         };
         let planner = Planner {

@@ -21,7 +21,7 @@ fn enough_failures_in_a_row_end_the_attempt_and_policy_or_the_job_follows() {
         life.running().apply(probe_failed(1, 1)).apply(probe_failed(1, 2));
         assert!(matches!(life.job.phase, Phase::Running { .. }), "two are not enough");
         assert!(life.message().contains("the probe of `main` fails: it is ill"), "{}", life.message());
-        assert!(explain(&life.job).sentence.contains("it is ill"));
+        assert!(explain(&life.job, None).sentence.contains("it is ill"));
         life.apply(probe_failed(1, 3));
         assert!(life.stops(), "{on_unhealthy:?}");
         life.exits(0);
