@@ -16,6 +16,7 @@ const PURE: &[&str] = &[
     "actors/src/pool/",
     "actors/src/queue/",
     "actors/src/schedule/",
+    "actors/src/admission/",
     "actors/src/array/",
     "actors/src/trigger/",
     "actors/src/entity/",
