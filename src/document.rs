@@ -42,8 +42,9 @@ pub fn parse(text: &str, format: Option<Format>) -> Result<Map<String, Value>, S
         Some(Format::Yaml) => from_yaml(text).map_err(|error| format!("it is not a YAML mapping: {error}")),
         None if text.trim_start().starts_with('{') => from_json(text),
         None => from_toml(text).or_else(|error| {
-            from_yaml(text)
-                .map_err(|_| format!("it is neither a JSON object nor TOML nor a YAML mapping: as TOML, {error}"))
+            from_yaml(text).map_err(|_| {
+                format!("it is neither a JSON object nor TOML nor a YAML mapping: as TOML, {error}")
+            })
         }),
     }
 }
@@ -58,7 +59,8 @@ fn from_toml(text: &str) -> Result<Map<String, Value>, String> {
 }
 
 fn from_yaml(text: &str) -> Result<Map<String, Value>, String> {
-    serde_saphyr::from_str(text).map_err(|error| error.to_string())
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }
 
 /// A TOML value as JSON; a time becomes a text.

@@ -94,7 +94,12 @@ async fn document(req: &HttpRequest, body: Payload) -> Result<Value, Problem> {
     body::required(req, body, SPEC_BYTES_MAX + ENVELOPE_BYTES_MAX, example).await
 }
 
-async fn declare_as(api: &Api, req: &HttpRequest, name: String, json: &Value) -> Result<HttpResponse, Problem> {
+async fn declare_as(
+    api: &Api,
+    req: &HttpRequest,
+    name: String,
+    json: &Value,
+) -> Result<HttpResponse, Problem> {
     let spec: Spec = shape::read(json, hint).map_err(Problem::invalid_fields)?;
     let pools = api.handle.pools();
     let (pool, is_new) = detached(async move { pools.declare(&name, spec).await }).await?;

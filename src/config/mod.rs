@@ -33,8 +33,8 @@ pub use error::Error;
 pub use origin::Origin;
 pub use paths::default_data_dir;
 pub use sections::{
-    Admission, Artifacts, Callback, Config, Docker, Fleet, Grpc, Log, LogFormat, Process, RuntimeChoice, Security,
-    Server, Store, StoreEngine, Webhooks,
+    Admission, Artifacts, Callback, Config, Docker, Fleet, Grpc, Log, LogFormat, Process, RuntimeChoice,
+    Security, Server, Store, StoreEngine, Webhooks,
 };
 
 /// The environment, as read once at the start (or made up in a test).

@@ -210,6 +210,10 @@ async fn a_log_is_read_and_followed() {
     }
     let answer = send(&app, get(&format!("{path}/logs?attempt=9"))).await;
     answer.assert_problem(404, "attempt_not_found", "an attempt that was not");
+    for name in ["sidecar", "../../root.key", "..%2F..%2Froot.key"] {
+        let answer = send(&app, get(&format!("{path}/logs?container={name}"))).await;
+        answer.assert_problem(400, "invalid_request", name);
+    }
 }
 
 #[actix_web::test]

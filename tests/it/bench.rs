@@ -196,10 +196,6 @@ impl Bench {
         command.args(["serve", "--listen", "127.0.0.1:0", "--callback-listen", "127.0.0.1:0"]);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("DOGWATCH_DATA_DIR", self.path());
         command.env("DOGWATCH_RUNTIME", self.on.name()).envs(self.env.iter().cloned());
-        let config = self.path().join(CONFIG);
-        if config.is_file() {
-            command.arg("--config").arg(config);
-        }
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let config = self.config();
         if config.exists() {
@@ -210,7 +206,7 @@ impl Bench {
 
     /// The file of its configuration, for a test that writes one.
     pub(crate) fn config(&self) -> PathBuf {
-        self.path().join("bench.toml")
+        self.path().join(CONFIG)
     }
 
     /// Starts it on its directory.

@@ -135,7 +135,8 @@ async fn what_is_triggered_runs_by_the_rules_and_its_end_is_shown() {
 async fn an_array_is_one_fire_and_its_children_know_the_time_they_are_for() {
     let bench = Bench::start(On::Process).await;
     let mut array = writing(&bench, json!({"cron": "0 0 1 1 *"}));
-    let script = array["job"]["args"][2].as_str().unwrap().replace("$DOGWATCH_JOB_ID", "$DOGWATCH_INDEX $TOKEN");
+    let script =
+        array["job"]["args"][2].as_str().unwrap().replace("$DOGWATCH_JOB_ID", "$DOGWATCH_INDEX $TOKEN");
     array["job"] = json!({
         "args": ["sh", "-c", script], "secrets": {"TOKEN": "s3cret"}, "array": {"size": 3, "parallelism": 2},
     });

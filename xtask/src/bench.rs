@@ -10,7 +10,9 @@ use crate::packages;
 /// Builds the program to be measured and the one that measures, and runs it with these arguments.
 pub(crate) fn bench(arguments: &[&str]) -> Outcome {
     run(cargo().args(["build", "--release", "-p", "dogwatch", "-p", "dogwatch-bench", "--bins"]))?;
-    if arguments.iter().any(|name| matches!(*name, "peers" | "rq" | "queues")) && find("redis-check-rdb").is_none() {
+    if arguments.iter().any(|name| matches!(*name, "peers" | "rq" | "queues"))
+        && find("redis-check-rdb").is_none()
+    {
         packages::install(&["redis-tools"])?;
     }
     let target = target();

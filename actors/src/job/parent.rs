@@ -134,9 +134,7 @@ impl Parent {
             Self::Task(_) => None,
             Self::Pool(pool) => Some(pool.sealed_for),
             Self::Schedule(schedule) => Some(schedule.sealed_for),
-            Self::Array(array) => {
-                Some(array.fire.map_or_else(|| array.array.seal(), |fire| fire.sealed_for))
-            }
+            Self::Array(array) => Some(array.fire.map_or_else(|| array.array.seal(), |fire| fire.sealed_for)),
             Self::Trigger(trigger) => Some(trigger.sealed_for),
         }
     }
@@ -185,7 +183,10 @@ mod tests {
             let parent: Parent = serde_json::from_str(&text).unwrap();
             assert_eq!((parent.array(), parent.fire()), (Some(&array), fire.as_ref()));
             // The secrets are those of whoever sealed them.
-            assert_eq!(parent.sealed_for(), Some(JobId::from_bytes([if fire.is_some() { 7 } else { 8 }; 16])));
+            assert_eq!(
+                parent.sealed_for(),
+                Some(JobId::from_bytes([if fire.is_some() { 7 } else { 8 }; 16]))
+            );
         }
         let trigger = TriggerParent {
             trigger: "drop".parse().unwrap(),

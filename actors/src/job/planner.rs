@@ -53,9 +53,7 @@ impl Planner {
                 None => self.worker_env(key, spec.runtime_name(), parent),
             });
         }
-        env.extend(
-            job.given.parent.as_ref().and_then(Parent::fire).map(schedule_env).into_iter().flatten(),
-        );
+        env.extend(job.given.parent.as_ref().and_then(Parent::fire).map(schedule_env).into_iter().flatten());
         env.extend(job.given.parent.as_ref().and_then(Parent::array).map(array_env).into_iter().flatten());
         env.extend(
             job.given.parent.as_ref().and_then(Parent::trigger).map(trigger_env).into_iter().flatten(),

@@ -65,13 +65,7 @@ fn redis() -> Result<&'static str> {
     found.ok_or_else(|| Error::Missing { what: "redis-server", remedy: remedy() })
 }
 
-async fn one(
-    redis: &str,
-    python: &Path,
-    dir: &Path,
-    count: u64,
-    mode: &[&str],
-) -> Result<serde_json::Value> {
+async fn one(redis: &str, python: &Path, dir: &Path, count: u64, mode: &[&str]) -> Result<serde_json::Value> {
     let port = free_port()?.to_string();
     let mut redis = Command::new(redis);
     redis.arg0("redis-server");

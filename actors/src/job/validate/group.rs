@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Findings, Policy, command, container, lifecycle};
-use crate::job::group::{Container, HostPath, Mount, Probe, SecretFiles, Volume};
+use crate::job::group::{Container, HostPath, MAIN, Mount, Probe, SecretFiles, Volume};
 use crate::job::spec::{Network, Spec};
 use crate::limits::{
     ARG_BYTES_MAX, ARGV_ITEMS_MAX, INIT_CONTAINERS_MAX, MEMBER_NAME_CHARS_MAX, MEMORY_VOLUME_BYTES_MIN,
@@ -85,7 +85,8 @@ const NOT_A_NAME: &str =
 
 fn names(spec: &Spec, findings: &mut Findings) {
     findings.refuse_if(!is_name(spec.main_name()), "/main_name", NOT_A_NAME);
-    let mut taken = BTreeSet::from([spec.main_name()]);
+    // By that word the main one is known to runtimes, whatever it is called.
+    let mut taken = BTreeSet::from([spec.main_name(), MAIN]);
     for (list, containers) in [("/init_containers", &spec.init_containers), ("/sidecars", &spec.sidecars)] {
         for (index, one) in containers.iter().enumerate() {
             let pointer = format!("{list}/{index}/name");

@@ -53,13 +53,7 @@ pub(super) enum Ends {
 
 impl Attempt {
     pub(super) fn new(plan: Plan, behaviour: Behaviour) -> Self {
-        Self {
-            plan,
-            placed: BTreeMap::new(),
-            behaviour,
-            life: Life::Created,
-            beside: Beside::default(),
-        }
+        Self { plan, placed: BTreeMap::new(), behaviour, life: Life::Created, beside: Beside::default() }
     }
 
     /// With what stands beside it, each doing what `behave` says.

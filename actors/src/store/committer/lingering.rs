@@ -114,7 +114,10 @@ mod tests {
         assert_eq!(waits[..first.len()], first);
         assert!(waits.len() < 40, "{waits:?}");
         let pauses: Vec<u32> = waits.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        assert!(pauses.is_sorted() && pauses.last() == Some(&(limits::COMMIT_WAIT_RESTS_MAX + 1)), "{pauses:?}");
+        assert!(
+            pauses.is_sorted() && pauses.last() == Some(&(limits::COMMIT_WAIT_RESTS_MAX + 1)),
+            "{pauses:?}"
+        );
         experience.learn(1);
         assert!(experience.is_worth_it() && experience.is_worth_it());
     }

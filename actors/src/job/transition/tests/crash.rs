@@ -143,11 +143,11 @@ fn plausible(job: &Job, now: Timestamp) -> Vec<Event> {
 
 /// The attempt that this event says is over, whatever it was doing.
 fn ends(event: &Event) -> Option<u32> {
+    use Event::*;
     match event {
-        Event::AttemptExited { .. }
-        | Event::AttemptStartFailed { .. }
-        | Event::AttemptNeverStarted { .. }
-        | Event::AttemptVanished { .. } => event.reported_attempt(),
+        AttemptExited { attempt, .. } | OutputsCollected { attempt, .. } => Some(*attempt),
+        AttemptStartFailed { attempt, .. } | AttemptNeverStarted { attempt } => Some(*attempt),
+        AttemptVanished { attempt } => Some(*attempt),
         _ => None,
     }
 }
