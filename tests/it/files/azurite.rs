@@ -132,5 +132,6 @@ async fn artifacts_go_to_azure_blob() {
             job["message"].as_str().is_some_and(|message| message.contains("outputs cannot be kept"))
         })
         .await;
-    assert_eq!(told["state"], "running", "unknown is not lost: {told}");
+    let state = told["state"].as_str().unwrap();
+    assert!(["starting", "running"].contains(&state), "unknown is not lost: {told}");
 }
