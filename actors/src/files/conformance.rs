@@ -21,7 +21,11 @@ pub async fn passes(store: &ArtifactStore) {
         }
     }
     for name in NAMES {
-        assert_eq!(read(store, first, name).await.unwrap(), format!("{first} {name}").as_bytes(), "{name}");
+        assert_eq!(
+            read(store, first, name).await.expect("it can be read"),
+            format!("{first} {name}").as_bytes(),
+            "{name}"
+        );
     }
     objects_are_whole(store, first).await;
 
@@ -41,18 +45,18 @@ pub async fn passes(store: &ArtifactStore) {
 /// Empty ones, ones of several parts, parts of them; written over, and given up.
 async fn objects_are_whole(store: &ArtifactStore, key: AttemptKey) {
     write(store, key, "empty", &[]).await;
-    assert!(read(store, key, "empty").await.unwrap().is_empty());
+    assert!(read(store, key, "empty").await.expect("it can be read").is_empty());
     // Not a multiple of anything.
     let chunk = Bytes::from((0..60_001_u32).map(|number| number.to_le_bytes()[0]).collect::<Vec<u8>>());
     let chunks = vec![chunk; 2 * BUCKET_PART_BYTES / 60_001 + 7];
     write(store, key, "large", &chunks).await;
     let whole = chunks.concat();
-    assert!(read(store, key, "large").await.unwrap() == whole, "it comes back as it went");
+    assert!(read(store, key, "large").await.expect("it can be read") == whole, "it comes back as it went");
     let middle = store.read(key, "large", Some(9_000_000..9_000_010)).await.expect("a range");
     let middle: Vec<Bytes> = middle.try_collect().await.expect("whole");
     assert_eq!(middle.concat(), whole[9_000_000..9_000_010]);
     write(store, key, "large", &[Bytes::from_static(b"short")]).await;
-    assert_eq!(read(store, key, "large").await.unwrap(), b"short");
+    assert_eq!(read(store, key, "large").await.expect("it can be read"), b"short");
     let mut given_up = store.write(key, "given up");
     for chunk in chunks {
         given_up.add(chunk).await.expect("taken");

@@ -79,10 +79,12 @@ impl Pattern {
 
     /// The names in front of the first wildcard: all that it matches is there or below.
     pub fn base(&self) -> Vec<&str> {
-        let plain = |name| match name {
-            &Name::Plain(ref name) => Some(name.as_str()),
-            &(Name::Wild(_) | Name::Deep) => None,
-        };
+        fn plain(name: &Name) -> Option<&str> {
+            match name {
+                Name::Plain(name) => Some(name.as_str()),
+                Name::Wild(_) | Name::Deep => None,
+            }
+        }
         self.names.iter().map_while(plain).collect()
     }
 

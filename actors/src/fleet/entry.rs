@@ -49,6 +49,9 @@ struct Driven {
     is_new: bool,
 }
 
+/// What works on an attempt: its runtime, and who carries its files.
+type Hands<'a> = (&'a Arc<dyn Runtime>, &'a Arc<dyn FileKeeper>);
+
 impl Entry {
     /// An attempt of which nothing is known.
     pub(super) fn new(key: AttemptKey) -> Self {
@@ -165,7 +168,7 @@ impl Entry {
     pub(super) fn launch(
         &mut self,
         pause: Duration,
-        runtime: Option<(&Arc<dyn Runtime>, &Arc<dyn FileKeeper>)>,
+        runtime: Option<Hands<'_>>,
         reports: &Arc<dyn Reports>,
         mailbox: &Mailbox,
     ) {

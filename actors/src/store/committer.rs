@@ -23,13 +23,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{self, BoxFuture};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use self::lingering::{Bell, Experience};
 use super::backend::{Backend, Changes, io_failure};

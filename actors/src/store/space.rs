@@ -5,9 +5,9 @@
 //! answer and the write (`committer/reopening.rs`).
 
 use std::path::Path;
-use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{Error, Result};
 use crate::limits::{STORE_FREE_BYTES_MIN, STORE_FREE_PART_MIN, STORE_ROOM_BELIEVED};

@@ -395,7 +395,8 @@ fn an_orchestration_is_given_what_arrived() {
         panic!("{:?}", life.outbox)
     };
     let input: Value = serde_json::to_value(&start.input).unwrap();
-    let input: Value = input.as_str().map_or(input.clone(), |text| serde_json::from_str(text).unwrap());
+    let input: Value =
+        input.as_str().map_or_else(|| input.clone(), |text| serde_json::from_str(text).unwrap());
     assert_eq!((&input["body"], &input["input"]), (&json!({"n": 1}), &json!({"region": "eu"})), "{input}");
     assert_eq!((&input["trigger"], &input["object"]["name"]), (&json!("drop"), &json!("key-1")));
     assert_eq!(start.tags["dogwatch.trigger"], "drop");

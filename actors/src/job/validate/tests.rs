@@ -275,11 +275,8 @@ fn a_secret_is_in_no_finding() {
 
 #[test]
 fn what_stands_beside_the_main_container() {
-    let volume = |more: Value| json!({"volumes": [with(json!({"name": "v"}), &more)]});
-    let mount = |volume: &str, path: &str| json!({"mounts": [{"volume": volume, "path": path}]});
     let init = |more: Value| json!({"init_containers": [with(json!({"name": "i"}), &more)]});
     let side = |more: Value| json!({"sidecars": [with(json!({"name": "s"}), &more)]});
-    let many: Vec<Value> = (0..20).map(|n| json!({"name": format!("n{n}"), "empty_dir": {}})).collect();
     refused(
         &json!({"image": "x", "volumes": [{"name": "d", "empty_dir": {}}], "sidecars": [{"name": "a"}]}),
         &[
@@ -309,6 +306,18 @@ fn what_stands_beside_the_main_container() {
                 "no volume",
             ),
             (init(json!({"probe": {"exec": ["x"]}})), "/init_containers/0/probe", "ends by itself"),
+        ],
+    );
+}
+
+#[test]
+fn what_containers_share() {
+    let volume = |more: Value| json!({"volumes": [with(json!({"name": "v"}), &more)]});
+    let mount = |volume: &str, path: &str| json!({"mounts": [{"volume": volume, "path": path}]});
+    let many: Vec<Value> = (0..20).map(|n| json!({"name": format!("n{n}"), "empty_dir": {}})).collect();
+    refused(
+        &json!({"image": "x", "volumes": [{"name": "d", "empty_dir": {}}], "sidecars": [{"name": "a"}]}),
+        &[
             (json!({"volumes": many}), "/volumes", "at most 16"),
             (volume(json!({})), "/volumes/0", "exactly one of"),
             (

@@ -155,8 +155,8 @@ pub(super) async fn remove(engine: &Engine, key: AttemptKey) -> Result<()> {
 }
 
 async fn remove_group(engine: &Engine, key: AttemptKey, found: Found) -> Result<()> {
-    if let Observation::Running(_) | Observation::Due(..) = group::observe(engine, key, found.clone()).await?
-    {
+    let seen = Box::pin(group::observe(engine, key, found.clone())).await?;
+    if let Observation::Running(_) | Observation::Due(..) = seen {
         return Err(Error::Transient { message: format!("attempt {key} still runs; stop it first") });
     }
     // From here on a half of it is found again without its main container.

@@ -9,7 +9,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::Request;
 use crate::limits;
