@@ -21,7 +21,7 @@ pub struct Rules {
     pub tenant_label: Option<String>,
     /// How often attempts may start in all.
     pub rate: Option<Rate>,
-    /// Attempts of earlier lives are still to be announced: what is limited waits for [`super::Waiting::open`].
+    /// Attempts of earlier lives are still to be announced: what is limited waits until all of them are.
     pub recovering: bool,
 }
 

@@ -61,6 +61,10 @@ impl Workload {
         assert_eq!(site.submit(&exits, "exits").await, exits_id, "one key, two jobs");
         let exits = exits_id;
         site.until(&sleeps, "it runs", |job| job["state"] == "running").await;
+        // Its process is there before its script has said so; who is stopped in between would seem never to have run.
+        let ledger = site.path().join("ledger");
+        let said = async || std::fs::read_to_string(&ledger).ok().filter(|text| text.contains(&sleeps));
+        site.eventually("it has said so", said).await;
         running.notify_one();
         let (status, job) =
             site.ask(Method::POST, &format!("/v1/jobs/{sleeps}/cancel"), &Value::Null, "").await;
