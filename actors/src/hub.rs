@@ -96,24 +96,14 @@ pub(crate) fn end(bytes: &[u8]) -> Option<&[u8]> {
     bytes.get(start..)
 }
 
-/// What every id within a hub is: a text to people, to JSON, to an OpenAPI document and, set off, in keys. For a tuple
+/// What every id that is a text is: a text to people, to JSON, to an OpenAPI document and, set off, in keys. For a tuple
 /// struct of one [`Text`] that is parsed by `FromStr`.
-macro_rules! hub_id {
+macro_rules! text_id {
     ($id:ident, $bytes_max:expr) => {
         impl $id {
             /// The id as text.
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
-            }
-
-            /// The task hub that it belongs to.
-            pub fn hub(&self) -> &str {
-                $crate::hub::split(self.as_str()).0
-            }
-
-            /// The id within its task hub.
-            pub fn local(&self) -> &str {
-                $crate::hub::split(self.as_str()).1
             }
         }
 
@@ -170,6 +160,26 @@ macro_rules! hub_id {
                 Self::from_key($crate::hub::end(bytes)?)
             }
         }
+    };
+}
+pub(crate) use text_id;
+
+/// The same of an id within a hub.
+macro_rules! hub_id {
+    ($id:ident, $bytes_max:expr) => {
+        impl $id {
+            /// The task hub that it belongs to.
+            pub fn hub(&self) -> &str {
+                $crate::hub::split(self.as_str()).0
+            }
+
+            /// The id within its task hub.
+            pub fn local(&self) -> &str {
+                $crate::hub::split(self.as_str()).1
+            }
+        }
+
+        $crate::hub::text_id!($id, $bytes_max);
     };
 }
 pub(crate) use hub_id;

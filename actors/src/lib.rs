@@ -99,6 +99,7 @@ pub mod job;
 pub mod json;
 pub mod limits;
 pub mod logs;
+mod name;
 pub mod orchestration;
 pub mod outbound;
 pub mod pool;

@@ -21,6 +21,7 @@ const PURE: &[&str] = &[
     "actors/src/trigger/",
     "actors/src/entity/",
     "actors/src/hub.rs",
+    "actors/src/name.rs",
     "actors/src/durable/mod.rs",
     "actors/src/durable/batch.rs",
     "actors/src/durable/keys.rs",

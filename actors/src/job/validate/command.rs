@@ -6,6 +6,7 @@ use crate::limits::{
     ARG_BYTES_MAX, ARGV_ITEMS_MAX, ENV_ITEMS_MAX, KEY_CHARS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX,
     NAME_CHARS_MAX, PATH_BYTES_MAX,
 };
+use crate::name::is_label;
 use crate::shape::join;
 
 /// Label keys that engines and tools act upon: a job that set them could have its container taken for theirs.
@@ -28,13 +29,8 @@ pub(super) fn check(spec: &Spec, findings: &mut Findings) {
 
 fn name(spec: &Spec, findings: &mut Findings) {
     let Some(name) = &spec.name else { return };
-    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let good = (1..=NAME_CHARS_MAX).contains(&name.len())
-        && name.chars().all(inside)
-        && !name.starts_with('-')
-        && !name.ends_with('-');
     findings.refuse_if(
-        !good,
+        !is_label(name, NAME_CHARS_MAX),
         "/name",
         "must be 1 to 63 lower-case letters, digits and `-`, beginning and ending with a letter or digit",
     );

@@ -10,6 +10,7 @@ use crate::limits::{
     MOUNTS_MAX, PATH_BYTES_MAX, PROBE_EVERY_MIN, PROBE_FAILURES_MAX, PROBE_TIMEOUT_MAX,
     SECRET_FILE_BYTES_MAX, SECRET_FILE_NAME_CHARS_MAX, SECRET_FILES_MAX, SIDECARS_MAX, VOLUMES_MAX,
 };
+use crate::name::is_label;
 use crate::shape::join;
 
 /// Where no volume may be: the kernel's own file systems, and what would hide the whole container.
@@ -73,11 +74,7 @@ fn only_one(spec: &Spec, findings: &mut Findings) {
 }
 
 fn is_name(name: &str) -> bool {
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    (1..=MEMBER_NAME_CHARS_MAX).contains(&name.len())
-        && name.chars().all(|c| edge(c) || c == '-')
-        && name.starts_with(edge)
-        && name.ends_with(edge)
+    is_label(name, MEMBER_NAME_CHARS_MAX)
 }
 
 const NOT_A_NAME: &str =
