@@ -44,6 +44,7 @@ pub mod server;
 pub(crate) mod state;
 mod store;
 pub(crate) mod triggers;
+mod usage;
 
 use actix_web::web::{Data, ServiceConfig};
 use dogwatch_actors::handle::Handle;

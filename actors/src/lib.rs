@@ -113,6 +113,7 @@ pub mod supervise;
 pub mod supervisor;
 pub mod trigger;
 pub mod units;
+pub mod usage;
 pub mod webhook;
 
 pub use data_dir::Home;

@@ -11,6 +11,7 @@ mod pool;
 mod queue;
 mod schedule;
 mod trigger;
+mod usage;
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub use self::pool::*;
 pub use self::queue::*;
 pub use self::schedule::*;
 pub use self::trigger::*;
+pub use self::usage::*;
 
 /// The longest job spec in bytes: room for a large environment, small enough for a record of the store.
 pub const SPEC_BYTES_MAX: usize = 256 * 1024;

@@ -43,6 +43,7 @@ use crate::runtime::Runtime;
 use crate::secret::Keyring;
 use crate::store::Store;
 use crate::supervise::{Alarm, Intensity};
+use crate::usage::ledger::Ledger;
 
 /// Why a supervisor cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -329,6 +330,7 @@ impl Builder {
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
         let (router, desks, alarm) = (hosts.router(), hosts.desks(&store, &self.stores), Alarm::default());
         let fleet = hosts.fleet.clone();
+        let ledger = Arc::new(Ledger::new(Arc::clone(&store), Arc::clone(&self.clock)));
         let (recovery_done, recovered) = watch::channel(false);
         let inner = Inner {
             alarms: hosts.alarms(&alarm),
@@ -360,6 +362,7 @@ impl Builder {
             queued_max: self.queued_max,
             logs: hosts.logs,
             counters: Counters::default(),
+            ledger: Arc::clone(&ledger),
             closing: AtomicBool::new(false),
             recovered,
             lock: Mutex::new(self.lock),
@@ -367,7 +370,7 @@ impl Builder {
         };
         let handle = Handle::new(Arc::new(inner));
         fault::reach(Point::RecoveryAssembled);
-        let tasks = shop.background(home, router, desks, (fleet, recovery_done), alarm);
+        let tasks = shop.background(home, router, desks, (fleet, recovery_done), ledger, alarm);
         *handle.inner().background.lock() = Some(Background::new(tasks, arbiters));
         Ok(Supervisor { handle })
     }

@@ -15,7 +15,7 @@ use super::problem::{self, Problem};
 use super::query::Query;
 use super::{
     admission, arrays, events, jobs, links, metrics, orchestrations, pools, probes, queues, schedules, store,
-    triggers,
+    triggers, usage,
 };
 use crate::callbacks;
 
@@ -49,7 +49,7 @@ use crate::callbacks;
         triggers::rotate, triggers::call::call, triggers::items::list, triggers::items::show, triggers::items::requeue,
         triggers::items::requeue_one, triggers::items::purge, triggers::items::purge_one,
         events::follow, probes::livez, probes::readyz, metrics::metrics, show,
-        store::examine, store::backup, admission::show,
+        store::examine, store::backup, admission::show, usage::show,
         callbacks::handler::callback,
     ),
     components(schemas(problem::Document, JobState, LogStream, Span)),
@@ -64,6 +64,7 @@ use crate::callbacks;
         (name = "schedules", description = "Times at which a job is submitted or an orchestration started"),
         (name = "triggers", description = "Files, requests and messages, for each of which something is started once"),
         (name = "admission", description = "Who waits and who runs, by tenant and by concurrency key"),
+        (name = "usage", description = "What was used, and by whom"),
         (name = "events", description = "What happens, as it happens"),
         (name = "store", description = "What is kept: whether it is whole, and a copy of it"),
         (name = "probes", description = "Whether it works"),

@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::state::Api;
 use super::{
     admission, arrays, events, jobs, metrics, openapi, orchestrations, pools, probes, queues, schedules,
-    store, triggers,
+    store, triggers, usage,
 };
 
 /// Who may use a route.
@@ -57,6 +57,7 @@ pub const TABLE: &[Entry] = &[
     entry(Method::GET, "/v1/store", Access::Key, || web::to(store::examine)),
     entry(Method::GET, "/v1/backup", Access::Key, || web::to(store::backup)),
     entry(Method::GET, "/v1/admission", Access::Key, || web::to(admission::show)),
+    entry(Method::GET, "/v1/usage", Access::Key, || web::to(usage::show)),
     entry(Method::POST, "/v1/jobs", Access::Key, || web::to(jobs::submit::submit)),
     entry(Method::GET, "/v1/jobs", Access::Key, || web::to(jobs::list::list)),
     entry(Method::GET, "/v1/jobs/{id}", Access::Key, || web::to(jobs::show::show)),

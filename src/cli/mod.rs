@@ -40,6 +40,7 @@ mod show;
 mod store_check;
 mod submit;
 mod trigger;
+mod usage;
 mod wait;
 mod webhooks;
 
@@ -141,6 +142,8 @@ pub enum Command {
     Trigger(trigger::TriggerArgs),
     /// Show who waits and who runs, by tenant and by concurrency key
     Admission,
+    /// Show what was used: running time, CPU time and memory, by tenant, label or job
+    Usage(usage::UsageArgs),
     /// Find out what works here and what does not
     Doctor(doctor::DoctorArgs),
     /// Write everything durable to one file, while the server works or when none runs
@@ -222,6 +225,7 @@ async fn dispatch(cli: Cli, shim: Shim) -> Result<Exit, Error> {
         Command::Schedule(args) => schedule::run(&context, args).await,
         Command::Trigger(args) => trigger::run(&context, args).await,
         Command::Admission => admission::run(&context).await,
+        Command::Usage(args) => usage::run(&context, args).await,
         Command::Doctor(args) if args.store => store_check::run(&context).await,
         Command::Doctor(_) => doctor::run(&context).await,
         Command::Backup(args) => backup::run(&context, &args).await,

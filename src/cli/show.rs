@@ -6,6 +6,7 @@ use dogwatch_actors::array::ArrayId;
 use dogwatch_actors::clock::Timestamp;
 use dogwatch_actors::job::spec::Spec;
 use dogwatch_actors::job::view::{AttemptState, AttemptView, JobView};
+use dogwatch_actors::usage::UsageView;
 
 use super::context::Context;
 use super::exit::Exit;
@@ -71,11 +72,26 @@ pub(super) fn describe(job: &JobView, now: Timestamp, paint: Paint) -> String {
             put(label, &format!("{at} ({})", human::relative(at, now)));
         }
     }
+    if job.usage.container_seconds > 0.0 {
+        put("used", &used(&job.usage));
+    }
     if !job.attempts.is_empty() {
         out.push('\n');
         out.push_str(&attempts(&job.attempts, now, paint));
     }
     out
+}
+
+fn used(usage: &UsageView) -> String {
+    let mut text = format!(
+        "{:.3} s running, {:.3} s of CPU, {:.3} GiB·s of memory",
+        usage.container_seconds, usage.cpu_seconds, usage.memory_gib_seconds
+    );
+    if usage.unmeasured_seconds > 0.0 {
+        write!(text, " ({:.3} s not measured)", usage.unmeasured_seconds)
+            .expect("a string takes every write");
+    }
+    text
 }
 
 fn what(spec: &Spec) -> String {

@@ -16,6 +16,7 @@ mod problem;
 mod queues;
 mod schedules;
 mod triggers;
+mod usage;
 
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ pub use error::Error;
 pub use events::{EventItem, EventStream};
 pub use problem::{Problem, ProblemField};
 pub use schedules::ScheduleCommand;
+pub use usage::UsageQuery;
 
 /// The result of a request.
 pub type Result<T> = std::result::Result<T, Error>;

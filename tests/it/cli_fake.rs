@@ -38,6 +38,7 @@ pub(crate) fn job(state: JobState) -> JobView {
         created_at: Timestamp::from_millis(1_795_229_674_123),
         started_at: None,
         finished_at: None,
+        usage: Default::default(),
         next_at: None,
         spec: Spec::process(["true"]).into(),
         links: BTreeMap::new(),
@@ -55,6 +56,7 @@ pub(crate) fn attempt(number: u32, exit_code: Option<i32>) -> AttemptView {
         message: None,
         started_at: None,
         finished_at: None,
+        usage: None,
     }
 }
 

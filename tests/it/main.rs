@@ -62,4 +62,5 @@ mod scenarios;
 mod schedules;
 mod triggers;
 mod troubles;
+mod usage;
 mod webhook_delivery;

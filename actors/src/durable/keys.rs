@@ -11,12 +11,15 @@
 //! | `r/<kind>/<id>/<name>` | a row that the machine keeps beside its snapshot |
 //! | `d/<kind>/<id>/<digest>` | when an event with this digest was applied; empty in old stores |
 //! | `n/hub/<name>` | empty: there is a task hub of this name |
+//! | `u/<hour>/<job>/<attempt>` | what an attempt used that ended in this hour, until it is in a sum |
+//! | `v/<hour>/<digest of the account>` | what an account used in this hour |
 //! | `e/<seq>`, `o/<seq>` | the logs of events and of messages between machines |
 //!
 //! Numbers are big-endian, so that keys sort as they do. Kinds contain no `/`.
 
 use crate::clock::Timestamp;
 use crate::durable::{Machine, MachineId};
+use crate::id::JobId;
 use crate::store::Key;
 
 fn join(parts: &[&[u8]]) -> Key {
@@ -148,4 +151,41 @@ pub fn read_digest_value(value: &[u8]) -> Option<Timestamp> {
 /// The claim of a client's idempotency key.
 pub fn claim(digest: &[u8]) -> Key {
     join(&[b"i", digest])
+}
+
+/// All charges that are in no sum yet.
+pub fn charges() -> Key {
+    b"u/".to_vec()
+}
+
+/// What an attempt used that ended in this hour.
+pub fn charge(hour: u32, job: JobId, attempt: u32) -> Key {
+    join(&[b"u", &hour.to_be_bytes(), job.as_bytes(), &attempt.to_be_bytes()])
+}
+
+/// The hour in a key made by [`charge`].
+pub fn hour_of_charge(key: &[u8]) -> Option<u32> {
+    let (hour, _) = key.strip_prefix(b"u/")?.split_first_chunk()?;
+    Some(u32::from_be_bytes(*hour))
+}
+
+/// All sums.
+pub fn all_sums() -> Key {
+    b"v/".to_vec()
+}
+
+/// The hour in a key made by [`sum`].
+pub fn hour_of_sum(key: &[u8]) -> Option<u32> {
+    let (hour, _) = key.strip_prefix(b"v/")?.split_first_chunk()?;
+    Some(u32::from_be_bytes(*hour))
+}
+
+/// The first key of the sums of this hour and of those behind it.
+pub fn sums(hour: u32) -> Key {
+    join(&[b"v", &hour.to_be_bytes()])
+}
+
+/// What an account used in this hour.
+pub fn sum(hour: u32, account: &[u8]) -> Key {
+    join(&[b"v", &hour.to_be_bytes(), account])
 }

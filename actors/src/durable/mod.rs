@@ -252,6 +252,12 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
         if first > last { vec![] } else { vec![(first, last)] }
     }
 
+    /// A row that goes with the transition and outlives the machine: what is charged for it.
+    fn charge(old: Option<&Self>, new: &Self, now: Timestamp) -> Option<(store::Key, Vec<u8>)> {
+        let _ = (old, new, now);
+        None
+    }
+
     /// Whether an entry is told in the stream of all events.
     fn is_announced(record: &Self::Record) -> bool {
         let _ = record;

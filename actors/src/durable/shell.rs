@@ -252,6 +252,9 @@ impl<M: Machine> Shell<M> {
             Change::Next(new, record) => {
                 batch::rows::<M>(self.id, new.take_rows(), &mut batch);
                 batch::transition(self.id, old, new.as_ref(), record.as_ref(), &mut batch);
+                if let Some((key, charge)) = M::charge(old, new, now) {
+                    batch.put(key, charge);
+                }
                 if !self.given_is_stored || old.is_some_and(|old| new.is_given_anew(old)) {
                     batch::given(self.id, new.as_ref(), &mut batch);
                 }

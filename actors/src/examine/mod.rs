@@ -90,6 +90,9 @@ pub struct Records {
     pub timers: u64,
     /// Idempotency keys.
     pub claims: u64,
+    /// Rows of the books of usage.
+    #[serde(default)]
+    pub usage: u64,
     /// Marks of callbacks and raised events that were applied.
     pub digests: u64,
     /// Events for followers.

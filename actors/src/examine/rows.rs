@@ -19,6 +19,8 @@ use crate::queue::Queue;
 use crate::schedule::Schedule;
 use crate::store::{Error, Key, KeyRange, Log, codec};
 use crate::trigger::Trigger;
+use crate::usage::charge::Charge;
+use crate::usage::ledger::Sum;
 use crate::webhook::Delivery;
 
 /// A look that is going on.
@@ -79,6 +81,9 @@ impl Examination {
         if let Some(digest) = key.strip_prefix(b"i/") {
             return self.claim(source, key, digest);
         }
+        if key.starts_with(b"u/") || key.starts_with(b"v/") {
+            return self.usage_row(source, key);
+        }
         match kind_of(key) {
             Some(Job::KIND) => self.machine_row::<Job>(source, key),
             Some(Delivery::KIND) => self.machine_row::<Delivery>(source, key),
@@ -118,6 +123,18 @@ impl Examination {
             let newest = job.revision;
             let message = format!("event {revision} was recorded, but the job is at event {newest}");
             self.fault(Some(id), message);
+        }
+        Ok(())
+    }
+
+    /// A charge or a sum: nothing else refers to it, so that it only has to be readable.
+    fn usage_row(&mut self, source: &impl Source, key: &[u8]) -> Result<(), Error> {
+        self.records.usage += 1;
+        let Some(value) = source.get(key)? else { return Ok(()) };
+        let record = codec::decode(key, &value)?;
+        match keys::hour_of_charge(key) {
+            Some(_) => drop(record.parse::<Charge>(key)?),
+            None => drop(record.parse::<Sum>(key)?),
         }
         Ok(())
     }

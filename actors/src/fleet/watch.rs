@@ -148,6 +148,7 @@ mod tests {
             unseen: None,
             started_at: None,
             finished_at: None,
+            usage: None,
         }
     }
 

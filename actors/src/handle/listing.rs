@@ -25,6 +25,12 @@ impl Place for JobId {
 impl Handle {
     /// A page of jobs. May be shorter than asked for and still have a next one, when few match.
     pub fn list(&self, filter: &Filter) -> Result<Page> {
+        let (jobs, next) = self.listed(filter)?;
+        Ok(Page { jobs: jobs.iter().map(|job| job.view()).collect(), next })
+    }
+
+    /// The same, as they are stored.
+    pub(super) fn listed(&self, filter: &Filter) -> Result<(Vec<Arc<Job>>, Option<JobId>)> {
         let limit = filter.limit.clamp(1, LIST_PAGE_MAX);
         let bounds = filter.bounds();
         let mut candidates: Candidates<'_, JobId> =
@@ -32,12 +38,12 @@ impl Handle {
         let mut jobs = Vec::new();
         let mut last = None;
         while jobs.len() < limit && candidates.read() < LIST_ROWS_READ_MAX {
-            let Some(id) = candidates.next()? else { return Ok(Page { jobs, next: None }) };
+            let Some(id) = candidates.next()? else { return Ok((jobs, None)) };
             last = Some(id);
             let job: Option<Arc<Job>> = self.inner.jobs.published().read(id)?;
-            jobs.extend(job.filter(|job| filter.admits(job)).map(|job| job.view()));
+            jobs.extend(job.filter(|job| filter.admits(job)));
         }
-        Ok(Page { jobs, next: last })
+        Ok((jobs, last))
     }
 }
 

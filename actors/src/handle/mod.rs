@@ -19,6 +19,7 @@ pub mod queues;
 pub mod schedules;
 pub mod triggers;
 mod types;
+mod usage;
 
 use std::fmt;
 use std::sync::Arc;
@@ -68,6 +69,7 @@ use crate::store::{self, KeyRange, Order, Store, codec};
 use crate::supervise::{Alarm, GaveUp};
 use crate::supervisor::Background;
 use crate::trigger::Trigger;
+use crate::usage::ledger::Ledger;
 use crate::webhook::{self, Delivery, WebhookId, WebhookView};
 
 /// What a handle is made of.
@@ -105,6 +107,7 @@ pub(crate) struct Inner {
     pub(crate) logs: LogStore,
     pub(crate) artifacts: ArtifactStore,
     pub(crate) counters: Counters,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) closing: AtomicBool,
     /// Set while the jobs that were live before are brought back.
     pub(crate) recovered: watch::Receiver<bool>,

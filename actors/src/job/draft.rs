@@ -22,7 +22,8 @@ use crate::limits::{
     ATTEMPTS_KEPT_MAX, CALLBACK_GRACE, CALLBACK_LINGER, SERVICE_ANSWER_SLACK, SERVICE_POLL_TIMEOUT,
     SERVICE_START_TIMEOUT,
 };
-use crate::runtime::{Exit, Running, StartFault};
+use crate::runtime::{Exit, Running, StartFault, Unseen};
+use crate::usage::Usage;
 
 /// A job in the middle of a transition.
 #[derive(Debug, Clone)]
@@ -110,6 +111,7 @@ impl Draft {
             ending: None,
             artifacts: vec![],
             output_fault: None,
+            usage: None,
         });
         if self.job.attempts.len() > ATTEMPTS_KEPT_MAX {
             let gone = self.job.attempts.remove(0);
@@ -213,6 +215,9 @@ impl Draft {
         if let Some(record) = self.job.newest() {
             record.exit_code = code;
             record.finished_at = Some(finished_at.unwrap_or(now));
+            // Nobody knows when the host went down with it.
+            let ended_with_host = exit.unseen == Some(Unseen::HostRestart);
+            record.usage = if ended_with_host { Some(Usage::default()) } else { exit.usage };
         }
     }
 
@@ -270,9 +275,25 @@ impl Draft {
             record.ending = Some(ending.clone());
             record.finished_at = record.finished_at.or(Some(now));
         }
+        self.charge();
         self.job.failing_probes.clear();
         self.job.trouble = None;
         self.effects.push(Effect::Discard { attempt: self.job.attempt });
+    }
+
+    /// Adds what the newest attempt used, if it ever ran, to the job's total: it has just ended.
+    fn charge(&mut self) {
+        let now = self.now;
+        let Some(record) = self.job.newest() else { return };
+        let (Some(started_at), Some(finished_at)) = (record.started_at, record.finished_at) else {
+            record.usage = None;
+            return;
+        };
+        // An end that nobody saw is dated by another clock than the start; by its own it was no longer than this.
+        let ran = finished_at.since(started_at).min(now.since(record.granted_at));
+        let used = *record.usage.get_or_insert_with(|| Usage::unmeasured(ran));
+        self.job.usage += used;
+        self.job.charged += 1;
     }
 
     /// The attempt ended like this: rules and policy decide what follows.

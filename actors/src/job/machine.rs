@@ -17,6 +17,7 @@ use crate::files::sweep;
 use crate::id::JobId;
 use crate::limits::INFRASTRUCTURE_BUDGET;
 use crate::store::Key;
+use crate::usage::{Usage, charge};
 use crate::webhook;
 
 impl Machine for Job {
@@ -58,6 +59,8 @@ impl Machine for Job {
             output: None,
             events_received: 0,
             place: None,
+            usage: Usage::default(),
+            charged: 0,
         };
         let mut draft = Draft::of(&job, now);
         if !job.given.spec.suspended {
@@ -160,6 +163,10 @@ impl Machine for Job {
     /// All but the state is as it was given.
     fn is_listed_as(&self, other: &Self) -> bool {
         self.state() == other.state()
+    }
+
+    fn charge(old: Option<&Self>, new: &Self, now: Timestamp) -> Option<(Key, Vec<u8>)> {
+        charge::of_transition(old, new, now)
     }
 
     fn owned_keys(&self) -> Vec<Key> {

@@ -43,6 +43,7 @@ impl Job {
             created_at: self.created_at,
             started_at: self.started_at,
             finished_at: self.outcome().map(|outcome| outcome.at),
+            usage: self.usage.view(),
             next_at: self.deadline(),
             spec: Arc::clone(&self.given.spec),
             links: BTreeMap::new(),
@@ -65,6 +66,7 @@ impl Job {
             message: attempt.ending.as_ref().map(|ending| ending.message.clone()),
             started_at: attempt.started_at,
             finished_at: attempt.finished_at,
+            usage: attempt.ending.is_some().then_some(attempt.usage).flatten().map(|usage| usage.view()),
         }
     }
 }

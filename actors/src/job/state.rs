@@ -18,6 +18,7 @@ use crate::files::Artifact;
 use crate::id::{AttemptKey, JobId};
 use crate::runtime::{Exit, Running};
 use crate::secret::Sealed;
+use crate::usage::Usage;
 
 /// What a job was given when it was submitted. It never changes.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -90,6 +91,17 @@ pub struct Job {
     /// suspension.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub place: Option<KeyPlace>,
+    /// What all its ended attempts used, also those that are not kept.
+    #[serde(skip_serializing_if = "Usage::is_zero", default)]
+    pub usage: Usage,
+    /// How many attempts that is.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub charged: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The place of a job among those with the same concurrency key.
@@ -269,6 +281,9 @@ pub struct Attempt {
     /// Which output was not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub output_fault: Option<String>,
+    /// What it used, as its runtime measured it; once it has ended, in any case.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub usage: Option<Usage>,
 }
 
 impl Job {

@@ -11,6 +11,7 @@ use super::cause::Cause;
 use super::spec::Spec;
 use crate::clock::Timestamp;
 use crate::id::JobId;
+use crate::usage::UsageView;
 
 /// The states of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -106,6 +107,9 @@ pub struct JobView {
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
+    /// What its ended attempts used, also those that are not shown.
+    #[serde(default)]
+    pub usage: UsageView,
     /// When something is next due by itself: the start, the next attempt, a timeout, the purge.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_at: Option<Timestamp>,
@@ -137,6 +141,8 @@ pub struct AttemptView {
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
+    /// What it used; `null` until it has ended, and where it never ran.
+    pub usage: Option<UsageView>,
 }
 
 /// The states of an attempt.

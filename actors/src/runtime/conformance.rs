@@ -23,6 +23,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::id::{AttemptKey, Ids, InstallationId, RandomIds};
 use crate::job::spec::{Network, Resources, SecurityProfile, StopSignal};
 use crate::logs::LogReader;
+use crate::usage::Usage;
 pub use groups::*;
 
 /// What an attempt does.
@@ -39,6 +40,8 @@ pub enum Script {
     Tree,
     /// Prints `run` and `to out` on standard output, `to err` on standard error, and exits with 0.
     Print,
+    /// Prints `run`, takes some CPU time, then waits a second and exits with 0.
+    Burn,
     /// Prints `run`, copies the input `in.txt` to `out/copy.txt`, writes `two` into `out/sub/two.txt`, makes a link
     /// `out/link` to the input, and exits with 0.
     Copy,
@@ -58,6 +61,7 @@ impl Script {
                  sh -c \"$beat\" & setsid sh -c \"$beat\" & (sh -c \"$beat\" & ) ; while :; do sleep 0.2; done"
             }
             Self::Print => "echo run; echo to out; echo to err >&2",
+            Self::Burn => "echo run; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; sleep 1",
             Self::Copy => {
                 "echo run; mkdir -p out/sub && cat in.txt > out/copy.txt && printf two > out/sub/two.txt \
                  && ln -s ../in.txt out/link"
@@ -109,7 +113,7 @@ macro_rules! runtime_conformance {
             codes_of_exits_are_exact, a_command_that_does_not_exist_is_a_start_fault,
             observations_follow_its_life, waiting_is_prompt_and_only_a_hint, a_stop_is_graceful,
             who_ignores_the_signal_is_killed, the_whole_tree_is_killed, stop_and_remove_are_idempotent,
-            a_running_attempt_is_not_removed, the_list_is_ours, output_arrives, files_go_in_and_come_out,
+            a_running_attempt_is_not_removed, the_list_is_ours, output_arrives, the_end_tells_what_was_used, files_go_in_and_come_out,
             it_is_healthy, a_group_runs_in_its_order_and_once, a_failed_init_container_ends_its_group,
             a_stop_ends_a_whole_group);
     };
@@ -214,6 +218,23 @@ pub async fn codes_of_exits_are_exact(harness: &dyn Harness) {
         assert!(started <= finished, "{started} {finished}");
         assert!(finished.since(started) < harness.deadline());
     }
+}
+
+/// The end of an attempt tells what it used, as often as it is asked for.
+pub async fn the_end_tells_what_was_used(harness: &dyn Harness) {
+    let key = fresh_key();
+    started(harness, key, Script::Burn).await;
+    let exit = exit_of(harness, key).await;
+    let (started, finished) = (exit.started_at.expect("a start"), exit.finished_at.expect("an end"));
+    let usage = exit.usage.expect("it was measured");
+    let ran = Usage::unmeasured(finished.since(started)).running_ms;
+    assert_eq!((usage.running_ms, usage.unmeasured_ms), (ran, 0));
+    // No more than every core for all the time, and no less than the loop takes on any machine.
+    let cores = u64::try_from(std::thread::available_parallelism().expect("cores").get()).expect("few");
+    assert!((5_000..=(ran + 1_000) * 1_000 * cores).contains(&usage.cpu_us), "{usage:?}");
+    assert!(usage.memory_kib_s > 0, "{usage:?}");
+    assert_eq!(exit_of(harness, key).await.usage, Some(usage));
+    harness.runtime().remove(key).await.expect("removed");
 }
 
 /// A command that is not there fails the start for good, and says what to do; it is no exit.

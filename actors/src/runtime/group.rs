@@ -21,6 +21,7 @@ use crate::clock::Timestamp;
 use crate::job::group::{MAIN, Mount, Probe};
 use crate::job::spec::Resources;
 use crate::secret::Secret;
+use crate::usage::Usage;
 
 /// What an attempt consists of beside its main container.
 #[derive(Debug, Clone, Default)]
@@ -153,7 +154,7 @@ pub fn observation(parts: &Parts) -> Observation {
     let lost = || Exit { finished_at: None, ..Exit::of(&running(), started_at) };
     let over = |exit: Exit| match any_runs {
         true => Observation::Due(running(), Due::Stop),
-        false => Observation::Exited(exit),
+        false => Observation::Exited(Exit { usage: used(containers()), ..exit }),
     };
     match &parts.main {
         Observation::Running(main) => {
@@ -181,6 +182,21 @@ pub fn observation(parts: &Parts) -> Observation {
     // Each is started before the main container; one that has ended by itself by then does not stand in its way.
     let ahead = parts.sidecars.iter().find(|(_, seen)| *seen == Observation::Created);
     Observation::Due(running(), Due::Start(ahead.map_or_else(|| MAIN.to_owned(), |(name, _)| name.clone())))
+}
+
+/// What the containers used that ran, together; `None` where nothing of it is known.
+fn used<'a>(containers: impl Iterator<Item = &'a Observation>) -> Option<Usage> {
+    let mut sum = None;
+    for exit in containers.filter_map(|seen| match seen {
+        Observation::Exited(exit) => Some(exit),
+        _ => None,
+    }) {
+        let ran = exit.started_at.zip(exit.finished_at).map(|(from, to)| to.since(from));
+        if let Some(usage) = exit.usage.or_else(|| ran.map(Usage::unmeasured)) {
+            *sum.get_or_insert_default() += usage;
+        }
+    }
+    sum
 }
 
 /// When it was started, if it ever was; one whose start is not known was, at no known time.

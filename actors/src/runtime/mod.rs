@@ -11,6 +11,8 @@
 //! - the exit of an attempt survives the death of this process;
 //! - stop, remove and start are idempotent; what is not there is no error.
 
+#[cfg(any(feature = "docker", feature = "process"))]
+mod accounts;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 #[cfg(feature = "docker")]
@@ -39,6 +41,7 @@ use crate::files::{Files, Pattern};
 use crate::id::{AttemptKey, InstallationId};
 use crate::job::spec::{Network, RegistryCredential, Resources, SecurityProfile, StopSignal};
 use crate::secret::Secret;
+use crate::usage::Usage;
 pub use group::Group;
 
 /// Everything that a runtime needs to create an attempt. Built from the spec by the job's performer; holds
@@ -156,6 +159,9 @@ pub struct Exit {
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub finished_at: Option<Timestamp>,
+    /// What it used, where that was measured: all of its containers together.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub usage: Option<Usage>,
 }
 
 impl Exit {
@@ -170,6 +176,7 @@ impl Exit {
             unseen: None,
             started_at: Some(running.started_at),
             finished_at: Some(finished_at),
+            usage: None,
         }
     }
 }

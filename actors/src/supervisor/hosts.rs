@@ -41,6 +41,7 @@ use crate::schedule::{Schedule, SchedulePerformer};
 use crate::store::Store;
 use crate::supervise::{Alarm, Intensity};
 use crate::trigger::{self, Lookout, Trigger, TriggerPerformer};
+use crate::usage::ledger::Ledger;
 use crate::webhook::{Delivery, WebhookPerformer};
 
 /// Where machines live, and what runs what they ask for.
@@ -361,6 +362,7 @@ impl Workshop {
         router: Arc<Router>,
         desks: Desks,
         (fleet, done): (FleetHandle, watch::Sender<bool>),
+        ledger: Arc<Ledger>,
         alarm: Alarm,
     ) -> Tasks {
         let Self { store, clock, timers, outbox, .. } = self;
@@ -384,6 +386,7 @@ impl Workshop {
         tasks.run("the trimming of request ids", move || {
             trim_digests(Arc::clone(&digest_store), Arc::clone(&digest_clock))
         });
+        tasks.run("the books of usage", move || Arc::clone(&ledger).run());
         tasks.run("the trimming of events", move || trim_events(Arc::clone(&store)));
         tasks
     }

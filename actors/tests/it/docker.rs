@@ -10,6 +10,7 @@ mod logs;
 mod network;
 mod registry;
 mod start_faults;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -43,6 +43,7 @@ impl Harness for Fakes {
             Script::Ignore => vec!["ignore".into()],
             Script::Tree => vec!["tree".into()],
             Script::Print => vec!["print".into()],
+            Script::Burn => vec!["burn".into()],
             Script::Copy => vec!["copy".into()],
             Script::Missing => vec!["missing".into()],
         };
@@ -70,6 +71,7 @@ fn behaviour(plan: &Plan) -> Behaviour {
         "print" => {
             out(out(Behaviour::exits(0, at_once), "run"), "to out").printing(LogStream::Stderr, "to err")
         }
+        "burn" => out(Behaviour::exits(0, Duration::from_millis(300)), "run"),
         "copy" => out(Behaviour::exits(0, at_once), "run")
             .leaving("out/copy.txt", Left::Input("in.txt".into()))
             .leaving("out/sub/two.txt", Left::Text("two".into())),

@@ -127,6 +127,7 @@ pub(crate) mod tests {
             created_at: Timestamp::from_millis(0),
             started_at: None,
             finished_at: None,
+            usage: Default::default(),
             next_at: None,
             spec: Spec::process(["true"]).into(),
             links: std::collections::BTreeMap::new(),

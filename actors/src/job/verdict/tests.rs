@@ -15,6 +15,7 @@ fn exit() -> Exit {
         unseen: None,
         started_at: None,
         finished_at: None,
+        usage: None,
     }
 }
 

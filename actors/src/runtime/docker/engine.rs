@@ -17,11 +17,12 @@ use super::boot::Boot;
 use super::command_check::FoundCommands;
 use super::connect::Connection;
 use super::errors::{Answer, Fault};
+use super::meter::{Meters, Source};
 use super::observe::observation;
 use super::{DockerOptions, NAME, engine_restart, group, labels, out_of_memory};
 use crate::id::AttemptKey;
 use crate::limits::ENGINE_QUERY_TIMEOUT;
-use crate::runtime::{Error, Observation, Result};
+use crate::runtime::{Error, Exit, Observation, Result};
 
 /// What all operations share.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(super) struct Engine {
     pub(super) found_commands: FoundCommands,
     /// Attempts of which something is left although their main container is gone (or not there yet).
     pub(super) leftovers: Mutex<HashSet<AttemptKey>>,
+    /// What measures the containers that run.
+    pub(super) meters: Meters,
 }
 
 /// One container of an attempt.
@@ -122,11 +125,40 @@ impl Engine {
         }
         let mut observation = observation(&inspect, &self.boot)
             .map_err(|odd| Error::Unavailable { runtime: NAME.into(), message: odd.to_string() })?;
-        if let Observation::Exited(exit) = &mut observation {
-            out_of_memory::complete(self, exit).await;
-            engine_restart::complete(self, &inspect, exit).await;
+        match &mut observation {
+            Observation::Running(_) => self.measure(one, &inspect).await,
+            Observation::Exited(exit) => {
+                out_of_memory::complete(self, exit).await;
+                engine_restart::complete(self, &inspect, exit).await;
+                self.bill(one, exit).await;
+            }
+            _ => {}
         }
         Ok(Some(Found { inspect, observation }))
+    }
+
+    /// Sees to it that a running container is measured, unless it is one of our own making.
+    async fn measure(&self, one: &One, inspect: &ContainerInspectResponse) {
+        let Some(id) = inspect.id.as_deref() else { return };
+        if group::is_ours(one) || self.meters.has(one, id) {
+            return;
+        }
+        let pid = inspect.state.as_ref().and_then(|state| state.pid).filter(|_| self.connection.is_local());
+        let source = match pid.and_then(|pid| Source::of_process(pid, id)) {
+            Some(source) => Some(source),
+            None => self.connection.long().await.ok().map(|client| Source::Engine(client, id.to_owned())),
+        };
+        if let Some(source) = source {
+            self.meters.add(one, id, source);
+        }
+    }
+
+    /// Adds to the end of a container what it used, as far as that is known.
+    async fn bill(&self, one: &One, exit: &mut Exit) {
+        let (Some(started_at), Some(finished_at)) = (exit.started_at, exit.finished_at) else { return };
+        if !group::is_ours(one) {
+            exit.usage = self.meters.used(one, &exit.runtime_id, finished_at.since(started_at)).await;
+        }
     }
 
     /// The attempt's main container, as far as it matters whether something stands beside it.

@@ -71,6 +71,7 @@ mod tests {
             unseen: None,
             started_at: None,
             finished_at: Some(Timestamp::from_millis(1_000)),
+            usage: None,
         }
     }
 

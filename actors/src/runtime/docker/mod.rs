@@ -32,6 +32,7 @@ mod image_reference;
 mod labels;
 mod list;
 mod logs;
+mod meter;
 mod observe;
 mod out_of_memory;
 mod own_image;
@@ -153,7 +154,8 @@ impl DockerRuntime {
         let boot = if connection.is_local() { Boot::of_this_host() } else { Boot::default() };
         let found_commands = command_check::FoundCommands::default();
         let leftovers = Mutex::default();
-        let engine = Arc::new(Engine { options, connection, boot, found_commands, leftovers });
+        let meters = meter::Meters::default();
+        let engine = Arc::new(Engine { options, connection, boot, found_commands, leftovers, meters });
         Ok(Self {
             engine,
             creates: SingleFlight::default(),
@@ -221,7 +223,9 @@ impl Runtime for DockerRuntime {
     }
 
     async fn remove(&self, key: AttemptKey) -> Result<()> {
-        finish::remove(&self.engine, key).await
+        finish::remove(&self.engine, key).await?;
+        self.engine.meters.forget(key);
+        Ok(())
     }
 
     async fn list(&self) -> Result<Vec<(AttemptKey, Observation)>> {

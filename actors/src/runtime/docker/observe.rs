@@ -73,6 +73,7 @@ fn exit(
         // The engine notes a start after the end of what was over in milliseconds: it reads one clock when it
         // is told of the start and another when the process ends.
         finished_at: finished_at.map(|finished_at| finished_at.max(started_at)),
+        usage: None,
     })
 }
 

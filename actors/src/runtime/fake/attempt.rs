@@ -14,6 +14,7 @@ use crate::job::group::MAIN;
 use crate::job::spec::StopSignal;
 use crate::runtime::group::{Member, Parts, observation};
 use crate::runtime::{Due, Exit, Group, Observation, Plan, Running, Unseen};
+use crate::usage::Usage;
 
 /// One attempt.
 pub(super) struct Attempt {
@@ -169,6 +170,7 @@ impl Attempt {
             unseen: None,
             started_at: Some(running.started_at),
             finished_at: Some(running.started_at.after(ran)),
+            usage: Some(used(ran)),
         });
     }
 
@@ -185,6 +187,7 @@ impl Attempt {
             unseen: Some(Unseen::HostRestart),
             started_at: Some(running.started_at),
             finished_at: None,
+            usage: None,
         });
     }
 
@@ -257,5 +260,16 @@ impl Attempt {
         {
             self.exit(*ending, at.since(*since));
         }
+    }
+}
+
+/// A tenth of a core, and a MiB, for as long as it ran.
+fn used(ran: Duration) -> Usage {
+    let millis = Usage::unmeasured(ran).running_ms;
+    Usage {
+        running_ms: millis,
+        cpu_us: millis.saturating_mul(100),
+        memory_kib_s: millis.saturating_mul(1024) / 1_000,
+        unmeasured_ms: 0,
     }
 }

@@ -135,6 +135,7 @@ impl Attempt {
             unseen: Some(unseen),
             started_at: spawned.map(|spawned| spawned.at).or_else(|| started.map(|started| started.at)),
             finished_at: None,
+            usage: None,
         });
         // Found again if it is lost: what it says follows from what is there.
         let recorded = self.record.close(&end);

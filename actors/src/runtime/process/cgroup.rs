@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::InstallationId;
 use crate::job::spec::Resources;
+use crate::runtime::accounts;
 
 const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
@@ -204,29 +205,18 @@ impl Leaf {
 }
 
 fn version_one(controller: &'static str, own: &str, mounts: &str, name: &str) -> Option<Parent> {
-    let path = own.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        fields.next()?.split(',').any(|found| found == controller).then(|| fields.next())?
-    })?;
-    let (root, mount) = mounts.lines().find_map(|line| {
-        let (front, back) = line.split_once(" - ")?;
-        let mut back = back.split(' ');
-        let is_it = back.next()? == "cgroup" && back.nth(1)?.split(',').any(|option| option == controller);
-        is_it.then(|| mount_of(front))?
-    })?;
-    let home = under(mount, root, path);
+    let path = accounts::path_of_controller(own, controller)?;
+    let (root, mount) = accounts::mount_of_controller(mounts, controller)?;
+    let home = accounts::under(mount, root, path);
     let dir = home.join(name);
     make_dir(&dir).ok()?;
     Some(Parent { dir, home, version: Version::One, controllers: vec![controller] })
 }
 
 fn version_two(own: &str, mounts: &str, name: &str) -> Option<Parent> {
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let (root, mount) = mounts.lines().find_map(|line| {
-        let (front, back) = line.split_once(" - ")?;
-        back.starts_with("cgroup2 ").then(|| mount_of(front))?
-    })?;
-    let home = under(mount, root, path);
+    let path = accounts::path_of_unified(own)?;
+    let (root, mount) = accounts::mount_of_unified(mounts)?;
+    let home = accounts::under(mount, root, path);
     // A group that holds processes cannot have limited children (except the root): then beside it.
     let beside = home.parent().filter(|parent| parent.starts_with(mount)).map(Path::to_owned);
     for above in std::iter::once(home.clone()).chain(beside) {
@@ -254,17 +244,6 @@ fn delegate(dir: &Path) {
     for controller in CONTROLLERS {
         drop(fs::write(dir.join("cgroup.subtree_control"), format!("+{controller}")));
     }
-}
-
-/// The root within the hierarchy and the mount point of a line of mountinfo, given up to its separator.
-fn mount_of(front: &str) -> Option<(&str, &Path)> {
-    let mut fields = front.split(' ').skip(3);
-    Some((fields.next()?, Path::new(fields.next()?)))
-}
-
-fn under(mount: &Path, root: &str, path: &str) -> PathBuf {
-    let path = path.strip_prefix(root).unwrap_or(path);
-    mount.join(path.trim_start_matches('/'))
 }
 
 fn make_dir(dir: &Path) -> io::Result<()> {

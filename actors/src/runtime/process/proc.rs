@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// More than the line of a process takes: its name and some fifty numbers.
 const STAT_BYTES_MAX: usize = 2048;
 
+/// Processes of one attempt whose memory is read at once: more would hold its shim up.
+const RESIDENT_PROCESSES_MAX: usize = 4096;
+
 /// One process, for ever: an id that is used again has another start time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
@@ -104,6 +107,32 @@ pub(super) fn descendants(all: &[Stat], root: i32) -> Vec<Stat> {
     found
 }
 
+/// The memory in bytes that is resident of all that descends from this process, which must have a single thread. `None`
+/// where the kernel does not list children.
+pub(super) fn resident_below() -> Option<u64> {
+    let mut pids = children("/proc/thread-self/children")?;
+    let mut pages = 0_u64;
+    for _ in 0..RESIDENT_PROCESSES_MAX {
+        let Some(pid) = pids.pop() else { break };
+        // What has ended meanwhile has none.
+        pages += resident_pages(pid).unwrap_or(0);
+        for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            pids.extend(children(task.path().join("children")).unwrap_or_default());
+        }
+    }
+    Some(pages.saturating_mul(rustix::param::page_size() as u64))
+}
+
+fn children(path: impl AsRef<Path>) -> Option<Vec<i32>> {
+    let text = fs::read_to_string(path).ok()?;
+    Some(text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+fn resident_pages(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    text.split(' ').nth(1)?.parse().ok()
+}
+
 /// Whether a process was given this entry (`NAME=value`) of the environment. False when it cannot be read:
 /// it is gone, or somebody else's.
 pub(super) fn has_environment(pid: i32, entry: &str) -> bool {
@@ -141,6 +170,17 @@ mod tests {
         let line = b"42 (a) Z 9 (b) S 7 8 9 0 -1 4194304 98 0 0 0 1 2 3 4 20 0 1 0 188872 3133440 382 1\n";
         let stat = parse_stat(line).unwrap();
         assert_eq!(stat, Stat { pid: 42, state: b'S', parent: 7, group: 8, start_ticks: 188_872 });
+    }
+
+    #[test]
+    fn children_and_what_is_resident_are_read() {
+        // Nothing descends from this thread.
+        assert_eq!(resident_below(), Some(0));
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let resident = resident_below().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!((50_000..50_000_000).contains(&resident), "{resident}");
     }
 
     #[test]

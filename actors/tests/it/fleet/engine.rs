@@ -180,6 +180,7 @@ pub(crate) fn exited(code: i32) -> Observation {
         unseen: None,
         started_at: Some(Timestamp::from_millis(1_000)),
         finished_at: Some(Timestamp::from_millis(2_000)),
+        usage: None,
     })
 }
 

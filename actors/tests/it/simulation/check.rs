@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dogwatch_actors::Handle;
+use dogwatch_actors::clock::Timestamp;
 use dogwatch_actors::handle::Filter;
 use dogwatch_actors::id::AttemptKey;
 use dogwatch_actors::job::cause::Cause;
 use dogwatch_actors::job::view::{JobState, JobView};
 use dogwatch_actors::runtime::Observation;
+use dogwatch_actors::usage::report::Question;
 use serde_json::Value;
 
 use super::record::{Done, Heard, Job, Record};
@@ -25,8 +27,10 @@ pub(super) async fn everything(world: &Arc<World>, handle: &Handle) {
     if tokio::time::timeout(DELIVERED_WITHIN, webhooks_are_delivered(handle, &views)).await.is_err() {
         world.record.lock().breaks("webhooks are not delivered".to_owned());
     }
+    let books = the_books_agree(handle, &views).await;
     let mut record = world.record.lock();
     let mut broken = vec![];
+    broken.extend(books);
     broken.extend(every_submission_is_one_job(&jobs, handle));
     for (job, view) in jobs.iter().zip(&views) {
         broken.extend(the_end_is_true(world, &record, job, view));
@@ -44,6 +48,28 @@ pub(super) async fn everything(world: &Arc<World>, handle: &Handle) {
         broken.push(format!("attempts were started twice: {started_twice:?}"));
     }
     broken.into_iter().for_each(|what| record.breaks(what));
+}
+
+/// Every attempt that ran is in the books once, with what it used.
+async fn the_books_agree(handle: &Handle, views: &[JobView]) -> Option<String> {
+    // The clock of this world jumps.
+    let (since, until) = (Timestamp::from_millis(0), Timestamp::from_millis(1 << 43));
+    let question = Question { since: Some(since), until: Some(until), ..Question::default() };
+    let books = handle.usage(&question).await.expect("the books can be read").total;
+    let ended = views.iter().flat_map(|view| &view.attempts).filter_map(|attempt| attempt.usage);
+    let (mut attempts, mut running) = (0, 0.0);
+    for usage in ended {
+        attempts += 1;
+        running += usage.container_seconds;
+    }
+    let of_jobs: f64 = views.iter().map(|view| view.usage.container_seconds).sum();
+    let agree = |one: f64, other: f64| (one - other).abs() < 1e-6 * one.max(1.0);
+    let is_true = books.attempts == attempts
+        && agree(books.usage.container_seconds, running)
+        && agree(of_jobs, running);
+    (!is_true).then(|| {
+        format!("{attempts} attempts ran {running} s, their jobs {of_jobs} s, the books say {books:?}")
+    })
 }
 
 fn every_submission_is_one_job(jobs: &[Job], handle: &Handle) -> Option<String> {
@@ -131,6 +157,14 @@ fn what_was_told_of_attempts_is_true(world: &World, view: &JobView) -> Vec<Strin
         let never_started = world.engine.counts(key).starts.1 == 0;
         let code_is_true =
             attempt.exit_code.is_none_or(|code| exited == Some(code) || (never_started && code == 127));
+        let usage_is_true = match (&truth, attempt.usage) {
+            (Observation::Exited(exit), Some(told))
+                if exit.unseen.is_none() && attempt.exit_code.is_some() =>
+            {
+                exit.usage.is_none_or(|used| used.view() == told)
+            }
+            _ => true,
+        };
         let cause_is_true = match attempt.cause {
             Some(Cause::Lost) => world.vanished.lock().contains(&key),
             Some(Cause::HostRestart) => unseen,
@@ -139,7 +173,7 @@ fn what_was_told_of_attempts_is_true(world: &World, view: &JobView) -> Vec<Strin
             Some(Cause::Oom | Cause::Unhealthy | Cause::Preempted) => false,
             _ => true,
         };
-        if !code_is_true || !cause_is_true {
+        if !code_is_true || !cause_is_true || !usage_is_true {
             broken.push(format!("told {attempt:?} of {}, but in truth {truth:?}", view.id));
         }
     }

@@ -164,6 +164,7 @@ pub(super) fn exit(code: i32) -> Exit {
         unseen: None,
         started_at: None,
         finished_at: None,
+        usage: None,
     }
 }
 

@@ -71,6 +71,11 @@ pub(super) fn members(main: &Found) -> Vec<String> {
     names(main).map(|names| [names.init, names.sidecars].concat()).unwrap_or_default()
 }
 
+/// Whether a container holds what the others share, and does no work of its user.
+pub(super) fn is_ours(one: &One) -> bool {
+    one.part.as_deref() == Some(ANCHOR)
+}
+
 /// Whether something stands beside this main container.
 pub(super) fn is_group(main: &Found) -> bool {
     names(main).is_some()

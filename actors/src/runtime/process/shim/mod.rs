@@ -10,6 +10,7 @@
 //! It is the same executable, started again with a marker as its first argument, so that both always agree on the
 //! records between them.
 
+mod meter;
 mod pump;
 mod spawn;
 mod watch;

@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
 use tokio::time::Instant;
 
+use super::meter::Meter;
 use super::note;
 use super::pump::{Log, Pump};
 use crate::clock::{Clock, SystemClock, Timestamp};
@@ -50,6 +51,7 @@ pub(super) struct Watch<'a> {
     orders: Vec<u8>,
     kill_at: Option<Instant>,
     started_at: Timestamp,
+    meter: Meter,
 }
 
 impl<'a> Watch<'a> {
@@ -72,6 +74,7 @@ impl<'a> Watch<'a> {
             orders: Vec::new(),
             kill_at: None,
             started_at,
+            meter: Meter::begin(),
         }
     }
 
@@ -83,6 +86,7 @@ impl<'a> Watch<'a> {
             }
             self.poll(self.patience());
             self.obey();
+            self.meter.tick();
             if self.kill_at.is_some_and(|at| at <= Instant::now()) {
                 self.kill();
             }
@@ -99,6 +103,7 @@ impl<'a> Watch<'a> {
             unseen: None,
             started_at: Some(self.started_at),
             finished_at: Some(finished_at),
+            usage: Some(self.meter.usage(finished_at.since(self.started_at))),
         };
         (exit, left)
     }
@@ -116,6 +121,7 @@ impl<'a> Watch<'a> {
 
     fn patience(&self) -> Duration {
         let patience = if self.pidfd.is_some() { REAP_EVERY } else { LOOK_EVERY };
+        let patience = patience.min(self.meter.patience());
         self.kill_at.map_or(patience, |at| patience.min(at.saturating_duration_since(Instant::now())))
     }
 
