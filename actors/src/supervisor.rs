@@ -330,7 +330,8 @@ impl Builder {
         let hosts = self.hosts(&shop, &policy, network, &own, &home).await?;
         let (router, desks, alarm) = (hosts.router(), hosts.desks(&store, &self.stores), Alarm::default());
         let fleet = hosts.fleet.clone();
-        let ledger = Arc::new(Ledger::new(Arc::clone(&store), Arc::clone(&self.clock)));
+        let ledger = Ledger::new(Arc::clone(&store), Arc::clone(&self.clock), self.rules.clone());
+        let ledger = Arc::new(ledger);
         let (recovery_done, recovered) = watch::channel(false);
         let inner = Inner {
             alarms: hosts.alarms(&alarm),

@@ -325,3 +325,29 @@ async fn a_path_of_the_host_is_given_only_where_the_server_allows_it() {
     }
     gone(&bench).await;
 }
+
+#[tokio::test]
+async fn all_containers_of_a_group_are_billed_also_after_a_kill() {
+    let mut bench = Bench::start(On::Docker).await;
+    let burn = "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; times; sleep 2";
+    let spec = group(json!({
+        "args": ["sh", "-c", burn],
+        "init_containers": [{"name": "fetch", "args": ["sleep", "1"]}],
+        "sidecars": [{"name": "proxy", "args": beside()}],
+    }));
+    let id = bench.submit(&spec).await;
+    bench
+        .until(&id, "it has burnt", |_| {
+            docker(&["logs", &name(&id, "main")]).is_some_and(|log| log.contains("0m"))
+        })
+        .await;
+    bench.restart(Signal::KILL).await;
+    let job = bench.over(&id).await;
+    let usage = |field: &str| job["usage"][field].as_f64().unwrap_or_else(|| panic!("no {field}: {job}"));
+    // The init container one second, the main one and the one beside it two each; more for their starts and stops.
+    assert!((5.0..60.0).contains(&usage("container_seconds")), "{job}");
+    assert!(usage("cpu_seconds") > 0.01 && usage("memory_gib_seconds") > 0.0, "{job}");
+    // What ended before the kill was measured by the server that is dead.
+    assert!(usage("unmeasured_seconds") < 2.0, "{job}");
+    gone(&bench).await;
+}

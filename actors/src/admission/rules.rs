@@ -28,8 +28,13 @@ pub struct Rules {
 impl Rules {
     /// The tenant that a job with this spec counts for.
     pub fn tenant_of<'a>(&self, spec: &'a Spec) -> &'a str {
-        let labelled = || self.tenant_label.as_ref().and_then(|label| spec.labels.get(label));
-        spec.tenant.as_ref().or_else(labelled).map_or(TENANT_DEFAULT, String::as_str)
+        self.tenant(spec.tenant.as_ref(), &spec.labels)
+    }
+
+    /// Whose something is that names this tenant, if any, and has these labels.
+    pub fn tenant<'a>(&self, named: Option<&'a String>, labels: &'a BTreeMap<String, String>) -> &'a str {
+        let labelled = || self.tenant_label.as_ref().and_then(|label| labels.get(label));
+        named.or_else(labelled).map_or(TENANT_DEFAULT, String::as_str)
     }
 }
 

@@ -41,7 +41,8 @@ impl Handle {
         loop {
             let (jobs, next) = self.listed(&filter)?;
             for job in jobs {
-                let is_asked = question.tenant.is_none() || question.tenant == job.given.spec.tenant;
+                let tenant = self.inner.ledger.tenant_of(&job.given.spec);
+                let is_asked = question.tenant.as_deref().is_none_or(|asked| asked == tenant);
                 if job.charged == 0 || !is_asked {
                     continue;
                 }

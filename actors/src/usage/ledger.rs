@@ -10,6 +10,7 @@
 //!   asked for;
 //! - sums of an hour are bounded, whatever labels there are.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Range;
@@ -20,8 +21,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::Usage;
 use super::charge::{Account, Charge, VERSION, hour_of};
+use crate::admission::Rules;
 use crate::clock::Clock;
 use crate::durable::keys;
+use crate::job::spec::Spec;
 use crate::limits::{
     USAGE_ACCOUNTS_MAX, USAGE_FOLD_EVERY, USAGE_FOLD_PAGE, USAGE_KEPT_HOURS, USAGE_READ_PAGE,
     USAGE_TENANTS_MAX,
@@ -46,6 +49,8 @@ pub struct Sum {
 pub(crate) struct Ledger {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    /// Who the tenant of a job is that names none.
+    rules: Rules,
     folding: tokio::sync::Mutex<()>,
 }
 
@@ -57,8 +62,13 @@ impl fmt::Debug for Ledger {
 
 impl Ledger {
     /// Those of this store.
-    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, folding: tokio::sync::Mutex::default() }
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, rules: Rules) -> Self {
+        Self { store, clock, rules, folding: tokio::sync::Mutex::default() }
+    }
+
+    /// Whose a job is, and what it used counts for.
+    pub(crate) fn tenant_of<'a>(&self, spec: &'a Spec) -> &'a str {
+        self.rules.tenant_of(spec)
     }
 
     /// Folds and forgets, for ever.
@@ -117,15 +127,17 @@ impl Ledger {
         let mut hours: BTreeMap<u32, Hour> = BTreeMap::new();
         let mut batch = Batch::new();
         for (key, value) in rows {
-            let charge: Charge = codec::decode(&key, &value)?.parse(&key)?;
+            let mut charge: Charge = codec::decode(&key, &value)?.parse(&key)?;
+            let account = &mut charge.account;
+            let tenant = self.rules.tenant(account.tenant.as_ref(), &account.labels).to_owned();
+            account.tenant = Some(tenant);
             // A key that names no hour was not made by us; what it says is still owed.
             let hour = keys::hour_of_charge(&key).unwrap_or(0);
-            if !hours.contains_key(&hour) {
-                hours.insert(hour, self.hour(hour)?);
-            }
-            if let Some(sums) = hours.get_mut(&hour) {
-                sums.add(hour, charge);
-            }
+            let sums = match hours.entry(hour) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(self.hour(hour)?),
+            };
+            sums.add(hour, charge);
             batch.delete(key);
         }
         for (key, sum) in hours.into_values().flat_map(Hour::changed) {

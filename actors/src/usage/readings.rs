@@ -74,6 +74,9 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
+    /// Readings (when, CPU, memory), how long it ran, and the CPU and memory that come of it.
+    type Case = (&'static [(i64, u64, u64)], Duration, u64, u64);
+
     fn readings(of: &[(i64, u64, u64)]) -> Readings {
         let mut readings = Readings::default();
         for (at, cpu_us, memory_bytes) in of.iter().copied() {
@@ -85,7 +88,7 @@ mod tests {
     #[test]
     fn memory_is_the_mean_over_time_of_what_was_read() {
         let second = Duration::from_secs(1);
-        let table: [(&[(i64, u64, u64)], Duration, u64, u64); 6] = [
+        let table: [Case; 6] = [
             // Once: it counts for the whole life.
             (&[(0, 9, 10 * MIB)], 4 * second, 9, 40 * 1024),
             // Rising evenly: the middle.

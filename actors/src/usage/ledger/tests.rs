@@ -9,7 +9,11 @@ use crate::usage::charge::begin_of;
 const HOUR: u32 = 500_000;
 
 fn ledger(store: &Arc<MemoryStore>) -> Ledger {
-    Ledger::new(Arc::<MemoryStore>::clone(store), Arc::new(ManualClock::starting_at(begin_of(HOUR))))
+    Ledger::new(
+        Arc::<MemoryStore>::clone(store),
+        Arc::new(ManualClock::starting_at(begin_of(HOUR))),
+        Rules::default(),
+    )
 }
 
 fn id() -> JobId {
@@ -60,6 +64,28 @@ async fn charges_become_sums_and_each_counts_once() {
         assert_eq!(sums[&account("b")], (round, 10 * round));
         assert_eq!((rows(&store, keys::charges()), rows(&store, keys::sums(HOUR))), (0, 2));
     }
+}
+
+#[actix_rt::test]
+async fn the_tenant_is_who_admission_says_it_is() {
+    let store = Arc::new(MemoryStore::new());
+    let rules = Rules { tenant_label: Some("team".into()), ..Rules::default() };
+    let ledger = Ledger::new(
+        Arc::<MemoryStore>::clone(&store),
+        Arc::new(ManualClock::starting_at(begin_of(HOUR))),
+        rules,
+    );
+    let labelled =
+        || Account { labels: [("team".to_owned(), "red".to_owned())].into(), ..Account::default() };
+    charge(
+        &store,
+        HOUR,
+        [labelled(), Account { tenant: Some("a".into()), ..labelled() }, Account::default()],
+    )
+    .await;
+    let tenants: Vec<_> =
+        sums(&ledger, HOUR..HOUR + 1).await.into_keys().filter_map(|account| account.tenant).collect();
+    assert_eq!(tenants, ["a", "default", "red"]);
 }
 
 #[actix_rt::test]
