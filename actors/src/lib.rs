@@ -71,6 +71,7 @@
 //! | [`schedule`] | times at which a job is submitted or an orchestration started |
 //! | [`trigger`] | files, requests and messages for each of which something is started once |
 //! | [`entity`] | named objects with a state that do one thing after another |
+//! | [`usage`] | what attempts used: in the job, in books that outlive it, as a report |
 //! | [`webhook`], [`outbound`] | telling the world, safely |
 //! | [`logs`] | the output of attempts |
 //! | [`handle`] | what one asks of a supervisor |

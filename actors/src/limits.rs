@@ -59,8 +59,12 @@ pub const COMMIT_SIBLINGS_PER_COMPANION: usize = 4;
 /// For so many batches a commit waits at most: a sync that they share costs each next to nothing.
 pub const COMMIT_COMPANY_MAX: usize = 16;
 
-/// How long a commit waits for others at most: some syncs, and nothing to those who have many things under way.
-pub const COMMIT_PATIENCE: Duration = Duration::from_millis(4);
+/// How long a commit waits for each of the others that are at work: less than the work of one of them takes, so that what
+/// waits behind that many loses nothing by it.
+pub const COMMIT_WAIT_PER_SIBLING: Duration = Duration::from_micros(500);
+
+/// How long a commit waits for others at most: some dozens of syncs.
+pub const COMMIT_PATIENCE_MAX: Duration = Duration::from_millis(10);
 
 /// After so many waits for which nobody came, a pause of so many commits is made, which doubles.
 pub const COMMIT_WAITS_IN_VAIN: u32 = 3;

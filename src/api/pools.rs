@@ -3,10 +3,9 @@
 use actix_web::web::{Data, Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use dogwatch_actors::handle::FieldError;
-use dogwatch_actors::job::parse;
+use dogwatch_actors::job::parse::{self, parse_around};
 use dogwatch_actors::limits::SPEC_BYTES_MAX;
 use dogwatch_actors::pool::{PoolView, Spec};
-use dogwatch_actors::shape;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -100,7 +99,7 @@ async fn declare_as(
     name: String,
     json: &Value,
 ) -> Result<HttpResponse, Problem> {
-    let spec: Spec = shape::read(json, hint).map_err(Problem::invalid_fields)?;
+    let spec: Spec = parse_around(json, hint).map_err(Problem::invalid_fields)?;
     let pools = api.handle.pools();
     let (pool, is_new) = detached(async move { pools.declare(&name, spec).await }).await?;
     Ok(declared(req, "pools", pool.name.as_str(), (&pool, is_new)))

@@ -4,12 +4,11 @@ use actix_web::web::{Data, Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use dogwatch_actors::clock::Timestamp;
 use dogwatch_actors::handle::schedules::Schedules;
-use dogwatch_actors::job::parse;
+use dogwatch_actors::job::parse::{self, parse_around};
 use dogwatch_actors::limits::{
     ORCHESTRATION_PAYLOAD_BYTES_MAX, SCHEDULE_PREVIEW_MAX, SCHEDULE_UPCOMING, SPEC_BYTES_MAX,
 };
 use dogwatch_actors::schedule::{FireView, Preview, ScheduleView, Spec};
-use dogwatch_actors::shape;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -192,7 +191,7 @@ pub(crate) async fn trigger(
 
 async fn read(req: &HttpRequest, body: Payload) -> Result<Spec, Problem> {
     let json = body::required(req, body, BODY_BYTES_MAX, EXAMPLE).await?;
-    shape::read(&json, hint).map_err(Problem::invalid_fields)
+    parse_around(&json, hint).map_err(Problem::invalid_fields)
 }
 
 /// Which schedule is told something, by a request that says nothing else.

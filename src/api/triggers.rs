@@ -8,9 +8,8 @@ pub(crate) mod items;
 use actix_web::web::{Data, Json, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use dogwatch_actors::handle::triggers::Triggers;
-use dogwatch_actors::job::parse;
+use dogwatch_actors::job::parse::{self, parse_around};
 use dogwatch_actors::limits::{ORCHESTRATION_PAYLOAD_BYTES_MAX, SPEC_BYTES_MAX};
-use dogwatch_actors::shape;
 use dogwatch_actors::trigger::{Spec, TriggerView};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -82,7 +81,7 @@ pub(crate) async fn declare(
 ) -> Result<HttpResponse, Problem> {
     Query::none(&req)?;
     let json = body::required(&req, body, BODY_BYTES_MAX, EXAMPLE).await?;
-    let spec: Spec = shape::read(&json, hint).map_err(Problem::invalid_fields)?;
+    let spec: Spec = parse_around(&json, hint).map_err(Problem::invalid_fields)?;
     let (name, triggers) = (name(&req), api.handle.triggers());
     let done = detached(async move { triggers.declare(&name, spec).await }).await?;
     let token = done.token.map(|token| token.expose().to_owned());

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use dogwatch_actors::job::parse::parse_around;
 use dogwatch_actors::schedule::{ScheduleId, Spec};
-use dogwatch_actors::shape;
 use toml::{Table, Value};
 
 use super::{Error, Origin};
@@ -38,7 +38,7 @@ pub(super) fn take(table: &mut Table, origin: &Origin) -> Result<Schedules, Erro
     for (name, value) in &written {
         let key = format!("{SECTION}.{name}");
         let id: ScheduleId = name.parse().map_err(|error| bad(key.clone(), format!("{error}")))?;
-        let mut spec: Spec = shape::read(&to_json(value.clone()), hint).map_err(|faults| {
+        let mut spec: Spec = parse_around(&to_json(value.clone()), hint).map_err(|faults| {
             let (place, message) = match faults.first() {
                 Some(fault) => (fault.pointer.replace('/', "."), fault.message.clone()),
                 None => (String::new(), "it is no schedule".to_owned()),

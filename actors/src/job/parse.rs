@@ -4,16 +4,36 @@
 
 mod containers;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::spec::Spec;
 use crate::handle::FieldError;
 use crate::shape;
 
+/// The member that is a job's spec.
+const JOB: &str = "job";
+
 /// Reads a spec. On failure: every problem found, each with a JSON pointer and what to do.
 pub fn parse(json: &Value) -> Result<Spec, Vec<FieldError>> {
     match containers::normalised(json).map_err(|error| vec![error])? {
         Some(json) => shape::read(&json, hint),
+        None => shape::read(json, hint),
+    }
+}
+
+/// Reads a document that has the spec of a job as its member `job`: a pool, a schedule, a trigger.
+pub fn parse_around<T: DeserializeOwned>(json: &Value, hint: shape::Hint) -> Result<T, Vec<FieldError>> {
+    let job = json.get(JOB).map_or(Ok(None), containers::normalised);
+    let job = job.map_err(|FieldError { pointer, message }| {
+        vec![FieldError { pointer: format!("/{JOB}{pointer}"), message }]
+    });
+    match job? {
+        Some(job) => {
+            let mut json = json.clone();
+            json[JOB] = job;
+            shape::read(&json, hint)
+        }
         None => shape::read(json, hint),
     }
 }
@@ -59,6 +79,23 @@ mod tests {
     fn problems(value: &Value) -> Vec<(String, String)> {
         let errors = parse(value).err().unwrap_or_default();
         errors.into_iter().map(|error| (error.pointer, error.message)).collect()
+    }
+
+    #[test]
+    fn a_list_of_containers_may_stand_in_whatever_has_a_job() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Around {
+            job: Spec,
+        }
+        let read = |job: Value| parse_around::<Around>(&json!({ "job": job }), |_, _| None);
+        let main = json!({"name": "app", "image": "app:1", "main": true});
+        let both = json!({"containers": [{"name": "proxy", "image": "proxy:1"}, main]});
+        let spec = read(both).unwrap().job;
+        assert_eq!((spec.image.as_deref(), spec.sidecars.len()), (Some("app:1"), 1));
+        assert_eq!(read(json!({"image": "app:1"})).unwrap().job.image.as_deref(), Some("app:1"));
+        let errors = read(json!({"image": "app:1", "containers": [main]})).unwrap_err();
+        assert_eq!(errors[0].pointer, "/job/containers/0/image");
+        assert!(parse_around::<Around>(&json!({}), |_, _| None).is_err());
     }
 
     #[test]

@@ -21,7 +21,9 @@ impl Patience {
     /// Of one of many who are at work and will commit what they did: `None` as long as they are few.
     pub fn among(others: usize) -> Option<Self> {
         (others >= limits::COMMIT_SIBLINGS_MIN).then(|| Self {
-            span: limits::COMMIT_PATIENCE,
+            span: limits::COMMIT_WAIT_PER_SIBLING
+                .saturating_mul(u32::try_from(others).unwrap_or(u32::MAX))
+                .min(limits::COMMIT_PATIENCE_MAX),
             company: (others / limits::COMMIT_SIBLINGS_PER_COMPANION).min(limits::COMMIT_COMPANY_MAX),
         })
     }
@@ -38,5 +40,8 @@ mod tests {
         let company = |others| Patience::among(others).unwrap().company;
         assert!(company(limits::COMMIT_SIBLINGS_MIN) >= 2, "else it would be there at once");
         assert_eq!(company(1_000_000), limits::COMMIT_COMPANY_MAX);
+        let span = |others| Patience::among(others).unwrap().span;
+        assert!(span(limits::COMMIT_SIBLINGS_MIN) < span(limits::COMMIT_SIBLINGS_MIN + 1));
+        assert_eq!(span(usize::MAX), limits::COMMIT_PATIENCE_MAX);
     }
 }

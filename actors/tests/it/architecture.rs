@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
     "actors/src/admission/",
     "actors/src/array/",
     "actors/src/trigger/",
+    "actors/src/usage/",
     "actors/src/entity/",
     "actors/src/hub.rs",
     "actors/src/name.rs",
@@ -64,6 +65,8 @@ const NOT_PURE: &[&str] = &[
     "actors/src/trigger/performer.rs",
     "actors/src/trigger/settling.rs",
     "actors/src/trigger/watcher.rs",
+    "actors/src/usage/ledger.rs",
+    "actors/src/usage/ledger/",
     "actors/src/entity/executor.rs",
     "actors/src/entity/stored.rs",
 ];
