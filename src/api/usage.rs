@@ -15,15 +15,15 @@ const PARAMETERS: [&str; 6] = ["by", "since", "until", "tenant", "name", "label"
 /// Show usage
 ///
 /// How long containers and processes ran, their CPU time and their memory over time, a line for each tenant (or what
-/// `by` says). An attempt counts in the UTC hour in which its end was recorded, and whole hours are added up, so that no attempt is in
-/// two reports of times that do not overlap. Deleted jobs stay in it. With `by=job` the stored jobs that were submitted in
-/// that time have a line each.
+/// `by` says). An attempt counts in the UTC hour in which its end was recorded, and times are cut to whole hours, so that
+/// two reports of which one begins when the other ends share none. Deleted jobs stay in it. With `by=job` the stored jobs
+/// that were submitted in that time have a line each.
 #[utoipa::path(
     get, path = "/v1/usage", tag = "usage", operation_id = "show_usage",
     params(
         ("by" = Option<String>, Query, description = "`tenant` (the default), `name`, `runtime`, `source`, `job` or `label:KEY`"),
-        ("since" = Option<String>, Query, format = DateTime, description = "From the hour of this time (RFC 3339); default: 30 days before `until`"),
-        ("until" = Option<String>, Query, format = DateTime, description = "Up to the end of the hour of this time; default: now"),
+        ("since" = Option<String>, Query, format = DateTime, description = "From the beginning of the hour of this time (RFC 3339); default: 30 days before `until`"),
+        ("until" = Option<String>, Query, format = DateTime, description = "Before the hour of this time; default: all that is known"),
         ("tenant" = Option<String>, Query, description = "Only this tenant's"),
         ("name" = Option<String>, Query, description = "Only of jobs with this name"),
         ("label" = Option<Vec<String>>, Query, description = "Only of jobs with this label, `key:value`; may be repeated"),

@@ -14,10 +14,9 @@ use crate::client::UsageQuery;
 
 /// The arguments of `usage`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "An attempt counts in the UTC hour in which its end was recorded; whole hours are added up. Times are \
-    RFC 3339 (2026-11-21T08:00:00Z), dates (2026-11-01, at midnight UTC), or how long ago (7d, 12h)."
-)]
+#[command(after_help = "An attempt counts in the UTC hour in which its end was recorded; whole hours are \
+    added up, from that of --since and before that of --until. Times are \
+    RFC 3339 (2026-11-21T08:00:00Z), dates (2026-11-01, at midnight UTC), or how long ago (7d, 12h).")]
 pub struct UsageArgs {
     /// What has a line each: tenant, name, runtime, source, job or label:KEY [default: tenant]
     #[arg(long, value_name = "WHAT")]
@@ -58,11 +57,16 @@ pub(super) async fn run(context: &Context, args: UsageArgs) -> Result<Exit, Erro
 
 /// A time as the API takes it. What is neither a date nor a span goes as it is: the API says what is wrong with it.
 fn moment(text: &str, now: Timestamp) -> String {
-    if let Ok(ago) = text.parse::<Span>() {
+    // A number alone may be meant as a time.
+    let has_unit = text.ends_with(|last: char| last.is_ascii_alphabetic());
+    if let Ok(ago) = text.parse::<Span>()
+        && has_unit
+    {
         let ago = i64::try_from(ago.as_duration().as_millis()).unwrap_or(i64::MAX);
         return Timestamp::from_millis(now.as_millis().saturating_sub(ago)).to_string();
     }
-    let is_date = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    let shape: Vec<usize> = text.split('-').map(str::len).collect();
+    let is_date = shape == [4, 2, 2];
     if is_date { format!("{text}T00:00:00Z") } else { text.to_owned() }
 }
 
@@ -72,6 +76,9 @@ fn text(report: &UsageReport, paint: Paint) -> String {
     let mut rows = vec![head.map(|title| Cell::painted(title, paint.paint(Colour::Dim, title))).to_vec()];
     rows.extend(report.items.iter().map(|item| line(item.key.as_deref().unwrap_or("-"), &item.used)));
     rows.push(line("TOTAL", &report.total));
+    if report.not_kept_apart.attempts > 0 {
+        rows.push(line("(NOT KEPT APART)", &report.not_kept_apart));
+    }
     let mut text = table::render(&rows);
     if report.truncated {
         text.push_str("there are more lines\n");
@@ -105,6 +112,8 @@ mod tests {
         ] {
             assert_eq!(moment(text, now).parse::<Timestamp>().unwrap(), at.parse().unwrap(), "{text}");
         }
-        assert_eq!(moment("yesterday", now), "yesterday");
+        for odd in ["yesterday", "1795229674", "2026-11-1"] {
+            assert_eq!(moment(odd, now), odd, "the API says what is wrong with it");
+        }
     }
 }

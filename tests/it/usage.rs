@@ -1,5 +1,6 @@
 //! Usage, end to end: the real binary, processes, kill -9.
 
+use dogwatch_actors::clock::{Clock as _, SystemClock, Timestamp};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -115,6 +116,9 @@ async fn what_started_a_job_is_billed_for_it() {
         })
         .await;
     assert_eq!(line(&report, &source)["attempts"], 5);
+    // What is different for every child is ours, and does not lengthen the books.
+    let report = bench.get("/v1/usage?by=label:dogwatch.index").await;
+    assert_eq!((&report["items"][0]["key"], &report["items"][0]["attempts"]), (&json!(null), &json!(6)));
     let report = bench.get("/v1/usage?by=name&name=nightly").await;
     assert_eq!((&report["items"][0]["key"], &report["total"]["attempts"]), (&json!("nightly"), &json!(5)));
 
@@ -146,6 +150,16 @@ async fn what_cannot_be_asked_for_is_said() {
         let problem: Value = answer.json().await.unwrap();
         assert!(problem["detail"].as_str().unwrap().contains(message), "{query}: {problem}");
     }
+    // Reports that meet share nothing, and leave nothing out.
+    bench.over(&bench.submit(&json!({"args": ["true"]})).await).await;
+    let now = Timestamp::from_millis(SystemClock.now().as_millis() + 1_800_000).to_string();
+    let ago = "2020-01-01T00:30:00Z";
+    let count = async |query: String| {
+        bench.get(&format!("/v1/usage?{query}")).await["total"]["attempts"].as_u64().unwrap()
+    };
+    let (before, after) =
+        (count(format!("since={ago}&until={now}")).await, count(format!("since={now}")).await);
+    assert_eq!((before + after, count(String::new()).await), (1, 1));
     // A time that has not come is one in which nothing was used.
     let report = bench.get("/v1/usage?since=2999-01-01T00:00:00Z").await;
     assert_eq!((&report["items"], &report["total"]["attempts"]), (&json!([]), &json!(0)));

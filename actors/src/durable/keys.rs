@@ -158,6 +158,11 @@ pub fn charges() -> Key {
     b"u/".to_vec()
 }
 
+/// The first key of the charges of this hour and of those behind it.
+pub fn charges_of(hour: u32) -> Key {
+    join(&[b"u", &hour.to_be_bytes()])
+}
+
 /// What an attempt used that ended in this hour.
 pub fn charge(hour: u32, job: JobId, attempt: u32) -> Key {
     join(&[b"u", &hour.to_be_bytes(), job.as_bytes(), &attempt.to_be_bytes()])

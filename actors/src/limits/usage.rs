@@ -32,6 +32,12 @@ pub const USAGE_TENANTS_MAX: usize = 8_192;
 /// Sums that are read before others have their turn.
 pub const USAGE_READ_PAGE: usize = 1_000;
 
+/// Lines that are kept apart while a report is made: some 10 MB.
+pub const USAGE_LINES_MAX: usize = 50_000;
+
+/// Jobs that are looked at for a report by job.
+pub const USAGE_JOBS_READ_MAX: usize = 50_000;
+
 /// Lines of a report: more are no report.
 pub const USAGE_ITEMS_MAX: usize = 1_000;
 

@@ -49,9 +49,14 @@ impl Accounts {
         Some(Self { cpu: dir.clone(), memory: dir, version: Version::Two })
     }
 
-    /// What they say now; `None` when the group is gone.
+    /// What they say now; `None` when they cannot be read.
     pub(super) fn read(&self) -> Option<Reading> {
         Some(Reading { cpu_us: self.cpu_us()?, memory_bytes: self.memory_bytes()? })
+    }
+
+    /// Whether the group is there: what cannot be read of it now may be read again.
+    pub(super) fn are_there(&self) -> bool {
+        self.cpu.exists()
     }
 
     /// The CPU time of everything that ever was in the group, in microseconds.

@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Due, Exit, Observation, Running};
+use super::{Due, Exit, Observation, Running, Unseen};
 use crate::clock::Timestamp;
 use crate::job::group::{MAIN, Mount, Probe};
 use crate::job::spec::Resources;
@@ -188,7 +188,8 @@ pub fn observation(parts: &Parts) -> Observation {
 fn used<'a>(containers: impl Iterator<Item = &'a Observation>) -> Option<Usage> {
     let mut sum = None;
     for exit in containers.filter_map(|seen| match seen {
-        Observation::Exited(exit) => Some(exit),
+        // Nobody knows when the host went down with it.
+        Observation::Exited(exit) if exit.unseen != Some(Unseen::HostRestart) => Some(exit),
         _ => None,
     }) {
         let ran = exit.started_at.zip(exit.finished_at).map(|(from, to)| to.since(from));

@@ -14,6 +14,10 @@ use crate::store::{Key, codec};
 /// The version of stored charges and sums.
 pub const VERSION: u8 = 1;
 
+/// What labels of ours begin with: some are different for every job of an array or a trigger, and [`Account::source`]
+/// says what they say.
+const OWN_LABELS: &str = "dogwatch.";
+
 /// An hour in milliseconds: what the books are kept by.
 const HOUR_MS: i64 = 3_600_000;
 
@@ -45,6 +49,9 @@ pub struct Account {
     /// The labels.
     #[serde(rename = "l", skip_serializing_if = "BTreeMap::is_empty", default)]
     pub labels: BTreeMap<String, String>,
+    /// It stands for several that could not be kept apart.
+    #[serde(rename = "o", skip_serializing_if = "std::ops::Not::not", default)]
+    pub others: bool,
 }
 
 impl Account {
@@ -56,14 +63,24 @@ impl Account {
             name: spec.name.clone(),
             runtime: Some(spec.runtime_name().to_owned()),
             source: job.given.parent.as_ref().map(source),
-            labels: spec.labels.clone(),
+            others: false,
+            labels: spec.labels.iter().filter(|(key, _)| !key.starts_with(OWN_LABELS)).map(own).collect(),
         }
     }
 
-    /// The same without what may be different for every job.
+    /// Where it goes when it cannot be kept apart: to what is known of the tenant and the runtime.
     pub fn of_tenant(&self) -> Self {
-        Self { tenant: self.tenant.clone(), runtime: self.runtime.clone(), ..Self::default() }
+        Self { tenant: self.tenant.clone(), runtime: self.runtime.clone(), ..Self::of_all() }
     }
+
+    /// Where it goes when not even that can be kept apart.
+    pub fn of_all() -> Self {
+        Self { others: true, ..Self::default() }
+    }
+}
+
+fn own((key, value): (&String, &String)) -> (String, String) {
+    (key.clone(), value.clone())
 }
 
 fn source(parent: &Parent) -> String {

@@ -6,8 +6,10 @@
 //! Invariants:
 //! - a charge is in its sum or still a row of its own, never both and never neither: one commit adds the one and deletes
 //!   the other;
-//! - one folds at a time, and whoever reads folds first: a report has everything that was acknowledged before it was
-//!   asked for;
+//! - nothing is folded while somebody reads, who adds charges to sums: a report has everything that was acknowledged
+//!   before it was asked for, and writes nothing;
+//! - only the background folds, to the end of each commit: one that is given up while it is under way would be repeated
+//!   on what it has changed;
 //! - sums of an hour are bounded, whatever labels there are.
 
 use std::collections::btree_map::Entry;
@@ -78,7 +80,7 @@ impl Ledger {
             tokio::time::sleep(USAGE_FOLD_EVERY).await;
             let hour = hour_of(self.clock.now());
             let done = async {
-                drop(self.fold().await?);
+                self.fold().await?;
                 if forgot_in != Some(hour) {
                     self.forget(USAGE_KEPT_HOURS).await?;
                 }
@@ -95,30 +97,62 @@ impl Ledger {
     /// Gives every sum of these hours to `each`.
     pub(crate) async fn read(&self, hours: Range<u32>, mut each: impl FnMut(Sum)) -> Result<()> {
         // Held to the end: what is read must not be folded meanwhile.
-        let _folding = self.fold().await?;
-        let mut range = KeyRange { from: keys::sums(hours.start), to: Some(keys::sums(hours.end)) };
+        let _folding = self.folding.lock().await;
+        let sums = KeyRange { from: keys::sums(hours.start), to: Some(keys::sums(hours.end)) };
+        self.pages(sums, |key, value| {
+            each(codec::decode(key, value)?.parse(key)?);
+            Ok(())
+        })
+        .await?;
+        let charges = KeyRange { from: keys::charges_of(hours.start), to: Some(keys::charges_of(hours.end)) };
+        self.pages(charges, |key, value| {
+            let Charge { account, usage } = self.charge(key, value)?;
+            each(Sum { account, attempts: 1, usage });
+            Ok(())
+        })
+        .await
+    }
+
+    async fn pages(
+        &self,
+        mut range: KeyRange,
+        mut each: impl FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
         while !range.is_empty() {
             let rows = self.store.scan(range.clone(), Order::Ascending, USAGE_READ_PAGE)?;
             let Some((last, _)) = rows.last() else { break };
             range = range.after(last);
             for (key, value) in &rows {
-                each(codec::decode(key, value)?.parse(key)?);
+                each(key, value)?;
             }
             tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    /// Folds every charge there is. Nobody else does until what it gives is dropped.
-    async fn fold(&self) -> Result<tokio::sync::MutexGuard<'_, ()>> {
-        let folding = self.folding.lock().await;
+    /// A charge, with the tenant that admission takes it to be of.
+    fn charge(&self, key: &[u8], value: &[u8]) -> Result<Charge> {
+        let mut charge: Charge = codec::decode(key, value)?.parse(key)?;
+        let account = &mut charge.account;
+        let tenant = self.rules.tenant(account.tenant.as_ref(), &account.labels).to_owned();
+        account.tenant = Some(tenant);
+        Ok(charge)
+    }
+
+    /// Folds the charges that there are; those that come meanwhile may wait for the next time.
+    async fn fold(&self) -> Result<()> {
         let mut range = KeyRange::prefix(keys::charges());
         loop {
+            let _folding = self.folding.lock().await;
             let rows = self.store.scan(range.clone(), Order::Ascending, USAGE_FOLD_PAGE)?;
-            let Some((last, _)) = rows.last() else { return Ok(folding) };
+            let Some((last, _)) = rows.last() else { return Ok(()) };
             // What is deleted need not be passed over again.
             range = range.after(last);
+            let is_last = rows.len() < USAGE_FOLD_PAGE;
             self.store.commit(self.folded(rows)?).await?;
+            if is_last {
+                return Ok(());
+            }
         }
     }
 
@@ -127,10 +161,7 @@ impl Ledger {
         let mut hours: BTreeMap<u32, Hour> = BTreeMap::new();
         let mut batch = Batch::new();
         for (key, value) in rows {
-            let mut charge: Charge = codec::decode(&key, &value)?.parse(&key)?;
-            let account = &mut charge.account;
-            let tenant = self.rules.tenant(account.tenant.as_ref(), &account.labels).to_owned();
-            account.tenant = Some(tenant);
+            let charge = self.charge(&key, &value)?;
             // A key that names no hour was not made by us; what it says is still owed.
             let hour = keys::hour_of_charge(&key).unwrap_or(0);
             let sums = match hours.entry(hour) {
@@ -209,8 +240,8 @@ impl Hour {
         if self.sums.contains_key(&key) || known < USAGE_TENANTS_MAX {
             return (key, account);
         }
-        let nobody = Account::default();
-        (keys::sum(hour, &digest(&nobody)), nobody)
+        let all = Account::of_all();
+        (keys::sum(hour, &digest(&all)), all)
     }
 
     fn changed(self) -> impl Iterator<Item = (Key, Sum)> {

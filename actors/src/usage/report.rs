@@ -11,7 +11,7 @@ use super::charge::Account;
 use super::ledger::Sum;
 use super::{Usage, UsageView};
 use crate::clock::Timestamp;
-use crate::limits::USAGE_ITEMS_MAX;
+use crate::limits::{USAGE_ITEMS_MAX, USAGE_LINES_MAX};
 
 /// What a report has a line for each of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -73,9 +73,9 @@ impl fmt::Display for By {
 pub struct Question {
     /// A line for each of these.
     pub by: By,
-    /// Attempts whose end was recorded in this hour or later; with [`By::Job`], jobs that were submitted then.
+    /// Attempts whose end was recorded in the hour of this time or later; with [`By::Job`], jobs that were submitted then.
     pub since: Option<Timestamp>,
-    /// Up to the end of this hour.
+    /// Before the hour of this time.
     pub until: Option<Timestamp>,
     /// Only this tenant's.
     pub tenant: Option<String>,
@@ -101,14 +101,16 @@ pub struct UsageReport {
     /// From when: the beginning of an hour.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
-    /// Until when: the end of an hour.
+    /// Until when, exclusively: the beginning of an hour.
     #[schema(value_type = String, format = DateTime)]
     pub until: Timestamp,
     /// The lines, those with the longest running time first.
     pub items: Vec<UsageItem>,
     /// Everything together, also what has no line.
     pub total: UsageTotal,
-    /// There are more lines than are shown. With `by=job` the total is of those shown.
+    /// What could not be kept apart by names and labels, of these tenants: a report by those, or of only some, lacks it.
+    pub not_kept_apart: UsageTotal,
+    /// There are more lines than are shown. With `by=job` the total may then lack some, too.
     pub truncated: bool,
 }
 
@@ -137,11 +139,18 @@ pub struct UsageTotal {
 pub(crate) struct Tally {
     lines: BTreeMap<Option<String>, (u64, Usage)>,
     total: (u64, Usage),
+    not_kept_apart: (u64, Usage),
+    /// Some lines were put together.
+    is_full: bool,
 }
 
 impl Tally {
     /// Adds a sum of the books, where it is asked for.
     pub(crate) fn add_sum(&mut self, question: &Question, sum: Sum) {
+        let is_of_tenant = question.tenant.is_none() || question.tenant == sum.account.tenant;
+        if sum.account.others && is_of_tenant {
+            add(&mut self.not_kept_apart, sum.attempts, sum.usage);
+        }
         if !question.admits(&sum.account) {
             return;
         }
@@ -159,10 +168,11 @@ impl Tally {
 
     /// Adds to the line of `key`.
     pub(crate) fn add(&mut self, key: Option<String>, attempts: u64, usage: Usage) {
-        for (count, sum) in [self.lines.entry(key).or_default(), &mut self.total] {
-            *count += attempts;
-            *sum += usage;
-        }
+        let is_full = self.lines.len() >= USAGE_LINES_MAX && !self.lines.contains_key(&key);
+        self.is_full |= is_full;
+        let key = key.filter(|_| !is_full);
+        add(self.lines.entry(key).or_default(), attempts, usage);
+        add(&mut self.total, attempts, usage);
     }
 
     /// What comes of it; `more` says that not everything was added.
@@ -172,7 +182,7 @@ impl Tally {
         lines.sort_by(|(one, (_, a)), (other, (_, b))| {
             b.running_ms.cmp(&a.running_ms).then_with(|| one.cmp(other))
         });
-        let truncated = more || lines.len() > USAGE_ITEMS_MAX;
+        let truncated = more || self.is_full || lines.len() > USAGE_ITEMS_MAX;
         let lines = lines.into_iter().take(USAGE_ITEMS_MAX);
         UsageReport {
             by: by.to_string(),
@@ -180,9 +190,15 @@ impl Tally {
             until,
             items: lines.map(|(key, used)| UsageItem { key, used: shown(used) }).collect(),
             total: shown(self.total),
+            not_kept_apart: shown(self.not_kept_apart),
             truncated,
         }
     }
+}
+
+fn add((count, sum): &mut (u64, Usage), attempts: u64, usage: Usage) {
+    *count += attempts;
+    *sum += usage;
 }
 
 #[cfg(test)]
@@ -195,8 +211,8 @@ mod tests {
             tenant: Some(tenant.into()),
             name: Some("nightly".into()),
             runtime: Some("process".into()),
-            source: None,
             labels,
+            ..Account::default()
         }
     }
 
@@ -243,6 +259,29 @@ mod tests {
         assert_eq!(lines(&asked), [(key("b"), 3, 9.0), (key("a"), 1, 1.0)]);
         let asked = Question { name: key("other"), ..Question::default() };
         assert_eq!(lines(&asked), []);
+    }
+
+    #[test]
+    fn what_could_not_be_kept_apart_is_told() {
+        let question =
+            Question { by: "label:team".parse().unwrap(), name: key("nightly"), ..Question::default() };
+        let mut tally = Tally::default();
+        for account in [account("a", Some("x")), account("a", Some("y")).of_tenant()] {
+            tally.add_sum(&question, Sum { account, attempts: 1, usage: Usage::default() });
+        }
+        let span = (Timestamp::from_millis(0), Timestamp::from_millis(1));
+        let report = tally.report(&question.by, span, false);
+        assert_eq!((report.total.attempts, report.not_kept_apart.attempts), (1, 1));
+    }
+
+    #[test]
+    fn lines_are_bounded_while_they_are_made() {
+        let mut tally = Tally::default();
+        for line in 0..USAGE_LINES_MAX + 10 {
+            tally.add(Some(line.to_string()), 1, Usage::default());
+        }
+        assert_eq!(tally.lines.len(), USAGE_LINES_MAX + 1);
+        assert_eq!(tally.lines[&None].0, 10);
     }
 
     #[test]

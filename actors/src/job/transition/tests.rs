@@ -9,3 +9,4 @@ mod place;
 mod probes;
 mod sample;
 mod table;
+mod usage;

@@ -110,7 +110,10 @@ impl Engine {
     /// A container of an attempt; `None` when there is none of its name.
     pub(super) async fn find_one(&self, one: &One) -> Result<Option<Found>> {
         let name = self.name_of(one);
-        let Some(inspect) = self.inspect(&name).await.map_err(Fault::unknown)? else { return Ok(None) };
+        let Some(inspect) = self.inspect(&name).await.map_err(Fault::unknown)? else {
+            self.meters.drop_one(one);
+            return Ok(None);
+        };
         if inspect.id.is_none() || inspect.state.is_none() || inspect.config.is_none() {
             // Not somebody else's container but no container at all: another thing answers in the engine's place.
             let odd =
@@ -157,7 +160,7 @@ impl Engine {
     async fn bill(&self, one: &One, exit: &mut Exit) {
         let (Some(started_at), Some(finished_at)) = (exit.started_at, exit.finished_at) else { return };
         if !group::is_ours(one) {
-            exit.usage = self.meters.used(one, &exit.runtime_id, finished_at.since(started_at)).await;
+            exit.usage = self.meters.used(one, &exit.runtime_id, (started_at, finished_at)).await;
         }
     }
 

@@ -7,30 +7,38 @@
 //! says that the container's first process has ended: the engine takes milliseconds to clear them away. Elsewhere
 //! the engine is asked, and what happens after the last answer is not counted.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::future::pending;
-use std::os::fd::OwnedFd;
-use std::time::Duration;
-
 use bollard::Docker;
 use bollard::models::ContainerStatsResponse;
 use bollard::query_parameters::StatsOptionsBuilder;
 use futures_util::StreamExt as _;
 use parking_lot::Mutex;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::collections::HashMap;
+use std::fmt;
+use std::future::pending;
+use std::os::fd::OwnedFd;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::engine::One;
-use crate::clock::{Clock as _, SystemClock};
+use super::errors::Fault;
+use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::id::AttemptKey;
 use crate::limits::{ENGINE_QUERY_TIMEOUT, USAGE_LAST_READING_MAX, USAGE_READ_EVERY_MAX, USAGE_READ_FIRST};
 use crate::runtime::accounts::Accounts;
 use crate::usage::Usage;
 use crate::usage::readings::{Reading, Readings};
+
+/// What reading comes to.
+enum Answer {
+    Reading(Reading),
+    /// Not this time.
+    Nothing,
+    /// There is no such container any more.
+    Gone,
+}
 
 /// Where readings come from.
 pub(super) enum Source {
@@ -56,14 +64,24 @@ impl Source {
         Some(Self::Kernel(accounts, ended))
     }
 
-    async fn read(&self) -> Option<Reading> {
+    async fn read(&self) -> Answer {
         match self {
-            Self::Kernel(accounts, _) => accounts.read(),
+            Self::Kernel(accounts, _) => match accounts.read() {
+                Some(reading) => Answer::Reading(reading),
+                None if accounts.are_there() => Answer::Nothing,
+                None => Answer::Gone,
+            },
             Self::Engine(client, container) => {
                 let options = StatsOptionsBuilder::new().stream(false).one_shot(true).build();
                 let mut answers = std::pin::pin!(client.stats(container, Some(options)));
-                let answer = timeout(ENGINE_QUERY_TIMEOUT, answers.next()).await.ok()??;
-                reading(&answer.ok()?)
+                match timeout(ENGINE_QUERY_TIMEOUT, answers.next()).await {
+                    Ok(Some(Ok(stats))) => reading(&stats).map_or(Answer::Nothing, Answer::Reading),
+                    Ok(Some(Err(error))) => match Fault::from(error).is_absent() {
+                        true => Answer::Gone,
+                        false => Answer::Nothing,
+                    },
+                    _ => Answer::Nothing,
+                }
             }
         }
     }
@@ -98,11 +116,13 @@ fn reading(stats: &ContainerStatsResponse) -> Option<Reading> {
 async fn measure(source: Source, tell: watch::Sender<Readings>) {
     let mut pause = USAGE_READ_FIRST;
     loop {
-        match (source.read().await, &source) {
-            (Some(reading), _) => tell.send_modify(|readings| readings.add(SystemClock.now(), reading)),
-            (None, Source::Kernel(..)) => return,
-            // The engine may answer again.
-            (None, Source::Engine(..)) => {}
+        match source.read().await {
+            Answer::Reading(reading) => {
+                tell.send_modify(|readings| readings.add(SystemClock.now(), reading));
+            }
+            // It may be had again.
+            Answer::Nothing => {}
+            Answer::Gone => return,
         }
         tokio::select! {
             () = source.ended() => break,
@@ -112,7 +132,7 @@ async fn measure(source: Source, tell: watch::Sender<Readings>) {
     if let Source::Kernel(accounts, _) = &source
         && let Some(cpu_us) = accounts.cpu_us()
     {
-        tell.send_modify(|readings| readings.add_cpu(cpu_us));
+        tell.send_modify(|readings| readings.end(cpu_us));
     }
 }
 
@@ -161,8 +181,13 @@ impl Meters {
         of_attempt.insert(one.part.clone(), meter);
     }
 
-    /// What a container used that has ended after running for so long; `None` where it was not measured.
-    pub(super) async fn used(&self, one: &One, container: &str, ran: Duration) -> Option<Usage> {
+    /// What a container used that ran in this time; `None` where it was not measured.
+    pub(super) async fn used(
+        &self,
+        one: &One,
+        container: &str,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Option<Usage> {
         let (mut readings, tells_end) = {
             let meters = self.0.lock();
             let meter = meters.get(&one.key)?.get(&one.part).filter(|meter| meter.container == container)?;
@@ -177,7 +202,18 @@ impl Meters {
             drop(timeout(USAGE_LAST_READING_MAX, ended).await);
         }
         let readings = *readings.borrow();
-        Some(readings.usage(ran))
+        Some(readings.usage(to.since(from), to))
+    }
+
+    /// Forgets a container that is not there any more.
+    pub(super) fn drop_one(&self, one: &One) {
+        let mut meters = self.0.lock();
+        if let Some(of_attempt) = meters.get_mut(&one.key) {
+            of_attempt.remove(&one.part);
+            if of_attempt.is_empty() {
+                meters.remove(&one.key);
+            }
+        }
     }
 
     /// Forgets an attempt.

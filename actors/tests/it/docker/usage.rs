@@ -53,7 +53,8 @@ async fn an_engine_elsewhere_is_asked_for_it() {
     };
     let exit = timeout(PATIENCE, ended).await.expect("it ends");
     let usage = exit.usage.expect("it was measured");
-    assert_eq!(usage.unmeasured_ms, 0, "{usage:?}");
+    // What came after the last answer is not known.
+    assert!(usage.unmeasured_ms < 3_500, "{usage:?}");
     assert!((5_000..10_000_000).contains(&usage.cpu_us), "{usage:?}");
     assert!(usage.memory_kib_s > 0 && usage.running_ms >= 3_000, "{usage:?}");
 }

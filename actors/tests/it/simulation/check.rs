@@ -165,6 +165,10 @@ fn what_was_told_of_attempts_is_true(world: &World, view: &JobView) -> Vec<Strin
             }
             _ => true,
         };
+        // What ran is charged, and nothing else.
+        let is_over = attempt.finished_at.is_some();
+        let usage_is_true =
+            usage_is_true && (!is_over || attempt.started_at.is_some() == attempt.usage.is_some());
         let cause_is_true = match attempt.cause {
             Some(Cause::Lost) => world.vanished.lock().contains(&key),
             Some(Cause::HostRestart) => unseen,

@@ -1,7 +1,8 @@
 //! Measuring what the processes of an attempt use.
 //!
-//! CPU time is what the kernel counted of all that was reaped, exactly: the shim is the parent or the subreaper of
-//! everything in an attempt, and serves one after the other. Memory is what is resident of all of it, read now and then;
+//! CPU time is what the kernel counted of all that was reaped: the shim is the parent or the subreaper of everything in an
+//! attempt, and serves one after the other. Missing are children of processes that ignore SIGCHLD, whose time the kernel
+//! gives to nobody (getrusage(2)). Memory is what is resident of all of it, read now and then;
 //! what is over before the first reading counts none.
 
 use std::time::Duration;
@@ -10,7 +11,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use tokio::time::Instant;
 
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::limits::{USAGE_READ_EVERY_MAX, USAGE_READ_FIRST};
 use crate::runtime::process::proc;
 use crate::usage::Usage;
@@ -54,11 +55,11 @@ impl Meter {
     }
 
     /// What the attempt used: all of it has been reaped.
-    pub(super) fn usage(mut self, ran: Duration) -> Usage {
+    pub(super) fn usage(mut self, ran: Duration, until: Timestamp) -> Usage {
         if let (Some(before), Some(now)) = (self.before_us, reaped_us()) {
-            self.readings.add_cpu(now.saturating_sub(before));
+            self.readings.end(now.saturating_sub(before));
         }
-        self.readings.usage(ran)
+        self.readings.usage(ran, until)
     }
 }
 

@@ -103,7 +103,7 @@ impl<'a> Watch<'a> {
             unseen: None,
             started_at: Some(self.started_at),
             finished_at: Some(finished_at),
-            usage: Some(self.meter.usage(finished_at.since(self.started_at))),
+            usage: Some(self.meter.usage(finished_at.since(self.started_at), finished_at)),
         };
         (exit, left)
     }
