@@ -9,6 +9,8 @@ use crate::command::{Outcome, cargo, run};
 const PROOFS: &str = "test(/^(backup|crash_harness|crash_orchestrations|defects|disk_faults|docker_attempts|docker_burst|docker_engine|docker_faults|docker_restart|flips|old_formats|overload|points|restarts|troubles|webhook_delivery)::/) \
      | test(/^queues::data::every/) \
      | test(/^triggers::files::every/) \
+     | test(/^usage::a_kill/) \
+     | test(/^docker_groups::(killed|all_containers)/) \
      | test(/^(arrays|schedules)::(each_child|a_killed)/) \
      | test(/^(process_jobs|docker_jobs)::(twenty|what_ends|a_kill)/) \
      | test(/^simulation::/) | test(/transition::tests::crash|^job_panics|^store::(killed|damage|power_loss)|^durable::crashes/)";

@@ -15,7 +15,9 @@ from durabletask.worker import TaskHubGrpcWorker, VersioningOptions, WorkItemFil
 from connection import Server
 
 # No scenario waits longer than this for any one thing.
-PATIENCE = 30.0
+# Long enough for a machine of which others take a third, and for work that a worker took which was just being stopped:
+# it comes back when that one's stream has ended.
+PATIENCE = 90.0
 
 
 @dataclass(frozen=True)
