@@ -228,7 +228,9 @@ pub async fn the_end_tells_what_was_used(harness: &dyn Harness) {
     let (started, finished) = (exit.started_at.expect("a start"), exit.finished_at.expect("an end"));
     let usage = exit.usage.expect("it was measured");
     let ran = Usage::unmeasured(finished.since(started)).running_ms;
-    assert_eq!((usage.running_ms, usage.unmeasured_ms), (ran, 0));
+    assert_eq!(usage.running_ms, ran);
+    // A starved machine may miss the last reading of a container; then what came after the one before is not known.
+    assert!(usage.unmeasured_ms < ran, "{usage:?}");
     // No more than every core for all the time, and no less than the loop takes on any machine.
     let cores = u64::try_from(std::thread::available_parallelism().expect("cores").get()).expect("few");
     assert!((5_000..=(ran + 1_000) * 1_000 * cores).contains(&usage.cpu_us), "{usage:?}");
