@@ -4,6 +4,9 @@
 //!
 //! Not responsible for: how a text stands in keys and in JSON (`hub.rs`).
 
+/// What the labels and tags begin with that dogwatch writes: users' must not.
+pub(crate) const OWN_LABELS: &str = "dogwatch.";
+
 /// Whether a text is a DNS-1123 label of at most so many characters.
 pub(crate) fn is_label(text: &str, most: usize) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::output::{Colour, Paint, escape};
 use super::table::{self, Cell};
-use super::{Error, human, output};
+use super::{Error, human, output, spec_args};
 use crate::client::ListQuery;
 
 /// The arguments of `ps`.
@@ -33,7 +33,7 @@ pub struct PsArgs {
 
 pub(super) async fn run(context: &Context, args: PsArgs) -> Result<Exit, Error> {
     context.start_log(true)?;
-    let labels = args.label.iter().map(|label| label.replacen('=', ":", 1)).collect();
+    let labels = spec_args::selectors(&args.label);
     let query =
         ListQuery { states: args.state, labels, name: args.name, limit: args.limit, cursor: args.cursor };
     let page = context.client()?.list(&query).await?;

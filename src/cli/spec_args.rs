@@ -230,6 +230,11 @@ fn insert(spec: &mut Map<String, Value>, section: &str, key: &str, value: Value)
     }
 }
 
+/// Labels as the API takes them to choose by: `KEY:VALUE`.
+pub(super) fn selectors(pairs: &[String]) -> Vec<String> {
+    pairs.iter().map(|pair| pair.replacen('=', ":", 1)).collect()
+}
+
 fn variable(pair: &str, from: &dyn Surroundings) -> Result<(String, String), Error> {
     match pair.split_once('=') {
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::output::{Colour, Paint, escape};
 use super::table::{self, Cell};
-use super::{Error, output};
+use super::{Error, output, spec_args};
 use crate::client::UsageQuery;
 
 /// The arguments of `usage`.
@@ -47,7 +47,7 @@ pub(super) async fn run(context: &Context, args: UsageArgs) -> Result<Exit, Erro
         until: moment(args.until),
         tenant: args.tenant,
         name: args.name,
-        labels: args.label.iter().map(|label| label.replacen('=', ":", 1)).collect(),
+        labels: spec_args::selectors(&args.label),
     };
     let answer = context.client()?.usage(&query).await?;
     let shown = if context.json { answer.raw } else { text(&answer.value, context.paint) };

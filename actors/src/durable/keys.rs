@@ -168,20 +168,14 @@ pub fn charge(hour: u32, job: JobId, attempt: u32) -> Key {
     join(&[b"u", &hour.to_be_bytes(), job.as_bytes(), &attempt.to_be_bytes()])
 }
 
-/// The hour in a key made by [`charge`].
-pub fn hour_of_charge(key: &[u8]) -> Option<u32> {
-    let (hour, _) = key.strip_prefix(b"u/")?.split_first_chunk()?;
-    Some(u32::from_be_bytes(*hour))
-}
-
 /// All sums.
 pub fn all_sums() -> Key {
     b"v/".to_vec()
 }
 
-/// The hour in a key made by [`sum`].
-pub fn hour_of_sum(key: &[u8]) -> Option<u32> {
-    let (hour, _) = key.strip_prefix(b"v/")?.split_first_chunk()?;
+/// The hour in a key made by [`charge`] or [`sum`].
+pub fn hour_of(key: &[u8]) -> Option<u32> {
+    let (hour, _) = key.strip_prefix(b"u/").or_else(|| key.strip_prefix(b"v/"))?.split_first_chunk()?;
     Some(u32::from_be_bytes(*hour))
 }
 

@@ -132,7 +132,7 @@ impl Examination {
         self.records.usage += 1;
         let Some(value) = source.get(key)? else { return Ok(()) };
         let record = codec::decode(key, &value)?;
-        match keys::hour_of_charge(key) {
+        match keys::hour_of(key) {
             Some(_) => drop(record.parse::<Charge>(key)?),
             None => drop(record.parse::<Sum>(key)?),
         }

@@ -13,6 +13,7 @@ use crate::limits::{
     FIELD_ERRORS_MAX, KEY_CHARS_MAX, LABEL_VALUE_BYTES_MAX, ORCHESTRATION_NAME_CHARS_MAX,
     SCHEDULE_CATCH_UP_MAX, SCHEDULE_QUEUE_MAX, SPAN_MAX, TAGS_MAX, VERSION_BYTES_MAX,
 };
+use crate::name::OWN_LABELS;
 use crate::orchestration::id::is_hub;
 use crate::units::Span;
 
@@ -126,8 +127,8 @@ pub(crate) fn validate_orchestration(orchestration: &ScheduledOrchestration) -> 
         );
         refuse(!is_good, "tags", message);
         let message =
-            "begins with `dogwatch.`, which is kept for what dogwatch writes; use another name".to_owned();
-        refuse(key.starts_with("dogwatch."), "tags", message);
+            format!("begins with `{OWN_LABELS}`, which is kept for what dogwatch writes; use another name");
+        refuse(key.starts_with(OWN_LABELS), "tags", message);
     }
     faults
 }

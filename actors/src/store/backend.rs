@@ -23,8 +23,8 @@ pub(super) trait Read {
     /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
 
-    /// At most `limit` rows of `range` in this order. The caller has checked that `range` is not inverted.
-    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Rows>;
+    /// At most `limit` rows of each of these ranges in this order, all as of one moment.
+    fn scan_all(&self, ranges: &[KeyRange], order: Order, limit: usize) -> Result<Vec<Rows>>;
 }
 
 /// A database with atomic writes.
@@ -88,11 +88,14 @@ impl Read for BTreeMap<Key, Vec<u8>> {
         Ok(Self::get(self, key).cloned())
     }
 
-    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Rows> {
-        let rows = self.range::<[u8], _>(range.bounds()).map(|(key, value)| (key.clone(), value.clone()));
-        Ok(match order {
-            Order::Ascending => rows.take(limit).collect(),
-            Order::Descending => rows.rev().take(limit).collect(),
-        })
+    fn scan_all(&self, ranges: &[KeyRange], order: Order, limit: usize) -> Result<Vec<Rows>> {
+        let scan = |range: &KeyRange| {
+            let rows = self.range::<[u8], _>(range.bounds()).map(|(key, value)| (key.clone(), value.clone()));
+            match order {
+                Order::Ascending => rows.take(limit).collect(),
+                Order::Descending => rows.rev().take(limit).collect(),
+            }
+        };
+        Ok(ranges.iter().map(scan).collect())
     }
 }

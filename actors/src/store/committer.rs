@@ -149,12 +149,8 @@ impl<B: Backend> Store for GroupCommitStore<B> {
         if sequence::is_visible(key) { self.shared.backend.get(key) } else { Ok(None) }
     }
 
-    fn scan(&self, range: KeyRange, order: Order, limit: usize) -> Result<Rows> {
-        let range = sequence::visible(range);
-        if range.is_empty() || limit == 0 {
-            return Ok(Rows::new());
-        }
-        self.shared.backend.scan(&range, order, limit)
+    fn scan_all(&self, ranges: Vec<KeyRange>, order: Order, limit: usize) -> Result<Vec<Rows>> {
+        self.shared.backend.scan_all(&sequence::all_visible(ranges), order, limit)
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Committed>> {

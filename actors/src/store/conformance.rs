@@ -40,6 +40,8 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("reserved_and_oversized_keys_are_refused", commits::reserved_and_oversized_keys_are_refused),
     ("a_log_row_can_be_replaced_but_not_invented", commits::a_log_row_can_be_replaced_but_not_invented),
     ("scans_respect_bounds_order_and_limit", reads::scans_respect_bounds_order_and_limit),
+    ("ranges_are_read_together", reads::ranges_are_read_together),
+    ("what_moves_is_in_one_of_the_ranges", reads::what_moves_is_in_one_of_the_ranges),
     ("keys_of_all_bytes_keep_their_order", reads::keys_of_all_bytes_keep_their_order),
     ("large_values_come_and_go", reads::large_values_come_and_go),
     ("everything_is_there_after_reopening", life::everything_is_there_after_reopening),

@@ -27,9 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_tree::config::{BlockSizePolicy, CompressionPolicy};
-use lsm_tree::{
-    AbstractTree as _, AnyTree, Cache, CompressionType, Config, Guard as _, SequenceNumberCounter,
-};
+use lsm_tree::{AbstractTree as _, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter};
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{FlockOperation, flock};
 
@@ -214,23 +212,32 @@ impl Read for Lsm {
         })
     }
 
-    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Rows> {
-        let bounds: (Bound<&[u8]>, Bound<&[u8]>) = range.bounds();
+    fn scan_all(&self, ranges: &[KeyRange], order: Order, limit: usize) -> Result<Vec<Rows>> {
         self.with(|open| {
-            let mut found = open.tree.snapshot(|rows, seqno| rows.range::<&[u8], _>(bounds, seqno, None));
-            let mut rows = Rows::new();
-            while rows.len() < limit {
-                let next = match order {
-                    Order::Ascending => found.next(),
-                    Order::Descending => found.next_back(),
-                };
-                let Some(row) = next else { break };
-                let (key, value) = row.into_inner().map_err(failure)?;
-                rows.push((key.to_vec(), value.to_vec()));
-            }
-            Ok(rows)
+            let found: Vec<_> = open.tree.snapshot(|rows, seqno| {
+                ranges.iter().map(|range| rows.range::<&[u8], _>(range.bounds(), seqno, None)).collect()
+            });
+            found.into_iter().map(|rows| first_of(rows, order, limit)).collect()
         })
     }
+}
+
+fn first_of(
+    mut found: impl DoubleEndedIterator<Item = impl Guard>,
+    order: Order,
+    limit: usize,
+) -> Result<Rows> {
+    let mut rows = Rows::new();
+    while rows.len() < limit {
+        let next = match order {
+            Order::Ascending => found.next(),
+            Order::Descending => found.next_back(),
+        };
+        let Some(row) = next else { break };
+        let (key, value) = row.into_inner().map_err(failure)?;
+        rows.push((key.to_vec(), value.to_vec()));
+    }
+    Ok(rows)
 }
 
 impl Backend for Lsm {

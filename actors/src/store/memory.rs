@@ -216,10 +216,8 @@ impl Store for MemoryStore {
         if sequence::is_visible(key) { Ok(state.live.get(key).cloned()) } else { Ok(None) }
     }
 
-    fn scan(&self, range: KeyRange, order: Order, limit: usize) -> Result<Rows> {
-        let state = self.readable()?;
-        let range = sequence::visible(range);
-        if range.is_empty() { Ok(Rows::new()) } else { state.live.scan(&range, order, limit) }
+    fn scan_all(&self, ranges: Vec<KeyRange>, order: Order, limit: usize) -> Result<Vec<Rows>> {
+        self.readable()?.live.scan_all(&sequence::all_visible(ranges), order, limit)
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Committed>> {

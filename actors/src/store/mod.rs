@@ -232,10 +232,10 @@ impl KeyRange {
         self.to.as_ref().is_some_and(|to| *to <= self.from)
     }
 
-    /// The range in the form that the maps of the standard library take, which panic on an inverted one.
+    /// The range in the form that the maps of the standard library take, which panic on an inverted one: that is an empty one.
     fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
-        let to = self.to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        (Bound::Included(&self.from), to)
+        let to = self.to.as_deref().map(|to| to.max(&self.from));
+        (Bound::Included(&self.from), to.map_or(Bound::Unbounded, Bound::Excluded))
     }
 }
 
@@ -452,7 +452,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
 
     /// At most `limit` rows of `range` in this order.
-    fn scan(&self, range: KeyRange, order: Order, limit: usize) -> Result<Rows>;
+    fn scan(&self, range: KeyRange, order: Order, limit: usize) -> Result<Rows> {
+        Ok(self.scan_all(vec![range], order, limit)?.pop().unwrap_or_default())
+    }
+
+    /// The same of each of these ranges, all of them as they were at one moment: what a batch moves from one to another
+    /// is in exactly one.
+    fn scan_all(&self, ranges: Vec<KeyRange>, order: Order, limit: usize) -> Result<Vec<Rows>>;
 
     /// Queues `batch` at once (the order of calls is the order of effect) and resolves when it is durable.
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Committed>>;

@@ -18,6 +18,9 @@ use super::{Error, Key, KeyRange, Order, Result, Rows};
 
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 
+/// All rows as of one moment.
+type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
 /// An open redb database.
 pub(super) struct Redb {
     path: PathBuf,
@@ -84,7 +87,7 @@ impl Redb {
         guarded(|| run(db))
     }
 
-    fn read<T>(&self, run: impl FnOnce(ReadOnlyTable<&[u8], &[u8]>) -> Result<T>) -> Result<T> {
+    fn read<T>(&self, run: impl FnOnce(Table) -> Result<T>) -> Result<T> {
         self.with(|db| run(db.begin_read().map_err(failure)?.open_table(ROWS).map_err(failure)?))
     }
 }
@@ -94,23 +97,23 @@ impl Read for Redb {
         self.read(|rows| Ok(rows.get(key).map_err(failure)?.map(|value| value.value().to_vec())))
     }
 
-    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Rows> {
-        let (from, to) = range.bounds();
-        let bounds: (Bound<&[u8]>, Bound<&[u8]>) = (from, to);
-        self.read(|rows| {
-            let mut found = Rows::new();
-            let mut iter = rows.range::<&[u8]>(bounds).map_err(failure)?;
-            while found.len() < limit {
-                let next = match order {
-                    Order::Ascending => iter.next(),
-                    Order::Descending => iter.next_back(),
-                };
-                let Some((key, value)) = next.transpose().map_err(failure)? else { break };
-                found.push((key.value().to_vec(), value.value().to_vec()));
-            }
-            Ok(found)
-        })
+    fn scan_all(&self, ranges: &[KeyRange], order: Order, limit: usize) -> Result<Vec<Rows>> {
+        self.read(|rows| ranges.iter().map(|range| first_of(&rows, range, order, limit)).collect())
     }
+}
+
+fn first_of(rows: &Table, range: &KeyRange, order: Order, limit: usize) -> Result<Rows> {
+    let mut found = Rows::new();
+    let mut iter = rows.range::<&[u8]>(range.bounds()).map_err(failure)?;
+    while found.len() < limit {
+        let next = match order {
+            Order::Ascending => iter.next(),
+            Order::Descending => iter.next_back(),
+        };
+        let Some((key, value)) = next.transpose().map_err(failure)? else { break };
+        found.push((key.value().to_vec(), value.value().to_vec()));
+    }
+    Ok(found)
 }
 
 impl Backend for Redb {

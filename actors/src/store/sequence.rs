@@ -38,7 +38,9 @@ impl Sequence {
             Some(bytes) => decode_progress(&bytes)?,
         };
         for log in [Log::Events, Log::Outbox] {
-            if let Some((key, _)) = rows.scan(&KeyRange::log(log), Order::Descending, 1)?.first() {
+            if let Some((key, _)) =
+                rows.scan_all(&[KeyRange::log(log)], Order::Descending, 1)?.iter().flatten().next()
+            {
                 let seq = log.seq(key).ok_or_else(|| {
                     Error::Corrupt(
                         format!("the key {} is in a log but has no number", key.escape_ascii()).into(),
@@ -130,6 +132,11 @@ pub(super) fn visible(mut range: KeyRange) -> KeyRange {
         range.from = first.to_vec();
     }
     range
+}
+
+/// The same of each of several ranges.
+pub(super) fn all_visible(ranges: Vec<KeyRange>) -> Vec<KeyRange> {
+    ranges.into_iter().map(visible).collect()
 }
 
 /// The highest sequence number given at the end of a group; 0 when it does not say.

@@ -80,6 +80,8 @@ struct Open {
     large: large::Ids,
     /// What is in the database; only the committer changes it.
     tally: Mutex<Tally>,
+    /// Held alone while a batch is applied, and shared by who reads several ranges as of one moment: sled has no snapshots.
+    gate: RwLock<()>,
 }
 
 impl Sled {
@@ -149,7 +151,28 @@ impl Open {
         let (large, tally) = (large::Ids::recover(&db)?, Tally::verify(&db));
         let (tally, verified) =
             tally.map_or_else(|error| (Tally::default(), Err(error)), |tally| (tally, Ok(())));
-        Ok((Self { db, large, tally: Mutex::new(tally) }, verified))
+        Ok((Self { db, large, tally: Mutex::new(tally), gate: RwLock::default() }, verified))
+    }
+}
+
+impl Open {
+    fn first_of(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Rows> {
+        let mut rows = Rows::new();
+        let mut iter = self.db.range::<&[u8], _>(range.bounds());
+        while rows.len() < limit {
+            let next = guarded(|| {
+                match order {
+                    Order::Ascending => iter.next(),
+                    Order::Descending => iter.next_back(),
+                }
+                .transpose()
+            })?;
+            let Some((key, stored)) = next else { break };
+            if let Some(value) = large::value(&self.db, &key, Stored::decode(&key, &stored)?)? {
+                rows.push((key.to_vec(), value));
+            }
+        }
+        Ok(rows)
     }
 }
 
@@ -158,26 +181,11 @@ impl Read for Sled {
         self.with(|open| large::get(&open.db, key))
     }
 
-    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Rows> {
-        let (from, to) = range.bounds();
-        let (from, to): (Bound<&[u8]>, Bound<&[u8]>) = (from, to);
+    fn scan_all(&self, ranges: &[KeyRange], order: Order, limit: usize) -> Result<Vec<Rows>> {
         self.with(|open| {
-            let mut rows = Rows::new();
-            let mut iter = open.db.range::<&[u8], _>((from, to));
-            while rows.len() < limit {
-                let next = guarded(|| {
-                    match order {
-                        Order::Ascending => iter.next(),
-                        Order::Descending => iter.next_back(),
-                    }
-                    .transpose()
-                })?;
-                let Some((key, stored)) = next else { break };
-                if let Some(value) = large::value(&open.db, &key, Stored::decode(&key, &stored)?)? {
-                    rows.push((key.to_vec(), value));
-                }
-            }
-            Ok(rows)
+            // A batch is applied whole or not at all to each range, not to all of them together.
+            let _as_one = (ranges.len() > 1).then(|| open.gate.read());
+            ranges.iter().map(|range| open.first_of(range, order, limit)).collect()
         })
     }
 }
@@ -196,6 +204,7 @@ impl Backend for Sled {
     fn write(&self, changes: Changes) -> Result<()> {
         self.with(|open| {
             let batch = large::batch(&open.db, &open.large, &mut open.tally.lock(), changes)?;
+            let _as_one = open.gate.write();
             guarded(|| open.db.apply_batch(batch))
         })
     }

@@ -67,11 +67,9 @@ impl Store for Volatile {
         Ok(state.rows.get(key).filter(|_| sequence::is_visible(key)).cloned())
     }
 
-    fn scan(&self, range: KeyRange, order: Order, limit: usize) -> Result<Rows> {
-        let range = sequence::visible(range);
+    fn scan_all(&self, ranges: Vec<KeyRange>, order: Order, limit: usize) -> Result<Vec<Rows>> {
         let state = self.state.read();
-        let state = state.as_ref().ok_or(Error::Closed)?;
-        if range.is_empty() { Ok(Rows::new()) } else { state.rows.scan(&range, order, limit) }
+        state.as_ref().ok_or(Error::Closed)?.rows.scan_all(&sequence::all_visible(ranges), order, limit)
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Committed>> {

@@ -9,14 +9,11 @@ use crate::clock::Timestamp;
 use crate::durable::keys;
 use crate::job::parent::Parent;
 use crate::job::state::Job;
+use crate::name::OWN_LABELS;
 use crate::store::{Key, codec};
 
 /// The version of stored charges and sums.
 pub const VERSION: u8 = 1;
-
-/// What labels of ours begin with: some are different for every job of an array or a trigger, and [`Account::source`]
-/// says what they say.
-const OWN_LABELS: &str = "dogwatch.";
 
 /// An hour in milliseconds: what the books are kept by.
 const HOUR_MS: i64 = 3_600_000;
@@ -58,13 +55,16 @@ impl Account {
     /// Whose a job is.
     pub fn of(job: &Job) -> Self {
         let spec = &job.given.spec;
+        // Some of ours are different for every job of an array or a trigger, and the source says what they say.
+        let mut labels = spec.labels.clone();
+        labels.retain(|key, _| !key.starts_with(OWN_LABELS));
         Self {
             tenant: spec.tenant.clone(),
             name: spec.name.clone(),
             runtime: Some(spec.runtime_name().to_owned()),
             source: job.given.parent.as_ref().map(source),
             others: false,
-            labels: spec.labels.iter().filter(|(key, _)| !key.starts_with(OWN_LABELS)).map(own).collect(),
+            labels,
         }
     }
 
@@ -77,10 +77,6 @@ impl Account {
     pub fn of_all() -> Self {
         Self { others: true, ..Self::default() }
     }
-}
-
-fn own((key, value): (&String, &String)) -> (String, String) {
-    (key.clone(), value.clone())
 }
 
 fn source(parent: &Parent) -> String {

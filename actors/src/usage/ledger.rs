@@ -163,7 +163,7 @@ impl Ledger {
         for (key, value) in rows {
             let charge = self.charge(&key, &value)?;
             // A key that names no hour was not made by us; what it says is still owed.
-            let hour = keys::hour_of_charge(&key).unwrap_or(0);
+            let hour = keys::hour_of(&key).unwrap_or(0);
             let sums = match hours.entry(hour) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(place) => place.insert(self.hour(hour)?),
@@ -190,11 +190,10 @@ impl Ledger {
     /// Deletes the sums of the oldest hours, so that so many are left. Hours with sums are counted, not hours that have
     /// passed: a clock that is wrong for a moment must not take a year of bills with it.
     async fn forget(&self, kept: u32) -> Result<()> {
-        let mut range = KeyRange { from: keys::sums(0), to: None };
-        range.to = KeyRange::prefix(keys::all_sums()).to;
+        let mut range = KeyRange::prefix(keys::all_sums());
         for _ in 0..kept {
             let newest = self.store.scan(range.clone(), Order::Descending, 1)?;
-            let Some(hour) = newest.first().and_then(|(key, _)| keys::hour_of_sum(key)) else {
+            let Some(hour) = newest.first().and_then(|(key, _)| keys::hour_of(key)) else {
                 return Ok(());
             };
             range = range.before(&keys::sums(hour));
@@ -252,8 +251,8 @@ impl Hour {
 /// What an account is found by. Users choose its parts, so that it must not be possible to make two that collide.
 fn digest(account: &Account) -> [u8; 16] {
     let text = serde_json::to_vec(account).unwrap_or_default();
-    let whole: [u8; 32] = Sha256::digest(text).into();
-    let [front @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = whole;
+    let mut front = [0; 16];
+    front.copy_from_slice(&Sha256::digest(text)[..16]);
     front
 }
 

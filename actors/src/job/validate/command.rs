@@ -6,11 +6,11 @@ use crate::limits::{
     ARG_BYTES_MAX, ARGV_ITEMS_MAX, ENV_ITEMS_MAX, KEY_CHARS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX,
     NAME_CHARS_MAX, PATH_BYTES_MAX,
 };
-use crate::name::is_label;
+use crate::name::{OWN_LABELS, is_label};
 use crate::shape::join;
 
 /// Label keys that engines and tools act upon: a job that set them could have its container taken for theirs.
-const RESERVED_LABELS: [&str; 4] = ["dogwatch.", "com.docker.", "io.docker.", "org.dockerproject."];
+const RESERVED_LABELS: [&str; 4] = [OWN_LABELS, "com.docker.", "io.docker.", "org.dockerproject."];
 
 pub(super) fn check(spec: &Spec, findings: &mut Findings) {
     name(spec, findings);

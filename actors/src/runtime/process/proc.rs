@@ -163,6 +163,8 @@ fn parse_stat(line: &[u8]) -> Option<Stat> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -176,9 +178,17 @@ mod tests {
     fn children_and_what_is_resident_are_read() {
         // Nothing descends from this thread.
         assert_eq!(resident_below(), Some(0));
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        // A process that was only just made has no memory yet: one that speaks has.
+        let mut child = Command::new("sh");
+        let mut child = child
+            .args(["-c", "echo here; read _"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 4]).unwrap();
         let resident = resident_below().unwrap();
-        child.kill().unwrap();
+        drop(child.stdin.take());
         child.wait().unwrap();
         assert!((50_000..50_000_000).contains(&resident), "{resident}");
     }

@@ -39,14 +39,15 @@ impl Read for Gated {
         Ok(self.rows.lock().get(key).cloned())
     }
 
-    fn scan(&self, range: &KeyRange, order: Order, limit: usize) -> Result<Rows> {
-        self.rows.lock().scan(range, order, limit)
+    fn scan_all(&self, ranges: &[KeyRange], order: Order, limit: usize) -> Result<Vec<Rows>> {
+        self.rows.lock().scan_all(ranges, order, limit)
     }
 }
 
 impl Backend for Gated {
     fn keys(&self, range: &KeyRange, limit: usize) -> Result<Vec<Key>> {
-        Ok(self.scan(range, Order::Ascending, limit)?.into_iter().map(|(key, _)| key).collect())
+        let rows = self.scan_all(std::slice::from_ref(range), Order::Ascending, limit)?;
+        Ok(rows.into_iter().flatten().map(|(key, _)| key).collect())
     }
 
     fn write(&self, changes: Changes) -> Result<()> {

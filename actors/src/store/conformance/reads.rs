@@ -1,5 +1,6 @@
 //! Checks of what is read: ranges, the order of keys, large values, and reading while others write.
 
+use std::sync::atomic::{AtomicBool, Ordering as Memory};
 use std::thread;
 
 use super::super::{Batch, Key, KeyRange, Log, Order, Rows};
@@ -34,6 +35,57 @@ pub(super) fn scans_respect_bounds_order_and_limit(place: &dyn Place) {
     assert_eq!(keys(prefix().after(b"b/3").before(b"b/1"), Order::Ascending, 10), [""; 0], "inverted");
     assert_eq!(keys(prefix().after(b"z"), Order::Descending, 10), [""; 0]);
     assert_eq!(keys(KeyRange::prefix("nothing"), Order::Ascending, 10), [""; 0]);
+}
+
+pub(super) fn ranges_are_read_together(place: &dyn Place) {
+    let store = open(place);
+    let mut batch = Batch::new();
+    for key in ["a/1", "a/2", "a/3", "b/1", "c/1"] {
+        batch.put(key, key);
+    }
+    commit(&store, batch).expect("commits");
+    let keys = |ranges: Vec<KeyRange>, order: Order, limit: usize| -> Vec<Vec<String>> {
+        let pages = store.scan_all(ranges, order, limit).expect("scans");
+        let text = |(key, _): (Key, _)| String::from_utf8_lossy(&key).into_owned();
+        pages.into_iter().map(|rows| rows.into_iter().map(text).collect()).collect()
+    };
+    let ranges = || vec![KeyRange::prefix("c/"), KeyRange::prefix("a/"), KeyRange::prefix("nothing")];
+    assert_eq!(keys(ranges(), Order::Ascending, 2), [vec!["c/1"], vec!["a/1", "a/2"], vec![]]);
+    assert_eq!(keys(ranges(), Order::Descending, 2), [vec!["c/1"], vec!["a/3", "a/2"], vec![]]);
+    let inverted = KeyRange::prefix("a/").after(b"a/3").before(b"a/2");
+    assert_eq!(keys(vec![inverted, KeyRange::prefix("b/")], Order::Ascending, 9), [vec![], vec!["b/1"]]);
+    assert_eq!(keys(vec![], Order::Ascending, 9), [[""; 0]; 0]);
+}
+
+pub(super) fn what_moves_is_in_one_of_the_ranges(place: &dyn Place) {
+    const MOVES: usize = 300;
+    let (store, places) = (open(place), ["one/", "two/", "three/"]);
+    let move_to = |turn: usize| {
+        let mut batch = Batch::new();
+        for (number, padding) in [(0, 10), (1, 40_000)] {
+            let key = |turn: usize| format!("{}{number}", places[(turn + number) % places.len()]);
+            batch.delete(key(turn)).put(key(turn + 1), vec![number as u8; padding]);
+        }
+        commit(&store, batch).expect("commits");
+    };
+    move_to(0);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            while !stop.load(Memory::Relaxed) || reads < 10 {
+                let ranges = places.iter().map(|place| KeyRange::prefix(*place)).collect();
+                let rows = store.scan_all(ranges, Order::Descending, 8).expect("scans");
+                let mut found: Vec<u8> = rows.iter().flatten().map(|(_, value)| value[0]).collect();
+                found.sort_unstable();
+                assert_eq!(found, [0, 1], "after {reads} reads");
+                reads += 1;
+            }
+        });
+        (1..=MOVES).for_each(move_to);
+        stop.store(true, Memory::Relaxed);
+        reader.join().expect("the reader panicked");
+    });
 }
 
 pub(super) fn keys_of_all_bytes_keep_their_order(place: &dyn Place) {

@@ -55,8 +55,8 @@ impl Store for SlowStore {
         self.0.get(key)
     }
 
-    fn scan(&self, range: KeyRange, order: Order, limit: usize) -> store::Result<Rows> {
-        self.0.scan(range, order, limit)
+    fn scan_all(&self, ranges: Vec<KeyRange>, order: Order, limit: usize) -> store::Result<Vec<Rows>> {
+        self.0.scan_all(ranges, order, limit)
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'static, store::Result<Committed>> {

@@ -25,9 +25,9 @@ impl Store for Disk {
         self.memory.get(key)
     }
 
-    fn scan(&self, range: KeyRange, order: Order, limit: usize) -> Result<Rows> {
+    fn scan_all(&self, ranges: Vec<KeyRange>, order: Order, limit: usize) -> Result<Vec<Rows>> {
         self.panics.perhaps();
-        self.memory.scan(range, order, limit)
+        self.memory.scan_all(ranges, order, limit)
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Committed>> {
