@@ -7,6 +7,7 @@
 //!
 //! Invariant: no text holds a control character, so that [`key`] can set it off by two of them.
 
+use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
 use crate::limits::TASK_HUB_BYTES_MAX;
@@ -28,17 +29,37 @@ pub(crate) fn split(text: &str) -> (&str, &str) {
     }
 }
 
-/// A short text, by value.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A short text, by value. Most are much shorter than what there is room for, and ids are looked up all the time: only the
+/// text is compared and hashed.
+#[derive(Clone, Copy)]
 pub(crate) struct Text<const BYTES_MAX: usize> {
     bytes: [u8; BYTES_MAX],
     length: u8,
 }
 
-/// Of the text only: most are much shorter than what there is room for, and ids are looked up all the time.
+impl<const BYTES_MAX: usize> PartialEq for Text<BYTES_MAX> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl<const BYTES_MAX: usize> Eq for Text<BYTES_MAX> {}
+
+impl<const BYTES_MAX: usize> PartialOrd for Text<BYTES_MAX> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<const BYTES_MAX: usize> Ord for Text<BYTES_MAX> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
 impl<const BYTES_MAX: usize> Hash for Text<BYTES_MAX> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write(&self.bytes[..usize::from(self.length)]);
+        state.write(self.as_bytes());
         state.write_u8(u8::MAX);
     }
 }
@@ -54,7 +75,11 @@ impl<const BYTES_MAX: usize> Text<BYTES_MAX> {
 
     pub(crate) fn as_str(&self) -> &str {
         // Only texts were let in.
-        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
     }
 }
 

@@ -15,7 +15,7 @@ mod trimming;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
@@ -364,7 +364,7 @@ impl Builder {
             logs: hosts.logs,
             counters: Counters::default(),
             ledger: Arc::clone(&ledger),
-            closing: AtomicBool::new(false),
+            closing: Arc::default(),
             recovered,
             lock: Mutex::new(self.lock),
             background: Mutex::new(None),

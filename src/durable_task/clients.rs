@@ -7,7 +7,6 @@ use dogwatch_actors::handle::Handle;
 use dogwatch_actors::handle::orchestrations::{
     Error, FinishedFilter, Instance, InstanceFilter, Orchestrations, Raise, Reads, StartOrder,
 };
-use dogwatch_actors::orchestration::state::Orchestration;
 use dogwatch_actors::orchestration::{InstanceId, Status as Standing};
 use futures_util::Stream;
 use tonic::Status;
@@ -84,10 +83,9 @@ impl Clients {
     pub(super) async fn hold(
         &self,
         request: &proto::GetInstanceRequest,
-        is_wanted: impl Fn(Standing) -> bool,
+        is_wanted: fn(Standing) -> bool,
     ) -> Answer<proto::GetInstanceResponse> {
         let id = self.id(&request.instance_id)?;
-        let is_wanted = |state: &Orchestration| state.status().is_some_and(&is_wanted);
         let instance = self.client.hold(id, is_wanted).await.map_err(of_instance)?;
         Ok(present(&instance, request.get_inputs_and_outputs))
     }

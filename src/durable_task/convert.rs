@@ -186,7 +186,7 @@ pub(super) fn execution_id_of(id: InstanceId, execution: u32) -> String {
 
 /// The instance that waits for the end of one.
 pub(super) fn parent(state: &Orchestration) -> Option<proto::ParentInstanceInfo> {
-    let parent = state.parent?;
+    let parent = state.parent.as_ref()?;
     Some(proto::ParentInstanceInfo {
         task_scheduled_id: dogwatch_actors::orchestration::executor::remote::worker_task(parent.task),
         name: state.parent_name.clone(),
@@ -226,7 +226,7 @@ pub(super) fn state(instance: &Instance, with_payloads: bool) -> proto::Orchestr
         failure_details: failed,
         execution_id: Some(execution_id(state)),
         completed_timestamp: state.finished_at.map(timestamp),
-        parent_instance_id: state.parent.map(|parent| parent.instance.local().to_owned()),
+        parent_instance_id: state.parent.as_ref().map(|parent| parent.instance.local().to_owned()),
         tags: tags(&state.tags),
     }
 }

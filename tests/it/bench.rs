@@ -99,15 +99,16 @@ impl Drop for Bench {
         }
         if std::thread::panicking() {
             eprintln!("--- the server's log ---\n{}", self.log());
-            end_processes(self.path());
         }
+        end_processes(self.path());
         for container in self.containers("ps --all") {
             docker_at(&self.engine, &["rm", "--force", "--volumes", &container]);
         }
     }
 }
 
-/// Ends the attempts that a test which failed has left: each has a shim that was told its directory.
+/// Ends the attempts that are left when a test ends, as those do that outlive their server: each has a shim that was told
+/// its directory.
 fn end_processes(data_dir: &Path) {
     let below = format!("--dogwatch-attempt-shim\0{}/", data_dir.display());
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {

@@ -7,16 +7,17 @@
 //! Of those at rest the last that were read are kept, too. That is safe because only its actor changes a machine, and an
 //! actor shows itself here before it changes anything.
 //!
-//! Also wakes whoever waits for a machine to change.
+//! Also wakes whoever waits for a machine to change. Who waits for one state of many says which: it is looked at where the
+//! machine is shown, so that nobody is woken, often on another thread, only to find that it is not yet so.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
+use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use parking_lot::RwLock;
+use tokio::sync::Notify;
 
 use super::{Machine, keys};
 use crate::limits::SNAPSHOTS_RESTING_MAX;
@@ -29,7 +30,23 @@ const STRIPES: usize = 64;
 const RESTING_MAX: usize = SNAPSHOTS_RESTING_MAX / STRIPES;
 
 type Snapshot<M> = Option<Arc<M>>;
-type Interest = HashMap<Vec<u8>, (watch::Sender<u64>, usize)>;
+
+/// Whether a machine is as somebody waits for it to be; `None` while there is none. Called where the machine is shown, under
+/// a lock: it must be quick, look at nothing else, and be no code of users.
+pub type Wanted<M> = Arc<dyn Fn(Option<&M>) -> bool + Send + Sync>;
+
+/// Somebody who waits.
+struct Watcher<M> {
+    /// What for; `None` for any change.
+    wanted: Option<Wanted<M>>,
+    changed: Arc<Notify>,
+}
+
+impl<M> fmt::Debug for Watcher<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher").finish_non_exhaustive()
+    }
+}
 
 #[derive(Debug)]
 struct Stripe<M: Machine> {
@@ -39,11 +56,12 @@ struct Stripe<M: Machine> {
     resting: [HashMap<M::Id, Arc<M>>; 2],
     /// Counts what was shown and retired, so that whoever read the store meanwhile knows that it may be old.
     changes: u64,
+    watchers: HashMap<M::Id, Vec<Watcher<M>>>,
 }
 
 impl<M: Machine> Default for Stripe<M> {
     fn default() -> Self {
-        Self { shown: HashMap::new(), resting: Default::default(), changes: 0 }
+        Self { shown: HashMap::new(), resting: Default::default(), changes: 0, watchers: HashMap::new() }
     }
 }
 
@@ -59,6 +77,16 @@ impl<M: Machine> Stripe<M> {
         }
         self.resting[0].insert(id, snapshot);
     }
+
+    /// Whom a machine concerns: where it is not known what it is now (`None`), everybody who waits for it.
+    fn concerned(&self, id: M::Id, now: Option<&Snapshot<M>>) -> Vec<Arc<Notify>> {
+        let concerns = |watcher: &&Watcher<M>| match (&watcher.wanted, now) {
+            (Some(wanted), Some(snapshot)) => wanted(snapshot.as_deref()),
+            _ => true,
+        };
+        let watchers = self.watchers.get(&id).into_iter().flatten();
+        watchers.filter(concerns).map(|watcher| Arc::clone(&watcher.changed)).collect()
+    }
 }
 
 /// The published snapshots of one kind.
@@ -67,20 +95,12 @@ pub struct Published<M: Machine> {
     store: Arc<dyn Store>,
     stripes: Vec<RwLock<Stripe<M>>>,
     hasher: RandomState,
-    interest: Mutex<Interest>,
-    interested: AtomicUsize,
 }
 
 impl<M: Machine> Published<M> {
     /// Nothing published yet, over this store.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self {
-            store,
-            stripes: (0..STRIPES).map(|_| RwLock::default()).collect(),
-            hasher: RandomState::new(),
-            interest: Mutex::default(),
-            interested: AtomicUsize::new(0),
-        }
+        Self { store, stripes: (0..STRIPES).map(|_| RwLock::default()).collect(), hasher: RandomState::new() }
     }
 
     fn stripe(&self, id: M::Id) -> &RwLock<Stripe<M>> {
@@ -90,24 +110,27 @@ impl<M: Machine> Published<M> {
 
     /// Shows `snapshot` as the machine's durable state; `None` while it has none.
     pub(super) fn show(&self, id: M::Id, snapshot: Snapshot<M>) {
-        {
+        let concerned = {
             let mut stripe = self.stripe(id).write();
             stripe.changes += 1;
+            let concerned = stripe.concerned(id, Some(&snapshot));
             if stripe.shown.insert(id, snapshot).is_none() {
                 stripe.resting.iter_mut().for_each(|resting| drop(resting.remove(&id)));
             }
-        }
-        self.wake(id);
+            concerned
+        };
+        concerned.iter().for_each(|changed| changed.notify_one());
     }
 
     /// Leaves the machine to the store: its actor is gone and what it committed is durable.
     pub(super) fn retire(&self, id: M::Id) {
-        {
+        let concerned = {
             let mut stripe = self.stripe(id).write();
             stripe.changes += 1;
             stripe.shown.remove(&id);
-        }
-        self.wake(id);
+            stripe.concerned(id, None)
+        };
+        concerned.iter().for_each(|changed| changed.notify_one());
     }
 
     /// How many machines are in memory.
@@ -139,30 +162,29 @@ impl<M: Machine> Published<M> {
         Ok(stored)
     }
 
-    fn wake(&self, id: M::Id) {
-        if self.interested.load(Ordering::SeqCst) == 0 {
-            return;
-        }
-        let interest = self.interest.lock();
-        if let Some((sender, _)) = interest.get(&super::MachineId::to_key(id)) {
-            sender.send_modify(|changes| *changes += 1);
-        }
-    }
-
     /// Registers interest in a machine: [`Watching::changed`] resolves after each change of its durable state.
     /// Register first, read afterwards.
     pub fn watch(self: &Arc<Self>, id: M::Id) -> Watching<M> {
-        let key = super::MachineId::to_key(id);
-        let mut interest = self.interest.lock();
-        let changes = match interest.entry(key) {
-            Entry::Occupied(mut entry) => {
-                entry.get_mut().1 += 1;
-                entry.get().0.subscribe()
+        self.register(id, None)
+    }
+
+    /// The machine's durable state as soon as it is as wanted, which it may have ceased to be since.
+    pub async fn until(self: &Arc<Self>, id: M::Id, wanted: &Wanted<M>) -> store::Result<Option<Arc<M>>> {
+        let mut watching = self.register(id, Some(Arc::clone(wanted)));
+        loop {
+            let snapshot = self.read(id)?;
+            if wanted(snapshot.as_deref()) {
+                return Ok(snapshot);
             }
-            Entry::Vacant(entry) => entry.insert((watch::Sender::new(0), 1)).0.subscribe(),
-        };
-        self.interested.fetch_add(1, Ordering::SeqCst);
-        Watching { published: Arc::clone(self), id, changes }
+            watching.changed().await;
+        }
+    }
+
+    fn register(self: &Arc<Self>, id: M::Id, wanted: Option<Wanted<M>>) -> Watching<M> {
+        let changed = Arc::new(Notify::new());
+        let watcher = Watcher { wanted, changed: Arc::clone(&changed) };
+        self.stripe(id).write().watchers.entry(id).or_default().push(watcher);
+        Watching { published: Arc::clone(self), id, changed }
     }
 }
 
@@ -171,30 +193,25 @@ impl<M: Machine> Published<M> {
 pub struct Watching<M: Machine> {
     published: Arc<Published<M>>,
     id: M::Id,
-    changes: watch::Receiver<u64>,
+    changed: Arc<Notify>,
 }
 
 impl<M: Machine> Watching<M> {
     /// Resolves when the machine changed since the last call (or since the registration).
     pub async fn changed(&mut self) {
-        // The sender lives in the map for as long as this registration does.
-        if self.changes.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        self.changed.notified().await;
     }
 }
 
 impl<M: Machine> Drop for Watching<M> {
     fn drop(&mut self) {
-        let key = super::MachineId::to_key(self.id);
-        let mut interest = self.published.interest.lock();
-        if let Entry::Occupied(mut entry) = interest.entry(key) {
-            entry.get_mut().1 -= 1;
-            if entry.get().1 == 0 {
+        let mut stripe = self.published.stripe(self.id).write();
+        if let Entry::Occupied(mut entry) = stripe.watchers.entry(self.id) {
+            entry.get_mut().retain(|watcher| !Arc::ptr_eq(&watcher.changed, &self.changed));
+            if entry.get().is_empty() {
                 entry.remove();
             }
         }
-        self.published.interested.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,7 +12,7 @@ use crate::durable::batch::Terms;
 use crate::durable::{Machine, MachineId as _, keys, shell};
 use crate::id::JobId;
 use crate::job::spec::Spec;
-use crate::limits::{ARRAY_PAGE_MAX, LIST_PAGE_MAX, WAIT_MAX};
+use crate::limits::{ARRAY_PAGE_MAX, LIST_PAGE_MAX};
 use crate::store::{self, KeyRange, Order};
 
 /// What one may ask about array jobs. Every clone is of the same supervisor.
@@ -120,20 +119,12 @@ impl Arrays {
         Ok(self.state(id)?.view())
     }
 
-    /// The array when it is over, or as it is after `patience` (at most [`WAIT_MAX`]).
+    /// The array when it is over, or as it is after `patience` (at most [`WAIT_MAX`](crate::limits::WAIT_MAX)).
     pub async fn wait(&self, id: ArrayId, patience: Duration) -> Result<ArrayView> {
         let inner = self.handle.inner();
-        let deadline = tokio::time::Instant::now() + patience.min(WAIT_MAX);
-        let mut changes = inner.arrays.published().watch(id);
-        loop {
-            let array = self.state(id)?;
-            if array.state().is_terminal() || inner.closing.load(Ordering::SeqCst) {
-                return Ok(array.view());
-            }
-            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
-                return self.get(id);
-            }
-        }
+        let is_over = |array: &Array| array.state().is_terminal();
+        let array = inner.wait(inner.arrays.published(), id, patience, is_over).await?;
+        Ok(array.ok_or(Error::NotFound(id))?.view())
     }
 
     /// A page of arrays, newest first: those behind `before`.

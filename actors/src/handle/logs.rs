@@ -1,10 +1,13 @@
 //! The logs of a job: of one attempt, or of all from one on for as long as it lives.
 
+use std::sync::Arc;
+
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::time::timeout;
 
 use super::{Error, Handle, LogQuery, Result};
+use crate::durable::published::Wanted;
 use crate::id::{AttemptKey, JobId};
 use crate::job::state::Job;
 use crate::job::view::AttemptState;
@@ -78,7 +81,7 @@ impl Handle {
     fn follow(&self, key: AttemptKey, query: LogQuery, member: Option<String>) -> Lines {
         let handle = self.clone();
         let over = async move {
-            handle.until(key.job, |job| is_over(job, key.number)).await;
+            handle.until(key.job, move |job| is_over(job, key.number)).await;
             let logs = handle.inner().logs.clone();
             drop(timeout(LOG_DRAIN_MAX, logs.saved(key)).await);
         };
@@ -87,22 +90,22 @@ impl Handle {
 
     /// Waits until the attempt exists; `false` when the job ends without it.
     async fn begun(&self, key: AttemptKey) -> bool {
-        self.until(key.job, |job| job.attempt >= key.number || job.state().is_terminal()).await;
+        self.until(key.job, move |job| job.attempt >= key.number || job.state().is_terminal()).await;
         self.state(key.job).is_ok_and(|job| job.attempt >= key.number)
     }
 
     /// Waits until `holds` does, or the job is gone.
-    async fn until(&self, id: JobId, holds: impl Fn(&Job) -> bool) {
-        let mut changes = self.inner().jobs.published().watch(id);
-        while self.state(id).is_ok_and(|job| !holds(&job)) {
-            changes.changed().await;
+    async fn until(&self, id: JobId, holds: impl Fn(&Job) -> bool + Send + Sync + 'static) {
+        let wanted: Wanted<Job> = Arc::new(move |job| job.is_none_or(&holds));
+        if let Err(error) = self.inner().jobs.published().until(id, &wanted).await {
+            tracing::warn!(job = %id, %error, "the job whose output is followed cannot be read");
         }
     }
 }
 
 fn is_over(job: &Job, number: u32) -> bool {
-    let record = job.view().attempts.into_iter().find(|attempt| attempt.number == number);
+    let record = job.attempts.iter().find(|attempt| attempt.number == number);
     job.attempt > number
         || job.state().is_terminal()
-        || record.is_some_and(|record| record.state == AttemptState::Exited)
+        || record.is_some_and(|record| job.attempt_state(record) == AttemptState::Exited)
 }

@@ -20,6 +20,7 @@ pub mod schedules;
 pub mod triggers;
 mod types;
 mod usage;
+mod waiting;
 
 use std::fmt;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ use crate::job::spec::{Spec, WebhookTarget};
 use crate::job::state::{Job, Phase};
 use crate::job::validate::{Policy, validate};
 use crate::job::view::{HistoryEntry, JobState, JobView};
-use crate::limits::{CLIENT_KEY_CHARS_MAX, WAIT_MAX};
+use crate::limits::CLIENT_KEY_CHARS_MAX;
 use crate::logs::LogStore;
 use crate::orchestration::executor::{Executor, Remote};
 use crate::orchestration::explain::Explanation;
@@ -108,7 +109,7 @@ pub(crate) struct Inner {
     pub(crate) artifacts: ArtifactStore,
     pub(crate) counters: Counters,
     pub(crate) ledger: Arc<Ledger>,
-    pub(crate) closing: AtomicBool,
+    pub(crate) closing: Arc<AtomicBool>,
     /// Set while the jobs that were live before are brought back.
     pub(crate) recovered: watch::Receiver<bool>,
     /// Raised when a part that everything needs is gone.
@@ -233,19 +234,11 @@ impl Handle {
         self.inner.jobs.published().read(id)?.ok_or(Error::NotFound(id))
     }
 
-    /// The job when it is over, or as it is after `patience` (at most [`WAIT_MAX`]).
+    /// The job when it is over, or as it is after `patience` (at most [`WAIT_MAX`](crate::limits::WAIT_MAX)).
     pub async fn wait(&self, id: JobId, patience: Duration) -> Result<JobView> {
-        let deadline = tokio::time::Instant::now() + patience.min(WAIT_MAX);
-        let mut changes = self.inner.jobs.published().watch(id);
-        loop {
-            let job = self.state(id)?;
-            if job.state().is_terminal() || self.inner.closing.load(Ordering::SeqCst) {
-                return Ok(job.view());
-            }
-            if tokio::time::timeout_at(deadline, changes.changed()).await.is_err() {
-                return self.job(id);
-            }
-        }
+        let is_over = |job: &Job| job.state().is_terminal();
+        let job = self.inner.wait(self.inner.jobs.published(), id, patience, is_over).await?;
+        Ok(job.ok_or(Error::NotFound(id))?.view())
     }
 
     /// Commits a command to a job. Resolves when it is durable.

@@ -18,6 +18,7 @@ pub use self::types::{
 };
 use super::{Handle, digest};
 use crate::durable::batch::Terms;
+use crate::durable::published::Wanted;
 use crate::durable::{Machine, keys};
 use crate::handle::FieldError;
 use crate::id::Ids;
@@ -149,59 +150,65 @@ impl Orchestrations {
 
     /// The instance when it is over, or as it is after `patience` (at most [`WAIT_MAX`]).
     pub async fn wait(&self, id: InstanceId, patience: Duration) -> Result<InstanceView> {
-        self.wait_for(id, patience, |instance| instance.status.is_terminal()).await
+        self.wait_for_status(id, patience, Status::is_terminal).await
     }
 
     /// The instance when its code has had its first turn, or as it is after `patience`.
     pub async fn wait_for_start(&self, id: InstanceId, patience: Duration) -> Result<InstanceView> {
-        self.wait_for(id, patience, |instance| instance.status != Status::Pending).await
+        self.wait_for_status(id, patience, |status| status != Status::Pending).await
     }
 
-    /// The instance when it is as wanted, or as it is after `patience` (at most [`WAIT_MAX`]).
+    async fn wait_for_status(
+        &self,
+        id: InstanceId,
+        patience: Duration,
+        is_wanted: fn(Status) -> bool,
+    ) -> Result<InstanceView> {
+        let inner = self.handle.inner();
+        let is_wanted = move |state: &Orchestration| state.status().is_some_and(is_wanted);
+        let state = inner.wait(inner.orchestrations.published(), id, patience, is_wanted).await?;
+        self.waited(state.ok_or(Error::NotFound(id))?)
+    }
+
+    /// The instance when it is as wanted, or as it is after `patience` (at most [`WAIT_MAX`]); with its output. What is
+    /// wanted may be anything: it is looked at after each change.
     pub async fn wait_for(
         &self,
         id: InstanceId,
         patience: Duration,
         is_wanted: impl Fn(&InstanceView) -> bool,
     ) -> Result<InstanceView> {
-        let is_wanted = |state: &Orchestration| state.view().is_some_and(|view| is_wanted(&view));
-        let instance = self.wait_until(id, patience, is_wanted).await?;
-        instance.view().ok_or(Error::NotFound(id))
-    }
-
-    /// The instance, as it is recorded, when its state is as wanted, or as it is after `patience` (at most
-    /// [`WAIT_MAX`]); with its output.
-    pub async fn wait_until(
-        &self,
-        id: InstanceId,
-        patience: Duration,
-        is_wanted: impl Fn(&Orchestration) -> bool,
-    ) -> Result<Instance> {
-        let inner = self.handle.inner();
         let deadline = tokio::time::Instant::now() + patience.min(WAIT_MAX);
-        let mut changes = inner.orchestrations.published().watch(id);
+        let mut changes = self.handle.inner().orchestrations.published().watch(id);
         loop {
-            if is_wanted(&*self.state(id)?)
-                || inner.closing.load(Ordering::SeqCst)
+            let state = self.state(id)?;
+            if state.view().is_some_and(|view| is_wanted(&view))
+                || self.handle.inner().closing.load(Ordering::SeqCst)
                 || tokio::time::timeout_at(deadline, changes.changed()).await.is_err()
             {
-                return self.complete(self.state(id)?, Reads { input: false, output: true });
+                return self.waited(self.state(id)?);
             }
         }
     }
 
-    /// The instance, as it is recorded, once its state is as wanted, however long that takes, and whether there is one
+    fn waited(&self, state: Arc<Orchestration>) -> Result<InstanceView> {
+        let id = state.id;
+        let instance = self.complete(state, Reads { input: false, output: true })?;
+        instance.view().ok_or(Error::NotFound(id))
+    }
+
+    /// The instance, as it is recorded, once its status is as wanted, however long that takes, and whether there is one
     /// by then or not; with its input and output. For callers who give up by dropping it.
-    pub async fn hold(&self, id: InstanceId, is_wanted: impl Fn(&Orchestration) -> bool) -> Result<Instance> {
-        let mut changes = self.handle.inner().orchestrations.published().watch(id);
+    pub async fn hold(&self, id: InstanceId, is_wanted: fn(Status) -> bool) -> Result<Instance> {
+        let published = self.handle.inner().orchestrations.published();
+        let is_wanted = move |state: &Orchestration| state.status().is_some_and(is_wanted);
+        let wanted: Wanted<Orchestration> = Arc::new(move |state| state.is_some_and(is_wanted));
         loop {
-            match self.state(id) {
-                Ok(state) if is_wanted(&state) => return self.complete(state, Reads::ALL),
-                Ok(_) | Err(Error::NotFound(_)) => {}
-                Err(error) => return Err(error),
+            let until = published.until(id, &wanted);
+            if let Some(state) = tokio::time::timeout(WAIT_MAX, until).await.ok().transpose()?.flatten() {
+                return self.complete(state, Reads::ALL);
             }
             self.handle.inner().open()?;
-            drop(tokio::time::timeout(WAIT_MAX, changes.changed()).await);
         }
     }
 

@@ -7,6 +7,7 @@ use super::orchestrations::Orchestrations;
 use super::queues::WorkerScope;
 use super::{Error as AnyError, FieldError, Handle};
 use crate::durable::batch::Terms;
+use crate::durable::published::Wanted;
 use crate::durable::{Machine, MachineId, keys, shell};
 use crate::id::{AttemptKey, JobId};
 use crate::job::parent::Parent;
@@ -296,14 +297,11 @@ impl Pools {
     /// Resolves when the attempt of a worker is over.
     pub async fn attempt_over(&self, key: AttemptKey) {
         let published = self.handle.inner().jobs.published();
+        let over: Wanted<Job> = Arc::new(move |job| !job.is_some_and(|job| runs(job, key)));
         let mut changes = published.watch(key.job);
-        loop {
-            match published.read(key.job) {
-                Ok(Some(job)) if runs(&job, key) => {}
-                Ok(_) => return,
-                // What cannot be read may be readable again; the next call is checked anyway.
-                Err(error) => tracing::warn!(attempt = %key, %error, "the job of a worker cannot be read"),
-            }
+        while let Err(error) = published.until(key.job, &over).await {
+            // What cannot be read may be readable again; the next call is checked anyway.
+            tracing::warn!(attempt = %key, %error, "the job of a worker cannot be read");
             changes.changed().await;
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Error as AnyError, FieldError, Handle, REPLAY_PATIENCE};
 use crate::clock::Timestamp;
 use crate::durable::batch::Terms;
-use crate::durable::published::Published;
+use crate::durable::published::{Published, Wanted};
 use crate::durable::{Machine, MachineId, keys, shell};
 use crate::limits::{SCHEDULE_PREVIEW_MAX, SCHEDULES_MAX};
 use crate::schedule::{
@@ -273,11 +273,8 @@ impl Schedules {
 
 /// Resolves when there is such a machine.
 async fn until_read<M: Machine>(published: &Arc<Published<M>>, id: M::Id) -> store::Result<()> {
-    let mut changes = published.watch(id);
-    while published.read(id)?.is_none() {
-        changes.changed().await;
-    }
-    Ok(())
+    let wanted: Wanted<M> = Arc::new(|machine| machine.is_some());
+    published.until(id, &wanted).await.map(drop)
 }
 
 /// What a schedule is to be given, with its secrets in the open.

@@ -346,7 +346,7 @@ impl Job {
     }
 
     /// The state of one attempt's record.
-    pub(super) fn attempt_state(&self, attempt: &Attempt) -> AttemptState {
+    pub(crate) fn attempt_state(&self, attempt: &Attempt) -> AttemptState {
         let is_newest = attempt.number == self.attempt;
         match &self.phase {
             _ if attempt.finished_at.is_some() || !is_newest => AttemptState::Exited,

@@ -107,7 +107,7 @@ impl Machine for Orchestration {
         let text = |kind, value: &str| listed_at(index_prefix(hub, kind, value), &at);
         let mut texts = vec![text("status", group), text("name", &self.name)];
         texts.extend(self.tags.iter().map(|(key, value)| text("tag", &format!("{key}={value}"))));
-        texts.extend(self.parent.map(|parent| text("parent", parent.instance.as_str())));
+        texts.extend(self.parent.as_ref().map(|parent| text("parent", parent.instance.as_str())));
         let over = self.finished_at.filter(|_| self.status().is_some_and(Status::is_terminal));
         texts.extend(over.map(|at| listed_at(index_prefix(hub, "finished", ""), &index_time(at))));
         texts

@@ -33,9 +33,9 @@ pub struct Orchestration {
     /// What its starter wrote on it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-    /// Who waits for its end.
+    /// Who waits for its end. Most have none, and an id has room for the longest one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Parent>,
+    pub parent: Option<Box<Parent>>,
     /// The name of that one's orchestration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_name: Option<String>,

@@ -229,7 +229,7 @@ impl Draft {
         next.name.clone_from(&start.name);
         next.version.clone_from(&start.version);
         next.tags.clone_from(&start.tags);
-        next.parent = start.parent;
+        next.parent = start.parent.map(Box::new);
         next.parent_name.clone_from(&start.parent_name);
         next.schedule = start.schedule;
         next.trigger = start.trigger;
@@ -300,7 +300,7 @@ impl Draft {
             return Ok(step);
         }
         let Some(parent) = start.parent else { return Err(rejected) };
-        if self.next.parent == Some(parent) {
+        if self.next.parent.as_deref() == Some(&parent) {
             // The same start once more.
             return Ok(Step::unchanged(vec![]));
         }

@@ -85,7 +85,7 @@ impl Orchestration {
             reason,
             custom_status: self.custom_status.as_ref().map(Payload::value),
             tags: self.tags.clone(),
-            parent: self.parent.map(|parent| parent.instance),
+            parent: self.parent.as_ref().map(|parent| parent.instance),
             execution: self.execution,
             blocked: self.blocked.as_ref().map(|blocked| blocked.reason.clone()),
             created_at: self.created_at,

@@ -105,7 +105,7 @@ impl Draft {
     pub(super) fn tell_parent(&mut self, outcome: Outcome) {
         let told = starter(self.next.schedule, self.next.trigger);
         self.outbox.extend(told.map(|told| run_ended(told, self.next.id, &outcome)));
-        self.outbox.extend(self.next.parent.map(|parent| child_ended(parent, outcome)));
+        self.outbox.extend(self.next.parent.as_ref().map(|parent| child_ended(**parent, outcome)));
     }
 }
 

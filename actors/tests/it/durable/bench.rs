@@ -9,7 +9,7 @@ use dogwatch_actors::clock::{Clock, Timestamp, TokioClock};
 use dogwatch_actors::durable::batch::Terms;
 use dogwatch_actors::durable::host::{Dispatch, Host, Shared};
 use dogwatch_actors::durable::outbox::Outbox;
-use dogwatch_actors::durable::published::Published;
+use dogwatch_actors::durable::published::{Published, Wanted};
 use dogwatch_actors::durable::shell::Answer;
 use dogwatch_actors::durable::timers::{Router, Timers};
 use dogwatch_actors::durable::{Machine, Perform, keys};
@@ -226,18 +226,14 @@ impl Process {
     }
 
     /// Waits until the machine is as wanted.
-    pub(crate) async fn until(&self, id: u64, wanted: impl Fn(&Counter) -> bool) -> Arc<Counter> {
-        let mut changes = self.host.published().watch(Number(id));
-        let found = async {
-            loop {
-                if let Some(counter) = self.read(id).filter(|counter| wanted(counter)) {
-                    return counter;
-                }
-                changes.changed().await;
-            }
-        };
-        match tokio::time::timeout(PATIENCE * 100, found).await {
-            Ok(counter) => counter,
+    pub(crate) async fn until(
+        &self,
+        id: u64,
+        wanted: impl Fn(&Counter) -> bool + Send + Sync + 'static,
+    ) -> Arc<Counter> {
+        let wanted: Wanted<Counter> = Arc::new(move |counter| counter.is_some_and(&wanted));
+        match tokio::time::timeout(PATIENCE * 100, self.host.published().until(Number(id), &wanted)).await {
+            Ok(found) => found.expect("the store reads").expect("what is wanted is there"),
             Err(_) => panic!("the machine never came to be as wanted: {:?}", self.read(id)),
         }
     }

@@ -1,13 +1,17 @@
 //! A machine at rest costs no memory, and is brought back by whatever is for it.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
+use dogwatch_actors::durable::published::Wanted;
 use dogwatch_actors::limits::ACTOR_IDLE_MAX;
 use futures_util::future::join_all;
 
 use super::bench::{Process, START, Settings, SlowStore, in_virtual_time};
-use super::counter::{Effect, Event};
+use super::counter::{Counter, Effect, Event, Number};
 
 /// A process whose machine 1 is at rest.
 async fn at_rest() -> Process {
@@ -155,4 +159,54 @@ async fn one_actor(together: u64, every: u64, slower: u64) {
     let mut counts = join_all(many).await;
     counts.sort_unstable();
     assert!(counts.into_iter().eq(1..=all), "an event was lost, or applied to an old state");
+}
+
+/// Counts how often it wakes.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn who_waits_for_one_state_is_woken_by_it_alone() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        let wanted: Wanted<Counter> = Arc::new(|counter| counter.is_some_and(|counter| counter.count >= 5));
+        let wakes = Arc::new(Wakes::default());
+        let (waker, woken) = (Arc::clone(&wakes).into(), || wakes.0.load(Ordering::SeqCst));
+        let mut context = Context::from_waker(&waker);
+        let mut until = pin!(process.host.published().until(Number(1), &wanted));
+        assert!(until.as_mut().poll(&mut context).is_pending(), "there is none yet");
+        process.apply(1, Event::Opened).await;
+        for _ in 0..4 {
+            process.apply(1, Event::Added(1)).await;
+        }
+        assert_eq!(woken(), 0);
+        process.apply(1, Event::Added(1)).await;
+        assert_eq!(woken(), 1);
+        let Poll::Ready(found) = until.as_mut().poll(&mut context) else { panic!("it is as wanted") };
+        assert_eq!(found.unwrap().unwrap().count, 5);
+    });
+}
+
+#[test]
+fn who_waits_looks_again_when_it_leaves_memory() {
+    in_virtual_time(async || {
+        let process = at_rest().await;
+        let wanted: Wanted<Counter> = Arc::new(|_| false);
+        let wakes = Arc::new(Wakes::default());
+        let waker = Arc::clone(&wakes).into();
+        let mut context = Context::from_waker(&waker);
+        let mut until = pin!(process.host.published().until(Number(1), &wanted));
+        assert!(until.as_mut().poll(&mut context).is_pending());
+        process.apply(1, Event::Added(3)).await;
+        process.settle().await;
+        assert_eq!(process.host.published().in_memory(), 0);
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1, "not when it was shown");
+        assert!(until.as_mut().poll(&mut context).is_pending());
+    });
 }

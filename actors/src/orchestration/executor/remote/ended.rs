@@ -5,6 +5,12 @@
 //! Invariant: what was begun goes on, whoever still listens. The call of a worker that goes while its answer is being
 //! recorded is dropped, and its work must not stay between two stools.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+
 use super::piece::{Key, Load};
 use super::ready::Kind;
 use super::{Remote, TurnAnswer};
@@ -72,9 +78,65 @@ impl Remote {
     }
 }
 
-/// Runs `work` to its end, also when nobody waits for that any more.
-async fn to_the_end(work: impl Future<Output = ()> + Send + 'static) {
-    if tokio::spawn(work).await.is_err() {
-        tracing::error!("what a worker told could not be recorded: please report this");
+/// Runs `work` to its end, also when nobody waits for that any more. Hardly anybody goes meanwhile, so that it has a task of
+/// its own only from then on.
+fn to_the_end(work: impl Future<Output = ()> + Send + 'static) -> ToTheEnd {
+    ToTheEnd(Some(Box::pin(work)))
+}
+
+/// See [`to_the_end`].
+struct ToTheEnd(Option<BoxFuture<'static, ()>>);
+
+impl Future for ToTheEnd {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // Away while it is polled: one that panics must not be polled again.
+        let Some(mut work) = self.0.take() else { return Poll::Ready(()) };
+        let polled = work.as_mut().poll(context);
+        if polled.is_pending() {
+            self.0 = Some(work);
+        }
+        polled
+    }
+}
+
+impl Drop for ToTheEnd {
+    fn drop(&mut self) {
+        if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(work);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_begun_goes_on_when_whoever_waited_has_gone() {
+        let (go, gone) = oneshot::channel();
+        let (tell, told) = oneshot::channel();
+        let waiting = tokio::spawn(to_the_end(async move {
+            gone.await.unwrap();
+            yield_now().await;
+            tell.send("recorded").unwrap();
+        }));
+        yield_now().await;
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        go.send(()).unwrap();
+        assert_eq!(told.await, Ok("recorded"));
+    }
+
+    #[tokio::test]
+    async fn what_ends_or_panics_is_not_run_again() {
+        to_the_end(async {}).await;
+        let panics = tokio::spawn(to_the_end(async { panic!("once") })).await;
+        assert!(panics.unwrap_err().is_panic());
+        yield_now().await;
     }
 }
