@@ -132,9 +132,10 @@ impl Examination {
         self.records.usage += 1;
         let Some(value) = source.get(key)? else { return Ok(()) };
         let record = codec::decode(key, &value)?;
-        match keys::hour_of(key) {
-            Some(_) => drop(record.parse::<Charge>(key)?),
-            None => drop(record.parse::<Sum>(key)?),
+        if key.starts_with(b"u/") {
+            record.parse::<Charge>(key).map(drop)?;
+        } else {
+            record.parse::<Sum>(key).map(drop)?;
         }
         Ok(())
     }

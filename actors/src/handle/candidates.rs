@@ -32,12 +32,13 @@ pub(super) struct Bounds {
 pub(super) struct Candidates<'a, P> {
     store: &'a dyn Store,
     conditions: Vec<Condition<P>>,
-    /// Rows read so far.
+    /// Rows read so far, each once.
     read: usize,
 }
 
-/// Those that are listed in any of some indexes, which are read together, as of one moment for each place: what moves from
-/// one to another while it is listed is found once, wherever it is then.
+/// Those that are listed in any of some indexes, which are read together: each place is looked for in all of them at one
+/// moment, so that what moves from one to another in its place is found once, wherever it is then. For that, rows of one
+/// index are read again when another one was not read as far; they do not count.
 struct Condition<P> {
     indexes: Vec<Index>,
     /// Read, in ascending order: the next one is the last.
@@ -59,7 +60,7 @@ impl<'a, P: Place> Candidates<'a, P> {
         Self { store, conditions, read: 0 }
     }
 
-    /// Rows read so far.
+    /// Rows read so far, each once.
     pub(super) fn read(&self) -> usize {
         self.read
     }
@@ -128,13 +129,13 @@ impl<P: Place> Condition<P> {
         let pages = store.scan_all(ranges, Order::Descending, self.page).map_err(Error::Store)?;
         let places: Vec<Vec<&[u8]>> =
             self.indexes.iter().zip(&pages).map(|(index, page)| index.places(page)).collect();
-        *read += pages.iter().map(Vec::len).sum::<usize>();
         // What is older than the oldest of a full page may be in the next page of that index by then.
         let full = places.iter().filter(|places| places.len() == self.page);
         let oldest = full.filter_map(|places| places.last().copied()).max();
         let known = places.iter().flatten().filter(|place| oldest.is_none_or(|oldest| **place >= oldest));
-        self.buffer = known.filter_map(|place| P::read(place)).collect();
+        self.buffer = known.inspect(|_| *read += 1).filter_map(|place| P::read(place)).collect();
         self.buffer.sort_unstable();
+        self.buffer.dedup();
         match oldest {
             Some(oldest) => {
                 for index in &mut self.indexes {

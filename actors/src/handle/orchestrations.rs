@@ -165,7 +165,8 @@ impl Orchestrations {
         is_wanted: fn(Status) -> bool,
     ) -> Result<InstanceView> {
         let inner = self.handle.inner();
-        let is_wanted = move |state: &Orchestration| state.status().is_some_and(is_wanted);
+        // Where only events wait for it there is nobody to wait for.
+        let is_wanted = move |state: &Orchestration| state.status().is_none_or(is_wanted);
         let state = inner.wait(inner.orchestrations.published(), id, patience, is_wanted).await?;
         self.waited(state.ok_or(Error::NotFound(id))?)
     }
@@ -200,15 +201,18 @@ impl Orchestrations {
     /// The instance, as it is recorded, once its status is as wanted, however long that takes, and whether there is one
     /// by then or not; with its input and output. For callers who give up by dropping it.
     pub async fn hold(&self, id: InstanceId, is_wanted: fn(Status) -> bool) -> Result<Instance> {
-        let published = self.handle.inner().orchestrations.published();
+        let inner = self.handle.inner();
         let is_wanted = move |state: &Orchestration| state.status().is_some_and(is_wanted);
-        let wanted: Wanted<Orchestration> = Arc::new(move |state| state.is_some_and(is_wanted));
+        let closing = Arc::clone(&inner.closing);
+        let wanted: Wanted<Orchestration> =
+            Arc::new(move |state| state.is_some_and(is_wanted) || closing.load(Ordering::SeqCst));
         loop {
-            let until = published.until(id, &wanted);
-            if let Some(state) = tokio::time::timeout(WAIT_MAX, until).await.ok().transpose()?.flatten() {
+            let until = inner.orchestrations.published().until(id, &wanted);
+            let found = tokio::time::timeout(WAIT_MAX, until).await.ok().transpose()?.flatten();
+            if let Some(state) = found.filter(|state| is_wanted(state)) {
                 return self.complete(state, Reads::ALL);
             }
-            self.handle.inner().open()?;
+            inner.open()?;
         }
     }
 

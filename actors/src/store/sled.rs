@@ -80,7 +80,8 @@ struct Open {
     large: large::Ids,
     /// What is in the database; only the committer changes it.
     tally: Mutex<Tally>,
-    /// Held alone while a batch is applied, and shared by who reads several ranges as of one moment: sled has no snapshots.
+    /// Held alone while a batch is applied, and shared by who reads ranges as of one moment: sled has no snapshots, and an
+    /// iterator sees a batch in parts.
     gate: RwLock<()>,
 }
 
@@ -183,8 +184,7 @@ impl Read for Sled {
 
     fn scan_all(&self, ranges: &[KeyRange], order: Order, limit: usize) -> Result<Vec<Rows>> {
         self.with(|open| {
-            // A batch is applied whole or not at all to each range, not to all of them together.
-            let _as_one = (ranges.len() > 1).then(|| open.gate.read());
+            let _as_one = open.gate.read();
             ranges.iter().map(|range| open.first_of(range, order, limit)).collect()
         })
     }

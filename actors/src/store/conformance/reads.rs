@@ -1,6 +1,5 @@
 //! Checks of what is read: ranges, the order of keys, large values, and reading while others write.
 
-use std::sync::atomic::{AtomicBool, Ordering as Memory};
 use std::thread;
 
 use super::super::{Batch, Key, KeyRange, Log, Order, Rows};
@@ -69,22 +68,18 @@ pub(super) fn what_moves_is_in_one_of_the_ranges(place: &dyn Place) {
         commit(&store, batch).expect("commits");
     };
     move_to(0);
-    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut reads = 0;
-            while !stop.load(Memory::Relaxed) || reads < 10 {
-                let ranges = places.iter().map(|place| KeyRange::prefix(*place)).collect();
-                let rows = store.scan_all(ranges, Order::Descending, 8).expect("scans");
-                let mut found: Vec<u8> = rows.iter().flatten().map(|(_, value)| value[0]).collect();
-                found.sort_unstable();
-                assert_eq!(found, [0, 1], "after {reads} reads");
-                reads += 1;
-            }
-        });
-        (1..=MOVES).for_each(move_to);
-        stop.store(true, Memory::Relaxed);
-        reader.join().expect("the reader panicked");
+        let writer = scope.spawn(|| (1..=MOVES).for_each(move_to));
+        let mut reads = 0;
+        while !writer.is_finished() || reads < 10 {
+            let ranges = places.iter().map(|place| KeyRange::prefix(*place)).collect();
+            let rows = store.scan_all(ranges, Order::Descending, 8).expect("scans");
+            let mut found: Vec<u8> = rows.iter().flatten().map(|(_, value)| value[0]).collect();
+            found.sort_unstable();
+            assert_eq!(found, [0, 1], "after {reads} reads");
+            reads += 1;
+        }
+        writer.join().expect("the writer panicked");
     });
 }
 

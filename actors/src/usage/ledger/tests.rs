@@ -2,6 +2,7 @@ use futures_util::FutureExt as _;
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::examine;
 use crate::id::{Ids as _, JobId, RandomIds};
 use crate::store::memory::{Fault, MemoryStore};
 use crate::usage::charge::begin_of;
@@ -169,4 +170,29 @@ async fn what_is_old_is_forgotten() {
         assert_eq!(rows(&store, keys::all_sums()), 2 * left, "{kept}");
     }
     assert!(sums(&ledger, HOUR..HOUR + 1).await.is_empty());
+}
+
+#[tokio::test]
+async fn who_examines_the_books_reads_each_row_as_what_it_is() {
+    let store = Arc::new(MemoryStore::new());
+    charge(&store, HOUR, [account("a")]).await;
+    ledger(&store).fold().await.unwrap();
+    charge(&store, HOUR, [account("b")]).await;
+    let report = examine::online(store.as_ref());
+    assert!(report.ok && report.records.usage == 2, "{report:?}");
+    // Rows of the one kind where the other should be.
+    let row = |prefix| store.scan(KeyRange::prefix(prefix), Order::Ascending, 1).unwrap().remove(0);
+    let ((charge, _), (sum, value)) = (row(keys::charges()), row(keys::all_sums()));
+    let mut body: serde_json::Value = codec::decode(&sum, &value).unwrap().parse(&sum).unwrap();
+    body.as_object_mut().unwrap().remove("c").unwrap();
+    for (key, body) in [(sum, body), (charge, serde_json::json!({}))] {
+        let mut batch = Batch::new();
+        batch.put(key.clone(), codec::encode(VERSION, &body));
+        store.commit(batch).await.unwrap();
+        let found = examine::online(store.as_ref()).faults_found;
+        assert_eq!(found, 1, "{}", key.escape_ascii());
+        let mut batch = Batch::new();
+        batch.delete(key);
+        store.commit(batch).await.unwrap();
+    }
 }

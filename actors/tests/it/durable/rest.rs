@@ -203,10 +203,16 @@ fn who_waits_looks_again_when_it_leaves_memory() {
         let mut context = Context::from_waker(&waker);
         let mut until = pin!(process.host.published().until(Number(1), &wanted));
         assert!(until.as_mut().poll(&mut context).is_pending());
-        process.apply(1, Event::Added(3)).await;
+        process.apply(1, Event::LiveSet(true)).await;
         process.settle().await;
-        assert_eq!(process.host.published().in_memory(), 0);
-        assert_eq!(wakes.0.load(Ordering::SeqCst), 1, "not when it was shown");
+        assert_eq!(
+            (process.host.published().in_memory(), wakes.0.load(Ordering::SeqCst)),
+            (1, 0),
+            "it is shown"
+        );
+        process.apply(1, Event::LiveSet(false)).await;
+        process.settle().await;
+        assert_eq!((process.host.published().in_memory(), wakes.0.load(Ordering::SeqCst)), (0, 1));
         assert!(until.as_mut().poll(&mut context).is_pending());
     });
 }

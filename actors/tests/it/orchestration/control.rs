@@ -187,6 +187,8 @@ fn an_event_waits_for_its_instance_where_it_is_told_to() {
         };
         client.raise(id("later"), keep(60_000, "early")).await.unwrap();
         assert!(client.get(id("later"), Default::default()).is_err(), "there is no instance yet");
+        let waited = tokio::time::timeout(PATIENCE / 2, client.wait(id("later"), PATIENCE)).await;
+        assert!(matches!(waited, Ok(Err(Error::NotFound(_)))), "nor one to wait for: {waited:?}");
         start(&client, "echo", "later", ()).await;
         assert_eq!(completed(&until(&client, "later", is_over).await), &json!("early"));
         // One whose time is up is gone.

@@ -5,9 +5,11 @@
 //! Invariant: what was begun goes on, whoever still listens. The call of a worker that goes while its answer is being
 //! recorded is dropped, and its work must not stay between two stools.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
@@ -81,7 +83,12 @@ impl Remote {
 /// Runs `work` to its end, also when nobody waits for that any more. Hardly anybody goes meanwhile, so that it has a task of
 /// its own only from then on.
 fn to_the_end(work: impl Future<Output = ()> + Send + 'static) -> ToTheEnd {
-    ToTheEnd(Some(Box::pin(work)))
+    let work = AssertUnwindSafe(work).catch_unwind().map(|ended| {
+        if ended.is_err() {
+            tracing::error!("what a worker told could not be recorded: please report this");
+        }
+    });
+    ToTheEnd(Some(work.boxed()))
 }
 
 /// See [`to_the_end`].
@@ -91,11 +98,10 @@ impl Future for ToTheEnd {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // Away while it is polled: one that panics must not be polled again.
-        let Some(mut work) = self.0.take() else { return Poll::Ready(()) };
+        let Some(work) = &mut self.0 else { return Poll::Ready(()) };
         let polled = work.as_mut().poll(context);
-        if polled.is_pending() {
-            self.0 = Some(work);
+        if polled.is_ready() {
+            self.0 = None;
         }
         polled
     }
@@ -111,6 +117,10 @@ impl Drop for ToTheEnd {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use tokio::sync::oneshot;
     use tokio::task::yield_now;
 
@@ -133,10 +143,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_ends_or_panics_is_not_run_again() {
-        to_the_end(async {}).await;
-        let panics = tokio::spawn(to_the_end(async { panic!("once") })).await;
-        assert!(panics.unwrap_err().is_panic());
-        yield_now().await;
+    async fn what_ends_or_panics_is_polled_no_more_and_harms_nobody() {
+        for panics in [false, true] {
+            let polls = Arc::new(AtomicUsize::new(0));
+            let seen = Arc::clone(&polls);
+            to_the_end(poll_fn(move |_| {
+                seen.fetch_add(1, Ordering::SeqCst);
+                assert!(!panics, "as ordered");
+                Poll::Ready(())
+            }))
+            .await;
+            yield_now().await;
+            assert_eq!(polls.load(Ordering::SeqCst), 1);
+        }
     }
 }
