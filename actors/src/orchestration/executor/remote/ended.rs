@@ -153,7 +153,7 @@ mod tests {
                 Poll::Ready(())
             }))
             .await;
-            yield_now().await;
+            assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "nothing is left to do");
             assert_eq!(polls.load(Ordering::SeqCst), 1);
         }
     }
