@@ -222,7 +222,7 @@ mod tests {
             for place in 0..places {
                 at.push(random(&mut seed, INDEXES.len()));
                 batch.put(key(INDEXES[at[place as usize]], place), "");
-                if place % 2 == 0 {
+                if place.is_multiple_of(2) {
                     batch.put(key("all/", place), "");
                 }
             }
@@ -264,7 +264,7 @@ mod tests {
             let found = world.list(&[&["all/"], &INDEXES], &Bounds::default());
             assert_eq!(
                 found,
-                (0..300).rev().filter(|place| place % 2 == 0).collect::<Vec<_>>(),
+                (0..300).rev().filter(|place| place % 2 == 0).collect::<Vec<u32>>(),
                 "seed {seed}"
             );
             let bounds = Bounds { from: Some(40.bytes()), before: vec![200.bytes(), 170.bytes()] };
@@ -284,8 +284,9 @@ mod tests {
                 let keys = conditions.iter().map(|any| any.iter().map(prefix).collect()).collect();
                 let mut candidates = Candidates::<u32>::new(world.store.as_ref(), keys, &Bounds::default());
                 let found: Vec<u32> = std::iter::from_fn(|| candidates.next().unwrap()).collect();
-                let is_in =
-                    |place: u32| conditions[0].contains(&world.at[place as usize]) && place % expected == 0;
+                let is_in = |place: u32| {
+                    conditions[0].contains(&world.at[place as usize]) && place.is_multiple_of(expected)
+                };
                 assert_eq!(
                     found,
                     (0..700).rev().filter(|place| is_in(*place)).collect::<Vec<_>>(),
