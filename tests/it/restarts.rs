@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::bench::{Bench, On, with};
+use crate::bench::{Bench, On, docker, with};
 use crate::ledger::Ledger;
 use crate::random::setting;
 
@@ -173,10 +173,15 @@ fn sorted(mut list: Vec<String>) -> Vec<String> {
 
 pub(crate) async fn what_ends_while_nobody_watches_is_found_out(on: On) {
     let mut bench = Bench::start(on).await;
-    let spec = with(on.script("echo hello; sleep 1; exit 5"), json!({"max_attempts": 1}));
-    let called =
-        r#"sleep 1; until call '{"event": "completed", "id": "x", "data": 7}'; do sleep 0.2; done; exit 0"#;
-    let (exits, calls) = (bench.submit(&spec).await, bench.submit(&on.script(called)).await);
+    // Both wait until the server is away, however long a start takes: nothing ends while it watches.
+    let away = r#"while call '{"event": "progress"}' 2> /dev/null; do sleep 0.1; done"#;
+    let leave = |mark: &str| format!("touch {} 2> /dev/null", bench.dir.path().join(mark).display());
+    let exits = format!("echo hello; {away}; {}; exit 5", leave("exits"));
+    let spec = with(on.script(&exits), json!({"max_attempts": 1}));
+    let completed =
+        r#"until call '{"event": "completed", "id": "x", "data": 7}'; do sleep 0.2; done; exit 0"#;
+    let called = format!("{away}; echo away; {}; {completed}", leave("calls"));
+    let (exits, calls) = (bench.submit(&spec).await, bench.submit(&on.script(&called)).await);
     for id in [&exits, &calls] {
         bench.in_state(id, "running").await;
     }
@@ -196,15 +201,17 @@ pub(crate) async fn what_ends_while_nobody_watches_is_found_out(on: On) {
     bench.cleared().await;
 }
 
-/// Until one of the two has ended: the one that waits for nobody.
+/// Until both know that the server is away, and the one that waits for nobody has ended.
 async fn gone(bench: &Bench) {
-    let started = Instant::now();
     bench
-        .eventually("one is over", async || {
+        .eventually("one is over, one calls", async || {
             let over = match bench.on {
-                On::Docker => bench.containers("ps").len() == 1,
-                // A process tells nobody but its shim; it sleeps for one second.
-                On::Process => started.elapsed() > Duration::from_millis(1500),
+                On::Docker => match &bench.containers("ps")[..] {
+                    [calls] => docker(&["logs", calls]).is_some_and(|said| said.contains("away")),
+                    _ => false,
+                },
+                // A process tells nobody but its shim, so both leave a mark.
+                On::Process => ["exits", "calls"].iter().all(|mark| bench.dir.path().join(mark).exists()),
             };
             over.then_some(())
         })
