@@ -10,8 +10,9 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
+use crate::client::{Client, Line};
 use crate::error::Result;
-use crate::http::{Answer, Connection, unexpected};
+use crate::http::{Answer, unexpected};
 
 /// The status of a refusal for overload.
 const REFUSED: u16 = 429;
@@ -37,6 +38,7 @@ impl Until<'_> {
 /// What is sent.
 pub(crate) struct Load<'a> {
     pub(crate) address: SocketAddr,
+    pub(crate) client: Client,
     pub(crate) connections: usize,
     pub(crate) until: Until<'a>,
     /// The status of an answer that counts.
@@ -83,18 +85,18 @@ struct Progress {
 
 /// Runs a load to its end.
 pub(crate) async fn run(load: &Load<'_>) -> Result<Tally> {
-    let opened = try_join_all((0..load.connections).map(|_| Connection::open(load.address))).await?;
+    let opened = load.client.open(load.address, load.connections).await?;
     let progress =
         Progress { sent: Cell::new(0), refused: Cell::new(0), latencies: RefCell::new(Vec::new()) };
     let started = Instant::now();
-    try_join_all(opened.into_iter().map(|connection| client(load, &progress, connection))).await?;
+    try_join_all(opened.into_iter().map(|line| client(load, &progress, line))).await?;
     let took = started.elapsed();
     let mut latencies = progress.latencies.into_inner();
     latencies.sort_unstable();
     Ok(Tally { done: latencies.len() as u64, refused: progress.refused.get(), took, latencies })
 }
 
-async fn client(load: &Load<'_>, progress: &Progress, mut connection: Connection) -> Result<()> {
+async fn client(load: &Load<'_>, progress: &Progress, mut line: Line) -> Result<()> {
     let mut request = Vec::with_capacity(1024);
     loop {
         let number = progress.sent.get();
@@ -105,7 +107,7 @@ async fn client(load: &Load<'_>, progress: &Progress, mut connection: Connection
         request.clear();
         (load.request)(number, &mut request);
         let sent = Instant::now();
-        let answer: Answer<'_> = connection.exchange(&request).await?;
+        let answer: Answer<'_> = line.exchange(&request).await?;
         if answer.status == load.expected {
             let micros = u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX);
             progress.latencies.borrow_mut().push(micros);

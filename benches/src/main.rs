@@ -8,6 +8,7 @@
 //! process that was started is ended.
 
 mod child;
+mod client;
 mod error;
 mod figure;
 mod floor_append;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::client::Client;
 use crate::error::Result;
 use crate::load::{self, Load, Tally, Until};
 use crate::server::{Server, id_in};
@@ -65,6 +66,7 @@ async fn submit(
     let ids = std::cell::RefCell::new(Vec::with_capacity(count as usize));
     let tally = load::run(&Load {
         address: server.api.address,
+        client: Client::Lean,
         connections: CONNECTIONS,
         until: Until::Requests(count),
         expected: 202,

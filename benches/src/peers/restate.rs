@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::{INSTALL_PATIENCE, free_port, run, sources};
 use crate::child::{Child, until};
+use crate::client::Client;
 use crate::error::{Error, Result, file};
 use crate::figure::{Figure, Unit};
 use crate::http::Target;
@@ -87,6 +88,7 @@ async fn one(root: &Path, dir: &Path, sends: u64) -> Result<(Tally, Duration)> {
     let started = Instant::now();
     let sent = load::run(&Load {
         address: target.address,
+        client: Client::Lean,
         connections: CONNECTIONS,
         until: Until::Requests(sends),
         expected: 202,

@@ -1,5 +1,6 @@
 //! What grows with the number of stored jobs: the latencies of submissions, reads and lists with few and with many.
 
+use crate::client::Client;
 use crate::error::Result;
 use crate::figure::{Figure, Reach, Unit};
 use crate::load::{self, Load, Tally, Until};
@@ -93,6 +94,7 @@ async fn round(plan: &Plan, Site { server, ids }: &Site) -> Result<Vec<(&'static
 async fn read(server: &Server, ids: &[String], count: u64) -> Result<Tally> {
     load::run(&Load {
         address: server.api.address,
+        client: Client::Lean,
         connections: CONNECTIONS,
         until: Until::Requests(count),
         expected: 200,
@@ -110,6 +112,7 @@ async fn list(server: &Server, path: &str) -> Result<Tally> {
     let request = server.api.get(path);
     load::run(&Load {
         address: server.api.address,
+        client: Client::Lean,
         connections: 1,
         until: Until::Requests(LISTS),
         expected: 200,

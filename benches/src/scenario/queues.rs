@@ -7,6 +7,7 @@ use futures_util::future::try_join_all;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::figure::{Figure, Reach, Unit};
 use crate::http::{Connection, Target, unexpected};
@@ -82,6 +83,7 @@ async fn enqueue(server: &Server, messages: u64, runs: &mut Runs) -> Result<()> 
     let before = server.usage();
     let tally: Tally = load::run(&Load {
         address: server.api.address,
+        client: Client::Lean,
         connections: CONNECTIONS,
         until: Until::Requests(messages / BATCH),
         expected: 201,

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use crate::client::Client;
 use crate::error::Result;
 use crate::figure::{Figure, Reach, Unit};
 use crate::floor_http::BareServer;
@@ -63,6 +64,7 @@ async fn read(target: &Target, ids: &[String], count: u64) -> Result<Tally> {
     let requests: Vec<Vec<u8>> = ids.iter().map(|id| target.get(&format!("/v1/jobs/{id}"))).collect();
     load::run(&Load {
         address: target.address,
+        client: Client::Lean,
         connections: CONNECTIONS,
         until: Until::Requests(count),
         expected: 200,
@@ -115,6 +117,7 @@ async fn written_to(
     let submission = site.server.api.post("/v1/jobs", &far_ahead(ghost::NAME));
     let submitting = Load {
         address: site.server.api.address,
+        client: Client::Lean,
         connections: CONNECTIONS,
         until,
         expected: 202,
@@ -123,6 +126,7 @@ async fn written_to(
     };
     let calling = Load {
         address: site.server.callback_address(),
+        client: Client::Lean,
         connections: CONNECTIONS,
         until,
         expected: 200,

@@ -6,6 +6,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::child::until;
+use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::figure::{Figure, Reach, Unit};
 use crate::load::{self, Load, Until};
@@ -66,6 +67,7 @@ async fn fill(server: &mut Server, over: u64, waiting: u64) -> Result<String> {
 async fn cancel_all(server: &Server, ids: &[String]) -> Result<()> {
     let cancelling = Load {
         address: server.api.address,
+        client: Client::Lean,
         connections: CONNECTIONS,
         until: Until::Requests(ids.len() as u64),
         expected: 202,
