@@ -13,16 +13,21 @@ import grpc
 Key = tuple[str, str]
 
 
-class Effects(grpc.UnaryUnaryClientInterceptor):
-    """Counts what activities did; as an interceptor of the worker's channel it sees which results are acknowledged."""
+class Effects(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Counts what activities did; as an interceptor of the worker's channel it sees what is handed out and which results
+    are acknowledged."""
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
         self._lock = threading.Lock()
         self._counts: dict[Key, int] = defaultdict(int)
         self._allowed: dict[Key, int] = defaultdict(lambda: 1)
-        # Those handed out whose result is not acknowledged, by what the worker sends with the result.
+        # Those that ran and whose result is not acknowledged, by what the worker sends with the result.
         self._in_flight: dict[tuple[str, int], Key] = {}
+        # Those handed out that have not run: the worker keeps them waiting for a thread, on a busy machine for long.
+        self._waiting: dict[tuple[str, int], int] = defaultdict(int)
+        # How many of those were handed out by a server that was killed since: another one hands them out again.
+        self._orphans: dict[tuple[str, int], int] = defaultdict(int)
         self._killing = False
 
     def did(self, context, step: str) -> None:
@@ -32,8 +37,13 @@ class Effects(grpc.UnaryUnaryClientInterceptor):
             os.write(self._file, f"{key[0]} {key[1]}\n".encode())
             os.fsync(self._file)
             self._counts[key] += 1
-            self._in_flight[(context.orchestration_id, context.task_id)] = key
-            if self._killing:
+            task = (context.orchestration_id, context.task_id)
+            self._in_flight[task] = key
+            self._waiting[task] = max(0, self._waiting[task] - 1)
+            if self._orphans[task] > 0:
+                self._orphans[task] -= 1
+                self._allowed[key] += 1
+            elif self._killing:
                 self._allowed[key] += 1
 
     def count(self, instance: str, step: str | None = None) -> int:
@@ -49,6 +59,8 @@ class Effects(grpc.UnaryUnaryClientInterceptor):
             self._killing = True
             for key in self._in_flight.values():
                 self._allowed[key] += 1
+            for task, waiting in self._waiting.items():
+                self._orphans[task] = max(self._orphans[task], waiting)
 
     def back(self) -> None:
         """The server is there again."""
@@ -69,6 +81,16 @@ class Effects(grpc.UnaryUnaryClientInterceptor):
         with self._lock:
             return sum(1 for count in self._counts.values() if count > 1)
 
+    def _handed_out(self, item) -> None:
+        if item.HasField("activityRequest"):
+            request = item.activityRequest
+            with self._lock:
+                self._waiting[(request.orchestrationInstance.instanceId, request.taskId)] += 1
+
+    def intercept_unary_stream(self, continuation, client_call_details, request):
+        """Notes which activities the server hands out."""
+        return Noted(continuation(client_call_details, request), self._handed_out)
+
     def intercept_unary_unary(self, continuation, client_call_details, request):
         """Notes which results of activities the server has acknowledged."""
         call = continuation(client_call_details, request)
@@ -80,3 +102,22 @@ class Effects(grpc.UnaryUnaryClientInterceptor):
                 if not self._killing:
                     self._in_flight.pop((request.instanceId, request.taskId), None)
         return call
+
+
+class Noted:
+    """A stream of which each message is noted."""
+
+    def __init__(self, call, note) -> None:
+        self._call = call
+        self._note = note
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        message = next(self._call)
+        self._note(message)
+        return message
+
+    def __getattr__(self, name):
+        return getattr(self._call, name)
