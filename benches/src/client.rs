@@ -7,10 +7,9 @@ use std::net::SocketAddr;
 
 use futures_util::future::try_join_all;
 use reqwest::Method;
-use reqwest::header::HeaderValue;
 
 use crate::error::{Error, Result};
-use crate::http::{Answer, Connection};
+use crate::http::{Answer, Connection, position};
 
 /// Which one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +23,13 @@ pub(crate) enum Client {
 impl Client {
     pub(crate) const BOTH: [Self; 2] = [Self::Reqwest, Self::Lean];
 
-    /// What stands behind a figure.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
+    /// What a figure that was measured with it is called.
+    pub(crate) fn figure(self, what: &str) -> String {
+        let name = match self {
             Self::Lean => "lean client",
             Self::Reqwest => "reqwest",
-        }
+        };
+        format!("{what}, {name}")
     }
 
     /// So many connections that are kept.
@@ -102,14 +102,14 @@ struct Request<'a> {
     method: Method,
     path: &'a str,
     /// Without those that a client writes itself.
-    headers: Vec<(&'a str, HeaderValue)>,
+    headers: Vec<(&'a str, &'a str)>,
     body: &'a [u8],
 }
 
 impl<'a> Request<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self> {
         let foreign = || Error::NotHttp(String::from_utf8_lossy(bytes).into_owned());
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(foreign)?;
+        let end = position(bytes, b"\r\n\r\n").ok_or_else(foreign)?;
         let head = std::str::from_utf8(&bytes[..end]).map_err(|_| foreign())?;
         let (first, rest) = head.split_once("\r\n").unwrap_or((head, ""));
         let mut words = first.split(' ');
@@ -117,9 +117,8 @@ impl<'a> Request<'a> {
         let path = words.next().ok_or_else(foreign)?;
         let own = |name: &str| ["host", "content-length"].iter().any(|own| name.eq_ignore_ascii_case(own));
         let headers = rest.split("\r\n").filter_map(|line| line.split_once(": "));
-        let headers = headers.filter(|(name, _)| !own(name));
-        let value = |(name, value): (&'a str, &str)| Some((name, HeaderValue::from_str(value).ok()?));
-        Ok(Self { method, path, headers: headers.filter_map(value).collect(), body: &bytes[end + 4..] })
+        let headers = headers.filter(|(name, _)| !own(name)).collect();
+        Ok(Self { method, path, headers, body: &bytes[end + 4..] })
     }
 }
 

@@ -193,7 +193,8 @@ impl Head {
     }
 }
 
-fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+/// Where `wanted` begins.
+pub(crate) fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn with(mut spec: Value, more: Value) -> Value {
 /// A server.
 pub(crate) struct Bench {
     pub(crate) on: On,
-    pub(crate) dir: TempDir,
+    dir: TempDir,
     env: Vec<(String, String)>,
     child: Option<Child>,
     http: reqwest::Client,

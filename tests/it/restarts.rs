@@ -175,7 +175,7 @@ pub(crate) async fn what_ends_while_nobody_watches_is_found_out(on: On) {
     let mut bench = Bench::start(on).await;
     // Both wait until the server is away, however long a start takes: nothing ends while it watches.
     let away = r#"while call '{"event": "progress"}' 2> /dev/null; do sleep 0.1; done"#;
-    let leave = |mark: &str| format!("touch {} 2> /dev/null", bench.dir.path().join(mark).display());
+    let leave = |mark: &str| format!("touch {} 2> /dev/null", bench.path().join(mark).display());
     let exits = format!("echo hello; {away}; {}; exit 5", leave("exits"));
     let spec = with(on.script(&exits), json!({"max_attempts": 1}));
     let completed =
@@ -211,7 +211,7 @@ async fn gone(bench: &Bench) {
                     _ => false,
                 },
                 // A process tells nobody but its shim, so both leave a mark.
-                On::Process => ["exits", "calls"].iter().all(|mark| bench.dir.path().join(mark).exists()),
+                On::Process => ["exits", "calls"].iter().all(|mark| bench.path().join(mark).exists()),
             };
             over.then_some(())
         })

@@ -16,8 +16,8 @@ use crate::worker::Workers;
 
 const NAME: &str = "durable-task";
 
-/// Connections of the load: a worker for each core of a small machine.
-const CONNECTIONS: usize = 2;
+/// Connections of the load: what a handful of worker processes have.
+const CONNECTIONS: usize = 8;
 
 /// Workers that wait.
 const IDLE: usize = 500;

@@ -59,13 +59,14 @@ class Effects(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
             self._killing = True
             for key in self._in_flight.values():
                 self._allowed[key] += 1
-            for task, waiting in self._waiting.items():
-                self._orphans[task] = max(self._orphans[task], waiting)
 
     def back(self) -> None:
         """The server is there again."""
         with self._lock:
             self._killing = False
+            for task, waiting in self._waiting.items():
+                self._orphans[task] += waiting
+            self._waiting.clear()
 
     def too_often(self) -> list[str]:
         """Steps that ran more often than the kills explain."""
