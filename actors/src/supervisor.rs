@@ -35,7 +35,7 @@ use crate::fleet::Budget;
 use crate::handle::{Counters, Handle, Inner};
 use crate::id::{Ids, InstallationId, RandomIds};
 use crate::job::validate::Policy;
-use crate::limits::{JOBS_QUEUED_MAX, SHUTDOWN_PATIENCE};
+use crate::limits::{JOBS_QUEUED_MAX, SHUTDOWN_CLEAR_MAX, SHUTDOWN_PATIENCE};
 use crate::orchestration::Registry;
 use crate::outbound::guard::Guard;
 use crate::outbound::{self, HttpNetwork, Network};
@@ -447,8 +447,8 @@ impl Supervisor {
 }
 
 impl Handle {
-    /// Takes no more work, waits for what is being committed, leaves every attempt running, closes the store.
-    /// Once is enough; afterwards every request is refused.
+    /// Takes no more work, waits for what is being committed and until what is over has been removed, leaves every
+    /// attempt running, closes the store. Once is enough; afterwards every request is refused.
     pub async fn shutdown(&self) {
         let inner = self.inner();
         inner.closing.store(true, Ordering::SeqCst);
@@ -457,7 +457,7 @@ impl Handle {
         }
         inner.desk.close();
         let Some(background) = inner.background.lock().take() else { return };
-        inner.fleet.shutdown();
+        inner.fleet.close();
         let settled = async {
             while inner.in_flight() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -468,6 +468,8 @@ impl Handle {
                 "some requests were still being committed at the shutdown; repeat them after the start"
             );
         }
+        inner.fleet.cleared(SHUTDOWN_CLEAR_MAX).await;
+        inner.fleet.shutdown();
         let has_threads = background.has_threads();
         background.end().await;
         let store = Arc::clone(&inner.store);

@@ -11,6 +11,7 @@ use dogwatch_actors::data_dir::DataDir;
 use dogwatch_actors::id::{AttemptKey, RandomIds};
 use dogwatch_actors::secret::Keyring;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::child::{Child, Usage, labelled, until, until_every};
 use crate::error::{Error, Result, file};
@@ -21,6 +22,10 @@ const START_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a server at work is asked whether it is done: what that costs it is part of the figure, and so is half of it.
 const LOOK_AT_WORK_EVERY: Duration = Duration::from_millis(20);
+
+/// How long it is watched to see whether it rests, and how much of a core it may use in that time.
+const REST_WATCHED: Duration = Duration::from_secs(1);
+const REST_CORES_MAX: f64 = 0.02;
 
 /// The states of jobs that are not over.
 const UNFINISHED: &str = "queued,starting,running,backing_off,stopping,suspended";
@@ -129,6 +134,22 @@ impl Server {
         })
         .await
         .map(drop)
+    }
+
+    /// Returns when it uses next to nothing any more: what a load left to be merged is merged.
+    pub(crate) async fn rests(&self, patience: Duration) -> Result<()> {
+        let mut before = (Instant::now(), self.usage().cpu_seconds);
+        until_every(REST_WATCHED, "the server rests", patience, async || {
+            let now = (Instant::now(), self.usage().cpu_seconds);
+            let watched = now.0.duration_since(before.0);
+            if watched < REST_WATCHED / 2 {
+                return Ok(None);
+            }
+            let cores = (now.1 - before.1) / watched.as_secs_f64();
+            before = now;
+            Ok((cores <= REST_CORES_MAX).then_some(()))
+        })
+        .await
     }
 
     /// The number behind this name (with its labels) among the metrics.

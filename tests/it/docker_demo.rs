@@ -1,5 +1,6 @@
 //! The demonstration on a real engine.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,27 +13,36 @@ use crate::cli_binary::{program, text};
 use crate::cli_run::data_dir;
 use crate::examples::{check_batches, run_with};
 
+/// What the engine has, of which a line says `what`.
+fn in_engine(list: &[&str], what: &str) -> BTreeSet<String> {
+    let listed = Command::new("docker").args(list).output().unwrap();
+    assert!(listed.status.success(), "{}", text(&listed.stderr));
+    text(&listed.stdout).lines().filter(|line| line.contains(what)).map(str::to_owned).collect()
+}
+
+const CONTAINERS: [&str; 5] = ["ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Image}} {{.Command}}"];
+const IMAGES: [&str; 3] = ["images", "--format", "{{.Repository}}:{{.Tag}}"];
+
 #[test]
 fn the_demonstration_holds_in_a_container_and_leaves_nothing() {
     let dir = data_dir();
+    // One that somebody killed may have left what is not this one's.
+    let there = || [&CONTAINERS[..], &IMAGES[..]].map(|list| in_engine(list, "dogwatch-demo"));
+    let before = there();
     let shown = program(dir.path()).arg("demo").env("TMPDIR", dir.path()).output().unwrap();
     assert_eq!(shown.status.code(), Some(0), "{}{}", text(&shown.stdout), text(&shown.stderr));
     let said = text(&shown.stdout);
     assert!(said.contains("a container (docker") && said.contains("All as promised"), "{said}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the demonstration left files");
-    for what in ["ps --all --format {{.Image}}", "images --format {{.Repository}}"] {
-        let listed = Command::new("docker").args(what.split(' ')).output().unwrap();
-        assert!(!text(&listed.stdout).contains("dogwatch-demo"), "left: {}", text(&listed.stdout));
-    }
+    assert_eq!(there(), before, "the demonstration left something in the engine");
 }
 
 #[test]
 fn the_reference_scenario_runs_in_containers_and_leaves_none() {
+    let there = || in_engine(&CONTAINERS, "extracting for");
+    let before = there();
     check_batches(&run_with("container_batch", &["--docker"]));
-    let mut listing = Command::new("docker");
-    listing.args(["ps", "--all", "--format", "{{.Label \"dev.dogwatch.job\"}} {{.Command}}"]);
-    let listed = text(&listing.output().unwrap().stdout).to_owned();
-    assert!(!listed.contains("extracting for"), "left: {listed}");
+    assert_eq!(there(), before, "the scenario left containers");
 }
 
 /// A container of its own, and a child with one of its own.

@@ -44,6 +44,8 @@ pub(super) enum Input {
     Stop { key: AttemptKey, signal: StopSignal, grace: Duration },
     /// A job has recorded the end of its attempt.
     Discard(AttemptKey),
+    /// The supervisor is about to shut down: nothing new gets a slot.
+    Close,
     /// The supervisor shuts down.
     Halt,
     /// A driver lacks nothing but a slot to start its attempt, which never was.

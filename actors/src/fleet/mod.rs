@@ -419,6 +419,23 @@ impl FleetHandle {
         self.view.clone()
     }
 
+    /// Gives nothing new a slot from now on.
+    pub fn close(&self) {
+        self.mailbox.post(Input::Close);
+    }
+
+    /// Waits, no longer than `limit`, until of every attempt that is over the end is recorded and the remains are gone.
+    /// What is left then is found after the next start.
+    pub async fn cleared(&self, limit: Duration) {
+        let mut view = self.view.clone();
+        let cleared = view.wait_for(|view| view.ended == 0 && view.removing == 0);
+        if tokio::time::timeout(limit, cleared).await.is_err() {
+            tracing::info!(
+                "attempts that are over still leave something; it is removed after the next start"
+            );
+        }
+    }
+
     /// Ends the fleet and leaves every attempt running, for the next one to attach to.
     pub fn shutdown(&self) {
         self.mailbox.post(Input::Halt);

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lsm_tree::config::{BlockSizePolicy, CompressionPolicy};
+use lsm_tree::config::{BlockSizePolicy, CompressionPolicy, PinningPolicy};
 use lsm_tree::{AbstractTree as _, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter};
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{FlockOperation, flock};
@@ -41,8 +41,8 @@ use super::{Error, Key, KeyRange, Order, Result, Rows, Tuning};
 const ORDINAL_KEY: &[u8] = b"\0journal";
 
 /// Bytes of a block of a table before it is compressed: a job's rows and those of its neighbours, which compress
-/// well together, and little to unpack for one read.
-const BLOCK_BYTES: u32 = 8 * 1024;
+/// well together, and little to unpack for one read (with 8 KiB the disk is an eighth smaller, and a read costs a tenth to a fifth more).
+const BLOCK_BYTES: u32 = 4 * 1024;
 
 /// Bytes that must be there before it is opened again after the disk was full: several groups of commits.
 const ROOM_BYTES: usize = 1024 * 1024;
@@ -141,6 +141,12 @@ fn config(tables: &Path, seqno: &SequenceNumberCounter, tuning: Tuning) -> Confi
         .use_cache(Arc::new(Cache::with_capacity_bytes(tuning.cache_bytes)))
         .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
         .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+        // Where a row is, and that it is not there, is known without a look at the disk and without displacing rows from
+        // the cache: some 16 bytes of memory for each stored job.
+        .index_block_partitioning_policy(PinningPolicy::all(false))
+        .index_block_pinning_policy(PinningPolicy::all(true))
+        .filter_block_partitioning_policy(PinningPolicy::all(false))
+        .filter_block_pinning_policy(PinningPolicy::all(true))
 }
 
 /// Keeps a second one away.

@@ -1,5 +1,7 @@
 //! What grows with the number of stored jobs: the latencies of submissions, reads and lists with few and with many.
 
+use std::time::Duration;
+
 use crate::client::Client;
 use crate::error::Result;
 use crate::figure::{Figure, Reach, Unit};
@@ -13,6 +15,9 @@ const NAME: &str = "growth";
 
 /// The few.
 const FEW: u64 = 10_000;
+
+/// How long the store may merge what was loaded into it.
+const REST_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Jobs that are read, at most.
 const IDS_READ: usize = 50_000;
@@ -77,6 +82,8 @@ pub(crate) async fn measure(plan: &Plan) -> Result<Vec<Figure>> {
 async fn site(plan: &Plan, place: &Place, stored: u64) -> Result<Site> {
     let server = Server::start(&plan.serve("process"), place.path()).await?;
     let (_, ids) = submit_all(&server, &far_ahead(PROCESS), stored).await?;
+    // What is asked is what a store of this size costs, and not what it costs to have filled it a moment ago.
+    server.rests(REST_PATIENCE).await?;
     Ok(Site { server, ids: ids.into_iter().step_by(stored as usize / IDS_READ + 1).collect() })
 }
 

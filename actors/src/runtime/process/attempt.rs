@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::control;
 use super::kill::Remains;
-use super::record::{Claim, End, Owner, Record, RecordFile, Spawned, Started, fresh_name};
+use super::record::{Claim, End, Owner, Record, RecordFile, Spawned, Started};
+use super::spares::Spares;
 use crate::id::{AttemptKey, InstallationId};
 use crate::limits::PROCESS_KILL_MAX;
 use crate::runtime::{Error, Exit, Observation, Result, Unseen};
@@ -77,6 +78,10 @@ impl Attempt {
         let Record { owner, started, spawned, end, torn, .. } = record;
         let owner = match owner {
             Some(owner) if owner.installation == self.installation && owner.key == self.key => owner,
+            // What the file was before it was this one's: its own lines were lost with the power.
+            Some(owner) if owner.installation == self.installation && *owner.boot != *self.boot => {
+                return Ok(Phase::Outlived(None, None));
+            }
             None if torn => return Ok(end.map_or(Phase::Outlived(None, None), Phase::Ended)),
             _ => return Ok(Phase::Foreign),
         };
@@ -188,14 +193,9 @@ impl Attempt {
         removed.map_err(|error| self.unavailable(&error))
     }
 
-    /// Removes what is left of it: its end is recorded.
-    pub(super) fn remove_ended(&self) -> Result<()> {
-        self.record.remove().map_err(|error| self.unavailable(&error))
-    }
-
-    /// A name beside the record for one that is being made. Begins with a dot, which no attempt's name does.
-    pub(super) fn draft(&self) -> PathBuf {
-        self.root.join(fresh_name(&format!(".{PREFIX}")))
+    /// Removes what is left of it: its end was recorded by a shim of ours.
+    pub(super) fn remove_ended(&self, spares: &Spares) -> Result<()> {
+        spares.retire(&self.record).map_err(|error| self.unavailable(&error))
     }
 
     /// How its shim is told to stop.

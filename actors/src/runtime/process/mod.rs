@@ -26,6 +26,7 @@ mod record;
 mod shim;
 mod shim_end;
 mod shims;
+mod spares;
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
@@ -45,6 +46,7 @@ use self::attempt::{Attempt, PREFIX, Phase, outcome};
 use self::control::{Sent, StopOrder};
 use self::record::{Claim, Orders, Owner};
 use self::shims::{Known, Shims, Stage};
+use self::spares::Spares;
 use crate::files::Pattern;
 use crate::id::{AttemptKey, InstallationId};
 use crate::job::spec::StopSignal;
@@ -94,6 +96,7 @@ struct Inner {
     /// The present boot.
     boot: Arc<str>,
     shims: Shims,
+    spares: Arc<Spares>,
     groups: Option<cgroup::Groups>,
 }
 
@@ -108,8 +111,8 @@ impl ProcessRuntime {
         })?;
         files::clear(&root);
         let groups = cgroup::Groups::detect(options.installation).ok();
-        let shims = Shims::new(shim, root.clone());
-        Ok(Self { inner: Arc::new(Inner { root, options, boot: boot.into(), shims, groups }) })
+        let (shims, spares) = (Shims::new(shim, root.clone()), Arc::new(Spares::new(&root)));
+        Ok(Self { inner: Arc::new(Inner { root, options, boot: boot.into(), shims, spares, groups }) })
     }
 
     fn attempt(&self, key: AttemptKey) -> Attempt {
@@ -170,8 +173,9 @@ impl Runtime for ProcessRuntime {
             boot: self.inner.boot.to_string(),
         };
         let orders = self.inner.orders(plan, attempt.mark())?;
+        let draft = self.inner.spares.draft();
         let claimed = blocking(move || {
-            let claimed = attempt.record.claim(&attempt.draft(), &owner, &orders);
+            let claimed = attempt.record.claim(&draft, &owner, &orders);
             match claimed.map_err(|error| attempt.unavailable(&error))? {
                 Claim::Won => Ok(Claim::Won),
                 // By whom? Ours is ours, however it came to be.
@@ -304,11 +308,15 @@ impl Runtime for ProcessRuntime {
         let attempt = self.attempt(key);
         let has_ended = matches!(self.inner.shims.known(key), Some(Known::Ended(_)));
         self.inner.shims.forget(key);
-        let directory = files::directory(&self.inner.root, key);
+        let (directory, spares) = (files::directory(&self.inner.root, key), Arc::clone(&self.inner.spares));
         blocking(move || {
             // First what only the record leads to.
             let files = || files::remove(&directory);
-            if has_ended { files().and_then(|()| attempt.remove_ended()) } else { attempt.remove(files) }
+            if has_ended {
+                files().and_then(|()| attempt.remove_ended(&spares))
+            } else {
+                attempt.remove(files)
+            }
         })
         .await
     }
@@ -434,7 +442,7 @@ fn open_root(options: &ProcessOptions, boot: &str) -> io::Result<PathBuf> {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        // Only what `Attempt::draft` names, which holds secrets perhaps, and the pipes of shims that were killed.
+        // Only what `Spares::draft` names, which holds secrets perhaps, and the pipes of shims that were killed.
         let lost = match control::shim_of(&name, boot) {
             Some(shim) => !shim.is_alive(boot)?,
             None => name.starts_with(&format!(".{PREFIX}.")),

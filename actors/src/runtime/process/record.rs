@@ -8,26 +8,28 @@
 //! | `spawned` | the shim | the process |
 //! | `end` | the shim; an observer when the shim is lost | how it ended; the first one counts |
 //!
-//! The first two come into the file before it has its name. The start replaces the file by one with `started` in
-//! place of `orders`, under a lock that the shim holds for as long as it serves the attempt; a file that was
-//! replaced or removed has no name any more and is not acted on; what was never started is removed under the lock. The last two are appended, each in one write. What
-//! is not a whole line is not there.
+//! The first two come into the file before it has its name. The start writes `started` over `orders`, under a lock that
+//! the shim holds for as long as it serves the attempt; a file that was removed has no name any more and is not acted on;
+//! what was never started is removed under the lock. The last two are appended, each in one write. What is not a whole
+//! line is not there. The file of a record that is over may become another one's (`spares.rs`).
 //!
 //! Nothing here waits for the disk, because a failure of power takes the processes too. What it may leave of a
-//! record — nothing, or less than there was — is of an earlier boot, which `owner` says or its emptiness shows: then
-//! what is not recorded as ended counts as ended by the restart of the host, and nothing of it is ever started. Only
-//! an `end` that nobody waits to take over is made durable (see [`Durable`]).
+//! record — nothing, less than there was, or what the file was before — is of an earlier boot, which `owner` says or its
+//! emptiness shows: then what is not recorded as ended counts as ended by the restart of the host, and nothing of it is
+//! ever started. Only an `end` that nobody waits to take over is made durable (see [`Durable`]).
 //!
-//! It is one file because files are what costs: the fewer an attempt makes and removes, the faster all of them run.
+//! It is one file, and mostly a used one, because files are what costs: the fewer an attempt makes and removes, the
+//! faster all of them run (ext4 without a journal even passes over every inode that was removed of late, one by one, to
+//! make another: with two new files for each attempt, up to half of all CPU time went into that).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt as _, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock};
+use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, fcntl_getfl, fcntl_setfl, flock};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup;
@@ -213,10 +215,11 @@ impl RecordFile {
         Record::read(&self.0)
     }
 
-    /// Makes the record, whole and in one step: prepared as `draft` beside it, then renamed. The name is the claim.
+    /// Makes the record, whole and in one step: prepared as `draft` beside it, which may be there, then renamed. The name
+    /// is the claim.
     pub(super) fn claim(&self, draft: &Path, owner: &Owner, orders: &Orders) -> io::Result<Claim> {
         let lines = [encode(&Line::Owner(owner))?, encode(&Line::Orders(orders))?].concat();
-        let claimed = write_new(draft, &lines).and_then(|_| rename_new(draft, &self.0));
+        let claimed = write_whole(draft, &lines).and_then(|()| rename_new(draft, &self.0));
         if !matches!(claimed, Ok(Claim::Won)) {
             fs::remove_file(draft)?;
         }
@@ -224,14 +227,10 @@ impl RecordFile {
     }
 
     /// Claims the one start of the attempt, and takes its orders off the disk.
-    pub(super) fn claim_start(
-        &self,
-        draft: &Path,
-        started: &Started,
-    ) -> io::Result<Option<(Hold, Owner, Box<Orders>)>> {
-        let Some(Hold(mut file)) = self.hold()? else { return Ok(None) };
+    pub(super) fn claim_start(&self, started: &Started) -> io::Result<Option<(Hold, Owner, Box<Orders>)>> {
+        let Some(mut hold) = self.hold()? else { return Ok(None) };
         let Record { owner: Some(owner), orders: Some(orders), started: None, end: None, .. } =
-            Record::read_from(&mut file)?
+            Record::read_from(&mut hold.0)?
         else {
             return Ok(None);
         };
@@ -239,18 +238,14 @@ impl RecordFile {
             return Ok(None);
         }
         let lines = [encode(&Line::Owner(&owner))?, encode(&Line::Started(started))?].concat();
-        let claimed = write_new(draft, &lines).and_then(|claimed| {
-            flock(&claimed, FlockOperation::NonBlockingLockExclusive)?;
-            fs::rename(draft, &self.0)?;
-            Ok(claimed)
-        });
-        match claimed {
-            Ok(claimed) => Ok(Some((Hold(claimed), owner, orders))),
-            Err(error) => {
-                drop(fs::remove_file(draft));
-                Err(error)
+        if let Err(error) = hold.begin_anew(lines) {
+            // As far as anybody can read it is started: then it is.
+            hold.0.rewind()?;
+            if Record::read_from(&mut hold.0)?.started.as_ref() != Some(started) {
+                return Err(error);
             }
         }
+        Ok(Some((hold, owner, orders)))
     }
 
     /// Records an end that nobody saw. On a line of its own, whatever a failure of power has left before it.
@@ -270,13 +265,14 @@ impl RecordFile {
 
     /// Takes it away.
     pub(super) fn remove(&self) -> io::Result<()> {
-        for path in [&self.complaints(), &self.0] {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
+        is_done(fs::remove_file(self.complaints()))?;
+        is_done(fs::remove_file(&self.0)).map(drop)
+    }
+
+    /// Takes it away and keeps its file as `spare`; false when there was none.
+    pub(super) fn move_to(&self, spare: &Path) -> io::Result<bool> {
+        is_done(fs::remove_file(self.complaints()))?;
+        is_done(fs::rename(&self.0, spare))
     }
 
     /// Locks it; `None` when somebody else has, or it is not there (any more).
@@ -290,8 +286,10 @@ impl RecordFile {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             locked => locked?,
         }
-        // Replaced or removed before it was locked?
-        Ok((file.metadata()?.nlink() > 0).then_some(Hold(file)))
+        // Removed before it was locked, perhaps to be another attempt's?
+        let (held, named) = (file.metadata()?, fs::metadata(&self.0));
+        let is_named = |named: fs::Metadata| (named.dev(), named.ino()) == (held.dev(), held.ino());
+        Ok(named.is_ok_and(is_named).then_some(Hold(file)))
     }
 }
 
@@ -300,6 +298,21 @@ impl RecordFile {
 pub(super) struct Hold(File);
 
 impl Hold {
+    /// Leaves nothing in it but these lines, the first of which it has begun with all along. What they do not cover is
+    /// blank before it is cut off: a death between the two leaves nothing of it either.
+    fn begin_anew(&mut self, mut lines: Vec<u8>) -> io::Result<()> {
+        let length = lines.len();
+        let before = usize::try_from(self.0.metadata()?.len()).unwrap_or(length);
+        lines.resize(before.max(length), b' ');
+        let flags = fcntl_getfl(&self.0)?;
+        // A file that is open for appending is written at its end and nowhere else.
+        fcntl_setfl(&self.0, flags.difference(OFlags::APPEND))?;
+        let written = self.0.write_all_at(&lines, 0);
+        fcntl_setfl(&self.0, flags)?;
+        written?;
+        self.0.set_len(length as u64)
+    }
+
     /// Records the process.
     pub(super) fn record_spawned(&mut self, spawned: &Spawned) -> io::Result<()> {
         append(&mut self.0, &Line::Spawned(spawned))
@@ -338,10 +351,19 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<Claim> {
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
-    let mut file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    Ok(file)
+/// Makes a file, or writes over what is there.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    file.write_all_at(bytes, 0)?;
+    if file.metadata()?.len() > bytes.len() as u64 { file.set_len(bytes.len() as u64) } else { Ok(()) }
+}
+
+/// False when there was nothing to be done.
+fn is_done(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        done => done.map(|()| true),
+    }
 }
 
 fn encode(line: &Line<'_>) -> io::Result<Vec<u8>> {
@@ -354,4 +376,62 @@ fn encode(line: &Line<'_>) -> io::Result<Vec<u8>> {
 fn append(file: &mut File, line: &Line<'_>) -> io::Result<()> {
     let before = file.seek(SeekFrom::End(0))?;
     file.write_all(&encode(line)?).inspect_err(|_| drop(file.set_len(before)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock as _, SystemClock};
+
+    /// A record that was just made, of a command with so long an argument.
+    fn created(dir: &Path, argument: usize) -> (RecordFile, Started) {
+        let (boot, now) = ("this boot".to_owned(), SystemClock.now());
+        let key = AttemptKey::new(RandomIds.job_id(now), 1);
+        let installation = RandomIds.installation_id();
+        let owner = Owner { installation, key, port: None, boot: boot.clone() };
+        let orders = Orders {
+            argv: vec!["secret".repeat(argument)],
+            env: BTreeMap::new(),
+            working_dir: "/".into(),
+            log_path: "/log".into(),
+            limits: None,
+        };
+        let record = RecordFile::new(dir.join("record"));
+        assert_eq!(record.claim(&dir.join("draft"), &owner, &orders).unwrap(), Claim::Won);
+        (record, Started { shim: Identity { pid: 7, start_ticks: 8, boot }, at: now })
+    }
+
+    #[test]
+    fn a_start_takes_the_place_of_the_orders_in_the_same_file() {
+        for argument in [0, 1, 10, 10_000] {
+            let dir = tempfile::tempdir().unwrap();
+            let (record, started) = created(dir.path(), argument);
+            let inode = || fs::metadata(record.path()).unwrap().ino();
+            let made = inode();
+            let (mut hold, owner, orders) = record.claim_start(&started).unwrap().unwrap();
+            assert_eq!(orders.argv, ["secret".repeat(argument)]);
+            assert!(record.claim_start(&started).unwrap().is_none(), "it is held");
+            let spawned = Spawned { process: started.shim.clone(), at: started.at };
+            hold.record_spawned(&spawned).unwrap();
+            drop(hold);
+            assert!(record.claim_start(&started).unwrap().is_none(), "it was started");
+            assert_eq!(record.withdraw().unwrap(), Claim::Taken);
+            let lines = [Line::Owner(&owner), Line::Started(&started), Line::Spawned(&spawned)];
+            let expected: Vec<u8> = lines.iter().flat_map(|line| encode(line).unwrap()).collect();
+            assert_eq!(fs::read(record.path()).unwrap(), expected);
+            assert_eq!(inode(), made);
+        }
+    }
+
+    #[test]
+    fn nothing_is_started_that_was_withdrawn_or_is_of_an_earlier_boot() {
+        let dir = tempfile::tempdir().unwrap();
+        let (record, mut started) = created(dir.path(), 1);
+        started.shim.boot = "another boot".to_owned();
+        assert!(record.claim_start(&started).unwrap().is_none());
+        assert!(record.read().unwrap().unwrap().orders.is_some(), "it is as it was");
+        assert_eq!(record.withdraw().unwrap(), Claim::Won);
+        started.shim.boot = "this boot".to_owned();
+        assert!(record.claim_start(&started).unwrap().is_none());
+    }
 }

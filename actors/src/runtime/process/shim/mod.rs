@@ -27,10 +27,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 
-use super::attempt::PREFIX;
 use super::control;
 use super::proc::{Identity, boot_id};
-use super::record::{Durable, End, Hold, Orders, Owner, RecordFile, Spawned, Started, fresh_name};
+use super::record::{Durable, End, Hold, Orders, Owner, RecordFile, Spawned, Started};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::limits::PROCESS_FILES_SOFT_MAX;
 use crate::runtime::Running;
@@ -172,9 +171,8 @@ impl Serving<'_> {
 
     /// Serves one attempt, and gives the end that it recorded. An error means that it was not started.
     fn serve(&mut self, record: &RecordFile) -> io::Result<(Fit, Option<End>)> {
-        let draft = self.root.join(fresh_name(&format!(".{PREFIX}")));
         let started = Started { shim: self.me.clone(), at: SystemClock.now() };
-        let Some((mut hold, owner, orders)) = record.claim_start(&draft, &started)? else {
+        let Some((mut hold, owner, orders)) = record.claim_start(&started)? else {
             return Ok((Fit::Yes, None));
         };
         // From here on the attempt is ours alone, and whatever happens to it must be recorded.
