@@ -35,3 +35,6 @@ pub const PROCESS_RECORD_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 /// Files of records that are over which are kept to be those of the next attempts: as many as there are shims at rest.
 pub const RECORDS_SPARE_MAX: usize = SHIMS_RESTING_MAX;
+
+/// How long a file is kept for another record: longer than the pauses of a machine that is busy.
+pub const RECORD_REST_MAX: Duration = Duration::from_secs(2);

@@ -269,3 +269,39 @@ fn what_can_never_start_is_reported_and_frees_its_slot() {
         assert_eq!(world.engine.calls("create", key(1)), 1, "it is not tried again");
     });
 }
+
+#[test]
+fn before_its_end_what_is_over_is_removed_and_nothing_new_gets_a_slot() {
+    world(1, |world| async move {
+        world.start(key(1));
+        world.hears_started(key(1)).await;
+        world.request(key(2), 2);
+        world.engine.exit(key(1), 0);
+        world.fleet.close();
+        world.hears_end(key(1)).await;
+        let began = Instant::now();
+        world.fleet.cleared(seconds(30)).await;
+        assert_eq!(began.elapsed(), seconds(30), "its end is not recorded");
+        world.fleet.discard(key(1));
+        world.fleet.cleared(seconds(30)).await;
+        assert_eq!(world.engine.observation(key(1)), Observation::Absent);
+        world.pass(seconds(60)).await;
+        assert_eq!((world.heard(key(2)), world.fleet.snapshot().waiting), (vec![], 1));
+    });
+}
+
+#[test]
+fn an_engine_that_is_away_does_not_hold_up_the_end() {
+    world(1, |world| async move {
+        world.start(key(1));
+        world.hears_started(key(1)).await;
+        world.engine.exit(key(1), 0);
+        world.hears_end(key(1)).await;
+        world.engine.fault(|faults| faults.down = true);
+        world.fleet.close();
+        world.fleet.discard(key(1));
+        let began = Instant::now();
+        world.fleet.cleared(seconds(3)).await;
+        assert_eq!((began.elapsed(), world.fleet.snapshot().removing), (seconds(3), 1));
+    });
+}

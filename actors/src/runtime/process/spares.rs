@@ -5,45 +5,60 @@
 //!
 //! Invariants:
 //! - only what ended under our own eyes is kept, so that nobody else has anything to do with the file;
-//! - a spare has the name of a draft, which is cleared away at the next start when we could not do it.
+//! - a spare has the name of a draft, which is cleared away at the next start when we could not do it;
+//! - where nothing runs nothing is kept.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::attempt::PREFIX;
 use super::record::{RecordFile, fresh_name};
-use crate::limits::RECORDS_SPARE_MAX;
+use crate::limits::{RECORD_REST_MAX, RECORDS_SPARE_MAX};
 
 /// The spare files of one folder.
 #[derive(Debug)]
 pub(super) struct Spares {
     root: PathBuf,
-    free: Mutex<Vec<PathBuf>>,
+    shelf: Arc<Mutex<Shelf>>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    /// Since when each is there, the last one at the end.
+    files: Vec<(Instant, PathBuf)>,
+    /// Somebody will come and remove what is not used.
+    is_swept: bool,
 }
 
 impl Spares {
     /// None yet.
     pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), free: Mutex::default() }
+        Self { root: root.to_owned(), shelf: Arc::default() }
     }
 
     /// Where the next record is to be prepared: in a spare file, or in one that is not there yet.
     pub(super) fn draft(&self) -> PathBuf {
-        let spare = self.free.lock().pop();
-        spare.unwrap_or_else(|| self.fresh())
+        let spare = self.shelf.lock().files.pop();
+        spare.map_or_else(|| self.fresh(), |(_, spare)| spare)
     }
 
-    /// Takes a record away: keeps its file, or removes it when there are enough.
+    /// Takes a record away: keeps its file, or removes it when there are enough. Within a tokio runtime.
     pub(super) fn retire(&self, record: &RecordFile) -> io::Result<()> {
-        if self.free.lock().len() >= RECORDS_SPARE_MAX {
+        if self.shelf.lock().files.len() >= RECORDS_SPARE_MAX {
             return record.remove();
         }
         let spare = self.fresh();
         if record.move_to(&spare)? {
-            self.free.lock().push(spare);
+            let mut shelf = self.shelf.lock();
+            shelf.files.push((Instant::now(), spare));
+            if !std::mem::replace(&mut shelf.is_swept, true) {
+                tokio::spawn(sweep(Arc::clone(&self.shelf)));
+            }
         }
         Ok(())
     }
@@ -56,10 +71,28 @@ impl Spares {
 
 impl Drop for Spares {
     fn drop(&mut self) {
-        for spare in self.free.get_mut().drain(..) {
-            if let Err(error) = fs::remove_file(&spare) {
-                tracing::debug!(file = %spare.display(), %error, "a spare file was not removed");
-            }
+        remove(self.shelf.lock().files.drain(..));
+    }
+}
+
+/// Removes what nobody took for long, until nothing is left.
+async fn sweep(shelf: Arc<Mutex<Shelf>>) {
+    loop {
+        tokio::time::sleep(RECORD_REST_MAX).await;
+        let mut shelf = shelf.lock();
+        let old = shelf.files.partition_point(|(since, _)| since.elapsed() >= RECORD_REST_MAX);
+        remove(shelf.files.drain(..old));
+        if shelf.files.is_empty() {
+            shelf.is_swept = false;
+            return;
+        }
+    }
+}
+
+fn remove(files: impl Iterator<Item = (Instant, PathBuf)>) {
+    for (_, file) in files {
+        if let Err(error) = fs::remove_file(&file) {
+            tracing::debug!(file = %file.display(), %error, "a spare file was not removed");
         }
     }
 }
@@ -70,8 +103,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_is_retired_is_taken_again_and_goes_at_the_end() {
+    #[tokio::test(start_paused = true)]
+    async fn what_is_retired_is_taken_again_and_goes_at_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let spares = Spares::new(dir.path());
         let record = RecordFile::new(dir.path().join("record"));
@@ -91,8 +124,8 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
-    #[test]
-    fn no_more_are_kept_than_are_of_use() {
+    #[tokio::test(start_paused = true)]
+    async fn no_more_are_kept_than_are_of_use_nor_longer() {
         let dir = tempfile::tempdir().unwrap();
         let spares = Spares::new(dir.path());
         for number in 0..RECORDS_SPARE_MAX + 5 {
@@ -100,6 +133,11 @@ mod tests {
             fs::write(record.path(), "").unwrap();
             spares.retire(&record).unwrap();
         }
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), RECORDS_SPARE_MAX);
+        let kept = || fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(kept(), RECORDS_SPARE_MAX);
+        tokio::task::yield_now().await;
+        tokio::time::advance(RECORD_REST_MAX).await;
+        tokio::task::yield_now().await;
+        assert_eq!(kept(), 0);
     }
 }
