@@ -121,6 +121,14 @@ async fn what_is_triggered_runs_by_the_rules_and_its_end_is_shown() {
     assert_eq!(replaced["fires"][1]["state"], "cancelled", "{replaced}");
     assert_eq!(bench.job(&job).await["state"], "cancelled");
     let newest = replaced["fires"][0]["job"].as_str().unwrap().to_owned();
+    // It is on its way durably: the schedule has sent it, and nobody was told its id who asked for it.
+    let path = format!("/v1/jobs/{newest}");
+    bench
+        .eventually("the second one is there", async || {
+            let answer = bench.request(Method::GET, &path).send().await.unwrap();
+            answer.status().is_success().then_some(())
+        })
+        .await;
     bench.in_state(&newest, "running").await;
 
     // Deleted, it leaves alone what it started.

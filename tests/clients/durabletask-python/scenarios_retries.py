@@ -74,7 +74,7 @@ def retries_side_by_side(t):
 
 @orchestrator
 def retries_until(ctx, _):
-    retry = policy(10, first=0.5, backoff_coefficient=2, retry_timeout=timedelta(seconds=1.2))
+    retry = policy(10, first=0.5, backoff_coefficient=10, retry_timeout=timedelta(seconds=5))
     yield ctx.call_activity(retries_flaky, input=99, retry_policy=retry)
 
 
@@ -83,7 +83,8 @@ def retry_until_a_timeout(t):
     instance = t.start(retries_until)
     failure = t.wait(instance, "FAILED").failure_details
     assert "Activity task #1 failed: attempt" in failure.message, failure
-    # The SDK looks at the clock again at each replay: when the second timer fires, at 1.5 s, the time is up.
+    # The SDK looks at the clock again at each replay: when the second timer fires, at 5.5 s, the time is up. The first
+    # has ten times its time to be seen.
     assert calls.of(instance) == 2, calls.of(instance)
 
 
