@@ -48,8 +48,6 @@ pub(super) struct FleetActor {
     bases: BTreeMap<String, Base>,
     /// When a token comes for which something may wait, and who rings then.
     alarm: Option<(Timestamp, Task)>,
-    /// Nothing new gets a slot.
-    closing: bool,
     /// What is being handled.
     current: Option<Rc<Input>>,
     /// What was being handled at a panic. It gets a second chance: nobody may ever say it again.
@@ -81,20 +79,8 @@ impl FleetActor {
         view.send_replace(FleetView { runtimes, ..FleetView::default() });
         let roster = Roster::new(options.budget, options.rules.clone());
         let (entries, removing) = (BTreeMap::new(), BTreeMap::new());
-        let (alarm, closing, current, interrupted) = (None, false, None, None);
-        Self {
-            options,
-            mailbox,
-            view,
-            roster,
-            entries,
-            removing,
-            bases,
-            alarm,
-            closing,
-            current,
-            interrupted,
-        }
+        let (alarm, current, interrupted) = (None, None, None);
+        Self { options, mailbox, view, roster, entries, removing, bases, alarm, current, interrupted }
     }
 
     fn take(&mut self, input: &Input, ctx: &mut Context<Self>) {
@@ -117,7 +103,7 @@ impl FleetActor {
             Input::Start(key) => self.allow_start(*key),
             Input::Stop { key, signal, grace } => self.stop(*key, *signal, *grace),
             Input::Discard(key) => self.discard(*key),
-            Input::Close => self.closing = true,
+            Input::Close => self.roster.close(),
             Input::Halt => ctx.stop(),
             Input::Ready(key) => self.ready(*key),
             Input::Seen { key, seen } => self.seen(*key, *seen),
@@ -414,8 +400,7 @@ impl FleetActor {
     /// Serves the queue and shows the result.
     fn settle(&mut self) {
         let now = self.options.clock.now();
-        let grants = if self.closing { vec![] } else { self.roster.grant(now) };
-        for grant in grants {
+        for grant in self.roster.grant(now) {
             let (Grant::Turn(key) | Grant::Slot(key)) = grant;
             fault::reach_of(Point::AttemptGranted, key);
             match grant {

@@ -223,6 +223,8 @@ pub(super) struct Roster {
     /// What was granted ahead and lacks nothing but a slot.
     line: BTreeSet<(i64, AttemptKey)>,
     tally: Tally,
+    /// Nothing is granted any more.
+    is_closed: bool,
 }
 
 impl Roster {
@@ -235,7 +237,13 @@ impl Roster {
             queue: Waiting::new(rules),
             line: BTreeSet::new(),
             tally: Tally::default(),
+            is_closed: false,
         }
+    }
+
+    /// Grants nothing any more.
+    pub(super) const fn close(&mut self) {
+        self.is_closed = true;
     }
 
     /// How many attempts may hold a slot.
@@ -328,6 +336,9 @@ impl Roster {
     /// got what, in order.
     pub(super) fn grant(&mut self, now: Timestamp) -> Vec<Grant> {
         let mut grants = Vec::new();
+        if self.is_closed {
+            return grants;
+        }
         while let Some((key, entry)) = self.next_in_line() {
             if !self.fits(self.tally, entry.demand) {
                 break;
