@@ -172,6 +172,21 @@ pub const DELIVERIES_IN_FLIGHT_MAX: usize = 16_384;
 /// Ticks under way at once: enough to fill several groups of commits, small against memory.
 pub const TICKS_IN_FLIGHT_MAX: usize = 4_096;
 
+/// Rows of timers in memory before their time: some 100 bytes each. More of them are read when these have fired.
+pub const TIMERS_AHEAD_MAX: usize = 131_072;
+
+/// From so many rows in memory on, the machines of those that come next are brought into memory before they are due:
+/// fewer are there in time without it.
+pub const TIMERS_BURST: usize = 1_024;
+
+/// Machines on their way into memory at once for timers that are not due yet: what somebody else asks of an actor waits
+/// behind them for some milliseconds.
+pub const TIMERS_ROUSED_AT_ONCE: usize = 256;
+
+/// Rows armed between two looks at the timers, which are at most a second apart, and remembered by themselves: some 60
+/// bytes each. With more, all that are soon due are read again.
+pub const TIMERS_ARMED_MAX: usize = 65_536;
+
 /// Messages between machines under way at once.
 pub const MESSAGES_IN_FLIGHT_MAX: usize = 1_024;
 

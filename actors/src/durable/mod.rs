@@ -15,6 +15,7 @@
 //! - at most one event of a machine is in flight at a time;
 //! - what is in memory is never needed: every actor may die at any await.
 
+mod ahead;
 pub mod batch;
 pub mod host;
 pub mod keys;

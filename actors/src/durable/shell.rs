@@ -183,7 +183,7 @@ impl<M: Machine> Shell<M> {
 
     fn arm(&self, state: Option<&M>) {
         if let Some(due) = state.and_then(Machine::deadline) {
-            self.shared.timers.arm(due);
+            self.shared.timers.arm::<M>(due, self.id);
         }
     }
 

@@ -1,34 +1,30 @@
 //! Turns due timer rows into ticks.
 //!
 //! The rows in the store are the truth: written and deleted in the batches of their machines, sorted by time.
-//! In memory there is only the next moment at which to look, so a million armed timers cost nothing while
-//! they wait. A row is gone when its machine has committed the tick, so each fires once, across restarts too;
-//! a wall clock that jumps moves them with it.
+//! In memory there are only those that are soon due (`ahead.rs`) and the next moment at which to look, so a million
+//! armed timers cost nothing while they wait. A row is gone when its machine has committed the tick, so each fires
+//! once, across restarts too; a wall clock that jumps moves them with it.
 //!
 //! Not responsible for: what a tick does.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::ahead::Ahead;
 use super::host::{Dispatch, Fate};
-use super::keys;
+use super::{Machine, keys};
 use crate::clock::{Clock, Timestamp};
 use crate::fault::{self, Point};
-use crate::limits::TICKS_IN_FLIGHT_MAX;
-use crate::store::{self, Batch, Key, KeyRange, Order, Store};
-
-/// Rows read at once.
-const PAGE: usize = 512;
-
-/// How far ahead of their time rows are read: once for many of them, when many are due in a moment. What is armed within
-/// that time has them read again.
-const AHEAD: Duration = Duration::from_secs(1);
+use crate::limits::{TICKS_IN_FLIGHT_MAX, TIMERS_AHEAD_MAX, TIMERS_ARMED_MAX, TIMERS_ROUSED_AT_ONCE};
+use crate::store::{self, Batch, Key, Store};
 
 /// The longest sleep while something is armed: how late a jump of the wall clock is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -39,26 +35,46 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The hosts by kind.
 pub type Router = BTreeMap<&'static str, Arc<dyn Dispatch>>;
 
-/// The next moment at which to look.
+/// The next moment at which to look, and what was armed for a time that was read already.
 #[derive(Debug)]
 pub struct Timers {
     next: AtomicI64,
-    /// The earliest deadline that was armed since the rows were last looked at.
-    armed: AtomicI64,
+    horizon: AtomicI64,
+    armed: Mutex<Armed>,
     earlier: Notify,
+}
+
+/// The rows that were armed since the last look.
+#[derive(Debug, Default)]
+struct Armed {
+    rows: Vec<Key>,
+    /// There were too many: everything is read again.
+    is_overfull: bool,
 }
 
 impl Default for Timers {
     fn default() -> Self {
-        Self { next: AtomicI64::new(i64::MAX), armed: AtomicI64::new(i64::MAX), earlier: Notify::new() }
+        Self {
+            next: AtomicI64::new(i64::MAX),
+            horizon: AtomicI64::new(i64::MIN),
+            armed: Mutex::default(),
+            earlier: Notify::new(),
+        }
     }
 }
 
 impl Timers {
-    /// Tells of a deadline whose row is durable.
-    pub fn arm(&self, due: Timestamp) {
+    /// Tells of the deadline of a machine whose row is durable.
+    pub fn arm<M: Machine>(&self, due: Timestamp, id: M::Id) {
         fault::reach(Point::TimerArmed);
-        self.armed.fetch_min(due.as_millis(), Ordering::SeqCst);
+        if due.as_millis() <= self.horizon.load(Ordering::SeqCst) {
+            let mut armed = self.armed.lock();
+            if armed.rows.len() < TIMERS_ARMED_MAX {
+                armed.rows.push(keys::timer::<M>(due, id));
+            } else {
+                armed.is_overfull = true;
+            }
+        }
         let before = self.next.fetch_min(due.as_millis(), Ordering::SeqCst);
         if due.as_millis() < before {
             self.earlier.notify_one();
@@ -71,18 +87,25 @@ impl Timers {
         loop {
             // Set before looking, so that a deadline armed meanwhile is not overlooked.
             self.next.store(i64::MAX, Ordering::SeqCst);
-            let armed = Timestamp::from_millis(self.armed.swap(i64::MAX, Ordering::SeqCst));
-            firing.lower(keys::timers_at(armed));
+            let armed = std::mem::take(&mut *self.armed.lock());
+            firing.take(armed);
             let now = clock.now();
-            let next = match firing.fire(now) {
-                Ok(next) => next,
-                Err(error) => {
-                    tracing::error!(%error, "timers cannot be read");
-                    Some(now.after(RETRY_AFTER))
+            // Raised before what is below it is read: who finds it lower has a row that will be found.
+            self.horizon.store(firing.ahead.look_up(now).as_millis(), Ordering::SeqCst);
+            let look = firing.fire(now).unwrap_or_else(|error| {
+                tracing::error!(%error, "timers cannot be read");
+                Look::At(Some(now.after(RETRY_AFTER)))
+            });
+            match look {
+                Look::Again => {
+                    tokio::task::yield_now().await;
+                    firing.collect();
+                    continue;
                 }
-            };
-            if let Some(next) = next {
-                self.next.fetch_min(next.as_millis(), Ordering::SeqCst);
+                Look::At(next) => {
+                    let next = next.map_or(i64::MAX, Timestamp::as_millis);
+                    self.next.fetch_min(next, Ordering::SeqCst);
+                }
             }
             self.pause(&mut firing, clock.as_ref()).await;
         }
@@ -92,6 +115,7 @@ impl Timers {
     async fn pause(&self, firing: &mut Firing, clock: &dyn Clock) {
         let was_full = firing.is_full();
         loop {
+            firing.rouse();
             let armed = self.next.load(Ordering::SeqCst);
             let pause = Timestamp::from_millis(armed).since(clock.now()).min(LOOK_EVERY);
             tokio::select! {
@@ -100,41 +124,45 @@ impl Timers {
                 () = self.earlier.notified() => return,
                 Some(done) = firing.ticks.next() => {
                     firing.done(done);
-                    while let Some(Some(done)) = firing.ticks.next().now_or_never() {
-                        firing.done(done);
-                    }
-                    // Rows are read again in halves, not after each tick.
-                    let look = firing.retry || if was_full { firing.is_half_empty() } else { firing.in_flight.is_empty() };
-                    if look {
-                        firing.retry = false;
+                    firing.collect();
+                    // Rows are looked at again in halves, not after each tick.
+                    let look = if was_full { firing.is_half_empty() } else { firing.in_flight.is_empty() };
+                    if look || std::mem::take(&mut firing.retry) {
                         return;
                     }
                 }
+                Some(()) = firing.roused.next() => firing.collect(),
             }
         }
     }
 }
 
-type Tick = futures_util::future::BoxFuture<'static, (Key, Fate)>;
+type Tick = BoxFuture<'static, (Key, Fate)>;
+
+/// When to look at the rows again.
+enum Look {
+    /// At once: there is more to be read.
+    Again,
+    /// Then, or when a tick is finished.
+    At(Option<Timestamp>),
+}
 
 struct Firing {
     store: Arc<dyn Store>,
     router: Arc<Router>,
-    /// Every row below it was read, and is under way, ahead or gone; but for those that were armed since. What fired
-    /// need not be passed over again, which matters where deleted rows still cost something to skip.
-    unread: Key,
-    /// Rows that were read and are not due yet, or for which there was no room, in their order.
-    ahead: VecDeque<Key>,
+    ahead: Ahead,
     in_flight: BTreeSet<Key>,
     ticks: FuturesUnordered<Tick>,
-    /// A tick failed and its row must be read again.
+    /// Machines on their way into memory.
+    roused: FuturesUnordered<BoxFuture<'static, ()>>,
+    /// A tick failed and is to be tried again.
     retry: bool,
 }
 
 impl Firing {
     fn new(store: Arc<dyn Store>, router: Arc<Router>) -> Self {
-        let (ahead, in_flight, ticks) = (VecDeque::new(), BTreeSet::new(), FuturesUnordered::new());
-        Self { store, router, unread: keys::timers(), ahead, in_flight, ticks, retry: false }
+        let (in_flight, ticks, roused) = (BTreeSet::new(), FuturesUnordered::new(), FuturesUnordered::new());
+        Self { store, router, ahead: Ahead::new(TIMERS_AHEAD_MAX), in_flight, ticks, roused, retry: false }
     }
 
     fn is_full(&self) -> bool {
@@ -145,42 +173,47 @@ impl Firing {
         self.in_flight.len() <= TICKS_IN_FLIGHT_MAX / 2
     }
 
-    /// A row may have come that is not below `first`.
-    fn lower(&mut self, first: Key) {
-        if first < self.unread {
-            self.ahead.truncate(self.ahead.partition_point(|key| *key < first));
-            self.unread = first;
+    fn take(&mut self, armed: Armed) {
+        if armed.is_overfull {
+            self.ahead = Ahead::new(TIMERS_AHEAD_MAX);
+        }
+        for key in armed.rows {
+            self.ahead.insert(key);
         }
     }
 
     /// Ticks every due row that is not being ticked, as far as there is room, and says when to look again.
-    fn fire(&mut self, now: Timestamp) -> store::Result<Option<Timestamp>> {
-        let behind = keys::timers_after(now);
-        loop {
-            while !self.is_full()
-                && let Some(key) = self.ahead.pop_front_if(|key| *key < behind)
-            {
-                self.tick(key);
-            }
-            if self.is_full() {
-                return Ok(None); // a finished tick looks again
-            }
-            if let Some(next) = self.ahead.front() {
-                return Ok(keys::read_timer(next).map(|(due, _, _)| due));
-            }
-            let soon = KeyRange { from: self.unread.clone(), to: None }
-                .before(&keys::timers_after(now.after(AHEAD)));
-            let rows = self.store.scan(soon, Order::Ascending, PAGE)?;
-            let Some((last, _)) = rows.last() else { break };
-            self.unread = KeyRange { from: Key::new(), to: None }.after(last).from;
-            self.ahead.extend(rows.into_iter().map(|(key, _)| key));
+    fn fire(&mut self, now: Timestamp) -> store::Result<Look> {
+        if self.ahead.wants_more() {
+            self.ahead.read(self.store.as_ref())?;
         }
-        if self.unread < behind {
-            self.unread = behind;
+        while !self.is_full()
+            && let Some(key) = self.ahead.take_due(now)
+        {
+            self.tick(key);
         }
-        let later = KeyRange { from: self.unread.clone(), to: KeyRange::prefix(keys::timers()).to };
-        let rows = self.store.scan(later, Order::Ascending, 1)?;
-        Ok(rows.first().and_then(|(key, _)| keys::read_timer(key)).map(|(due, _, _)| due))
+        self.rouse();
+        if self.is_full() {
+            return Ok(Look::At(None)); // a finished tick looks again
+        }
+        if self.ahead.wants_more() {
+            return Ok(Look::Again);
+        }
+        self.ahead.next(self.store.as_ref()).map(Look::At)
+    }
+
+    /// Has machines that are soon to be ticked brought into memory, so many at once.
+    fn rouse(&mut self) {
+        let room = TIMERS_ROUSED_AT_ONCE - self.roused.len();
+        if room < TIMERS_ROUSED_AT_ONCE / 2 {
+            return;
+        }
+        for key in self.ahead.name(room) {
+            let machine = keys::read_timer(&key).and_then(|(_, kind, id)| Some((self.router.get(kind)?, id)));
+            if let Some((host, id)) = machine {
+                self.roused.push(host.rouse(id));
+            }
+        }
     }
 
     fn tick(&mut self, key: Key) {
@@ -202,12 +235,20 @@ impl Firing {
         }));
     }
 
+    /// What is finished by now.
+    fn collect(&mut self) {
+        while let Some(Some(done)) = self.ticks.next().now_or_never() {
+            self.done(done);
+        }
+        while let Some(Some(())) = self.roused.next().now_or_never() {}
+    }
+
     fn done(&mut self, (key, fate): (Key, Fate)) {
         fault::reach(Point::TimerTicked);
         self.in_flight.remove(&key);
         if fate == Fate::Retry {
             self.retry = true;
-            self.lower(key);
+            self.ahead.insert(key);
             return;
         }
         // A row that was read ahead may have gone with its machine.

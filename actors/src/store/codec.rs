@@ -15,6 +15,9 @@ use super::{Error, Result};
 const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 6;
 
+/// What most records fit into, so that they are written without being moved as they grow.
+const USUAL_BYTES: usize = 512;
+
 /// A record whose checksum is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
@@ -50,12 +53,14 @@ impl Record<'_> {
 /// # Panics
 /// When `body` has no JSON form (a map whose keys are no strings): a fault of the type, not of the data.
 pub fn encode<T: Serialize + ?Sized>(version: u8, body: &T) -> Vec<u8> {
-    let mut record = vec![0; HEADER_BYTES];
+    let mut record = Vec::with_capacity(USUAL_BYTES);
+    record.resize(HEADER_BYTES, 0);
     serde_json::to_writer(&mut record, body).expect("records have a JSON form, and memory takes every write");
     record[0] = FORMAT;
     record[1] = version;
     let checksum = checksum(version, &record[HEADER_BYTES..]);
     record[2..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    record.shrink_to_fit();
     record
 }
 

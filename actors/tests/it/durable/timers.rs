@@ -217,6 +217,53 @@ fn thousands_of_deadlines_fire_at_the_same_moment() {
 }
 
 #[test]
+fn machines_with_many_deadlines_are_in_memory_before_their_time() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        let many = 3_000;
+        join_all((0..many).map(|id| due(&process, id, after(5_001)))).await;
+        join_all((0..many).map(|id| process.apply(id, Event::LiveSet(false)))).await;
+        // A number that never comes is a test that hangs, and is ended as such; the time stands still meanwhile.
+        let in_memory = async |wanted: usize| {
+            while process.host.published().in_memory() != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        in_memory(0).await;
+        tokio::time::advance(Duration::from_millis(4_000)).await;
+        in_memory(3_000).await;
+        assert_eq!(process.read(0).map(|counter| counter.ticks), Some(0), "before its time");
+        join_all((0..many).map(|id| process.until(id, |counter| counter.ticks == 1))).await;
+        assert_eq!(process.rows(&keys::timers()), []);
+    });
+}
+
+#[test]
+fn many_deadlines_fire_each_once_among_those_that_come_and_move_after_they_were_read() {
+    in_virtual_time(async || {
+        let settings = Settings::new();
+        let process = Process::start(Arc::new(MemoryStore::new()), settings.clone()).await;
+        let many = 3_000;
+        join_all((0..many).map(|id| due(&process, id, after(5_001 + id % 900)))).await;
+        tokio::time::advance(Duration::from_millis(4_500)).await;
+        process.settle().await;
+        // All have been read. Every tenth moves up, and as many come between.
+        for id in (0..many).step_by(10) {
+            let at = after(5_003 + id % 700);
+            process.apply(id, Event::DueSet(Some(at))).await;
+            due(&process, many + id, at).await;
+        }
+        let all = (0..many).chain((0..many).step_by(10).map(|id| many + id));
+        join_all(all.clone().map(|id| process.until(id, |counter| counter.ticks == 1))).await;
+        assert!(settings.clock.now() <= after(5_910), "{:?}", settings.clock.now());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        process.settle().await;
+        let ticks: Vec<_> = all.map(|id| process.read(id).map(|counter| counter.ticks)).collect();
+        assert!(ticks.iter().all(|ticks| *ticks == Some(1)), "{ticks:?}");
+    });
+}
+
+#[test]
 fn a_timer_of_nothing_is_dropped() {
     in_virtual_time(async || {
         let store = Arc::new(MemoryStore::new());
