@@ -38,6 +38,7 @@ mod probes;
 pub mod problem;
 pub(crate) mod query;
 pub(crate) mod queues;
+pub(crate) mod route_tree;
 pub mod routes;
 pub(crate) mod schedules;
 pub mod server;

@@ -49,7 +49,7 @@ fn of_job(id: JobId, state: JobState, prefix: &str) -> BTreeMap<String, String> 
     };
     let parts = ["history", "logs", "artifacts"].iter().chain(verbs);
     let mut links: BTreeMap<String, String> =
-        parts.map(|part| ((*part).to_owned(), format!("{own}/{part}"))).collect();
+        parts.map(|part| ((*part).to_owned(), [&own, "/", part].concat())).collect();
     links.insert("self".to_owned(), own);
     links
 }

@@ -4,7 +4,7 @@
 //! a key is needed. A route that is not in it does not exist.
 
 use actix_web::body::BoxBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{ResourceDef, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
@@ -14,11 +14,15 @@ use futures_util::future::LocalBoxFuture;
 
 use super::auth::Auth;
 use super::problem::Problem;
+use super::route_tree::{Leaf, plant};
 use super::state::Api;
 use super::{
     admission, arrays, events, jobs, metrics, openapi, orchestrations, pools, probes, queues, schedules,
     store, triggers, usage,
 };
+
+/// Where the versioned routes are.
+const VERSION: &str = "/v1";
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,28 +186,27 @@ pub const TABLE: &[Entry] = &[
 
 /// Registers every route. What is under `/v1` but no route needs a key too; what is elsewhere is a 404.
 pub(super) fn register(config: &mut ServiceConfig, api: &Data<Api>, auth: &Auth) {
-    let mut versioned = web::scope("/v1");
+    let mut leaves = Vec::new();
     for group in TABLE.chunk_by(|left, right| left.pattern == right.pattern) {
-        let access = group[0].access;
-        let with_token: Vec<Method> = group
-            .iter()
-            .filter(|entry| entry.access == Access::Token)
-            .map(|entry| entry.method.clone())
-            .collect();
-        match group[0].pattern.strip_prefix("/v1") {
-            Some(pattern) if with_token.is_empty() => versioned = versioned.service(resource(pattern, group)),
-            _ => {
-                let guard = if access == Access::Public { Auth::none() } else { auth.clone() };
-                let single =
-                    resource(group[0].pattern, group).app_data(api.clone()).app_data(api.bodies.clone());
-                config.service(single.wrap(from_fn(letting_in(guard, with_token))).wrap(headers()));
-            }
+        let (pattern, access) = (group[0].pattern, group[0].access);
+        if let Some(below) = pattern.strip_prefix(VERSION) {
+            leaves.push(Leaf::new(below, |rest| resource(rest, group)));
+            continue;
         }
+        let guard = if access == Access::Public { Auth::none() } else { auth.clone() };
+        let single = resource(pattern, group).app_data(api.clone()).app_data(api.bodies.clone());
+        config.service(single.wrap(from_fn(letting_in(guard, vec![]))).wrap(headers()));
     }
-    let versioned =
-        versioned.app_data(api.clone()).app_data(api.bodies.clone()).default_service(web::to(not_found));
-    config.service(versioned.wrap(from_fn(letting_in(auth.clone(), vec![]))).wrap(headers()));
+    let versioned = plant(web::scope(VERSION), leaves).app_data(api.clone()).app_data(api.bodies.clone());
+    config.service(versioned.wrap(from_fn(letting_in(auth.clone(), with_token()))).wrap(headers()));
     config.default_service(web::to(not_found));
+}
+
+/// The routes that look at a token themselves, below [`VERSION`].
+fn with_token() -> Vec<(Method, ResourceDef)> {
+    let of_token = TABLE.iter().filter(|entry| entry.access == Access::Token);
+    let below = |entry: &Entry| entry.pattern.strip_prefix(VERSION).unwrap_or(entry.pattern);
+    of_token.map(|entry| (entry.method.clone(), ResourceDef::new(below(entry)))).collect()
 }
 
 /// The answer where there is no route.
@@ -224,20 +227,21 @@ fn resource(pattern: &str, group: &[Entry]) -> Resource {
     }))
 }
 
-/// A middleware that asks `auth` about every request, but for those of these methods, which look at a token themselves.
+/// A middleware that asks `auth` about every request, and lets those to these routes in without a key.
 fn letting_in(
     auth: Auth,
-    with_token: Vec<Method>,
+    with_token: Vec<(Method, ResourceDef)>,
 ) -> impl Fn(ServiceRequest, Next<BoxBody>) -> LocalBoxFuture<'static, Result<ServiceResponse, actix_web::Error>>
 {
-    move |req, next| match auth.check(req.headers()) {
-        _ if with_token.contains(req.method()) => Box::pin(next.call(req)),
-        Ok(()) => Box::pin(next.call(req)),
-        Err(problem) => {
-            // A response and not an error, so that the headers of every answer are put on this one too.
-            let answer = req.into_response(problem.error_response());
-            Box::pin(async move { Ok(answer) })
+    move |req, next| {
+        let Err(problem) = auth.check(req.headers()) else { return Box::pin(next.call(req)) };
+        let rest = req.match_info().unprocessed();
+        if with_token.iter().any(|(method, route)| method == req.method() && route.is_match(rest)) {
+            return Box::pin(next.call(req));
         }
+        // A response and not an error, so that the headers of every answer are put on this one too.
+        let answer = req.into_response(problem.error_response());
+        Box::pin(async move { Ok(answer) })
     }
 }
 
