@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::fmt::temporal::DateTimePrinter;
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A moment of wall-clock time: milliseconds since the Unix epoch. Serialised as RFC 3339 in UTC.
@@ -36,14 +36,91 @@ impl Timestamp {
     }
 }
 
-/// To the millisecond.
-const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+/// The length of the text of a time of our years.
+const TEXT_BYTES: usize = "2026-11-21T08:00:00.000Z".len();
+
+/// The last time that has a text, a day before the end of the year 9999: what is read back may have any offset.
+const LAST: i64 = 253_402_207_200_000;
+
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1_000;
+
+impl Timestamp {
+    /// The text in RFC 3339 to the millisecond, from 1970 to 9999. By hand, because half a dozen of these are in each record
+    /// and each answer, and a library's formatter for all calendars took a seventh of what a transition costs.
+    fn write_to(self, text: &mut [u8; TEXT_BYTES]) -> Option<&str> {
+        if !(0..=LAST).contains(&self.0) {
+            return None;
+        }
+        let (year, month, day) = civil(self.0 / DAY_MILLIS);
+        let millis = self.0 % DAY_MILLIS;
+        *text = *b"0000-00-00T00:00:00.000Z";
+        put::<4>(text, 0, year);
+        put::<2>(text, 5, month);
+        put::<2>(text, 8, day);
+        put::<2>(text, 11, millis / 3_600_000);
+        put::<2>(text, 14, millis / 60_000 % 60);
+        put::<2>(text, 17, millis / 1_000 % 60);
+        put::<3>(text, 20, millis % 1_000);
+        str::from_utf8(text).ok()
+    }
+}
+
+/// Writes so many digits of a number that has no more; how many is known when this is compiled, so that no loop is left.
+fn put<const DIGITS: usize>(text: &mut [u8; TEXT_BYTES], at: usize, mut number: i64) {
+    for place in text[at..at + DIGITS].iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+impl Timestamp {
+    /// Reads what [`Timestamp::write_to`] wrote, and nothing else: the form of every stored time.
+    fn from_own_text(text: &str) -> Option<Self> {
+        let text: &[u8; TEXT_BYTES] = text.as_bytes().try_into().ok()?;
+        let number = |at: usize, digits: usize| {
+            text[at..at + digits].iter().try_fold(0_i64, |number, digit| {
+                digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0'))
+            })
+        };
+        let days = days_of((number(0, 4)?, number(5, 2)?, number(8, 2)?));
+        let seconds = (number(11, 2)? * 60 + number(14, 2)?) * 60 + number(17, 2)?;
+        let found = Self(days * DAY_MILLIS + seconds * 1_000 + number(20, 3)?);
+        // Whatever is no day or no time, and every other separator, would be written in another way.
+        (found.write_to(&mut [0; TEXT_BYTES])?.as_bytes() == text).then_some(found)
+    }
+}
+
+/// The inverse of [`civil`].
+fn days_of((year, month, day): (i64, i64, i64)) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
+    era * 146_097 + of_era - 719_468
+}
+
+/// The year, month and day of so many days after the first of January 1970; in the Gregorian calendar, in which 400 years have
+/// 146,097 days. Years begin in March here, so that the day that some of them have more is their last
+/// (Hinnant, "chrono-compatible low-level date algorithms").
+fn civil(days: i64) -> (i64, i64, i64) {
+    // From the first of March of the year 0.
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = self.write_to(&mut [0; TEXT_BYTES]) {
+            return f.write_str(text);
+        }
         match jiff::Timestamp::from_millisecond(self.0) {
-            // What `{at:.3}` writes, without a formatter between: several of these are in each record and each answer.
-            Ok(at) => f.write_str(&PRINTER.timestamp_to_string(&at)),
+            Ok(at) => write!(f, "{at:.3}"),
             Err(_) => write!(f, "{}ms", self.0),
         }
     }
@@ -58,6 +135,9 @@ impl FromStr for Timestamp {
     type Err = ParseTimestampError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(found) = Self::from_own_text(text) {
+            return Ok(found);
+        }
         let parsed: Result<jiff::Timestamp, _> = text.parse();
         parsed
             .map(|at| Self(at.as_millisecond()))
@@ -67,14 +147,30 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self.write_to(&mut [0; TEXT_BYTES]) {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.collect_str(self),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = Timestamp;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
@@ -151,6 +247,8 @@ impl Clock for ManualClock {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -160,6 +258,45 @@ mod tests {
         assert_eq!(at.to_string().parse(), Ok(at));
         assert_eq!("2026-11-21T03:54:34.123+01:00".parse(), Ok(at));
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_time_is_written_as_the_library_writes_it(millis in prop_oneof![
+            -10 * DAY_MILLIS..40 * 366 * DAY_MILLIS, i64::MIN..i64::MAX, 0..LAST, LAST - 5..LAST + 5,
+        ]) {
+            let expected = jiff::Timestamp::from_millisecond(millis)
+                .map_or_else(|_| format!("{millis}ms"), |at| format!("{at:.3}"));
+            prop_assert_eq!(Timestamp(millis).to_string(), expected.clone());
+            prop_assert_eq!(serde_json::to_value(Timestamp(millis)).unwrap(), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_and_all_else_as_the_library_reads_it(
+            millis in 0..LAST, at in 0..TEXT_BYTES, other in "[0-9TZ:.+ -]",
+        ) {
+            let mut text = Timestamp(millis).to_string();
+            prop_assert_eq!(Timestamp::from_own_text(&text), Some(Timestamp(millis)));
+            text.replace_range(at..=at, &other);
+            let of_library = text.parse::<jiff::Timestamp>().ok().map(|at| Timestamp(at.as_millisecond()));
+            prop_assert_eq!(text.parse().ok(), of_library);
+        }
+    }
+
+    #[test]
+    fn the_days_of_four_hundred_years_are_those_of_the_library() {
+        for day in 0..146_097 {
+            let at = Timestamp(day * DAY_MILLIS);
+            assert_eq!(at.to_string(), format!("{:.3}", jiff::Timestamp::from_millisecond(at.0).unwrap()));
+        }
+    }
+
+    #[test]
+    fn the_last_time_that_has_a_text_is_the_librarys() {
+        assert!(jiff::Timestamp::from_millisecond(LAST).is_ok());
+        assert!(jiff::Timestamp::from_millisecond(LAST + 1).is_err());
     }
 
     #[test]

@@ -59,7 +59,10 @@ pub fn read<T: DeserializeOwned>(value: &Value, hint: Hint) -> Result<T, Vec<Fie
 
 /// The pointer to member `name` of `parent`.
 pub fn join(parent: &str, name: &str) -> String {
-    format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
+    if name.contains(['~', '/']) {
+        return format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"));
+    }
+    [parent, "/", name].concat()
 }
 
 fn read_once<T: DeserializeOwned>(value: &Value) -> Result<T, (String, Fault)> {

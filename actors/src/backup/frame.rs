@@ -104,7 +104,7 @@ pub(super) fn decode_rows(mut content: &[u8]) -> Option<Changes> {
         content = rest;
         Some((bytes, rest.is_empty()))
     };
-    let mut rows = Changes::new();
+    let mut rows = Changes::default();
     loop {
         let (key, _) = take()?;
         let (value, is_last) = take()?;
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn rows_read_back() {
-        let rows = Changes::from([
+        let rows = Changes::from_iter([
             (b"a".to_vec(), Some(b"value".to_vec())),
             (b"b".to_vec(), Some(Vec::new())),
             (b"c".to_vec(), None),

@@ -36,7 +36,7 @@ pub(super) struct Ahead {
     horizon: Timestamp,
     /// Every row up to the horizon was read.
     is_complete: bool,
-    /// The machines of the rows below it were named.
+    /// The machines of the rows up to this one were named.
     named: Key,
 }
 
@@ -73,12 +73,10 @@ impl Ahead {
         let soon = KeyRange { from: self.unread.clone(), to: Some(behind.clone()) };
         let rows = store.scan(soon, Order::Ascending, PAGE)?;
         self.is_complete = rows.len() < PAGE;
-        match rows.last() {
-            Some((last, _)) if !self.is_complete => {
-                self.unread = KeyRange { from: Key::new(), to: None }.after(last).from;
-            }
-            _ => self.unread = behind,
-        }
+        self.unread = match rows.last() {
+            Some((last, _)) if !self.is_complete => store::behind(last),
+            _ => behind,
+        };
         self.rows.extend(rows.into_iter().map(|(key, _)| key));
         Ok(())
     }
@@ -99,18 +97,17 @@ impl Ahead {
 
     /// The first row, when it is due.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Option<Key> {
-        let due = self.rows.first().and_then(|key| keys::read_timer(key)).is_some_and(|(due, ..)| due <= now);
-        if due { self.rows.pop_first() } else { None }
+        let is_due = self.rows.first().and_then(|row| due_at(row)).is_some_and(|due| due <= now);
+        if is_due { self.rows.pop_first() } else { None }
     }
 
     /// When the next row is due. Reads one where none is here.
     pub(super) fn next(&self, store: &dyn Store) -> store::Result<Option<Timestamp>> {
-        let due = |key: &Key| keys::read_timer(key).map(|(due, ..)| due);
         if let Some(first) = self.rows.first() {
-            return Ok(due(first));
+            return Ok(due_at(first));
         }
         let later = KeyRange { from: self.unread.clone(), to: KeyRange::prefix(keys::timers()).to };
-        Ok(store.scan(later, Order::Ascending, 1)?.first().and_then(|(key, _)| due(key)))
+        Ok(store.scan(later, Order::Ascending, 1)?.first().and_then(|(key, _)| due_at(key)))
     }
 
     /// The next rows whose machines were not named yet, while there are so many that it is worth it.
@@ -118,13 +115,17 @@ impl Ahead {
         if self.rows.len() < TIMERS_BURST {
             return Vec::new();
         }
-        let unnamed = (Bound::Included(self.named.clone()), Bound::Unbounded);
-        let keys: Vec<Key> = self.rows.range(unnamed).take(limit).cloned().collect();
+        let unnamed = (Bound::Excluded(&self.named), Bound::Unbounded);
+        let keys: Vec<Key> = self.rows.range::<Key, _>(unnamed).take(limit).cloned().collect();
         if let Some(last) = keys.last() {
-            self.named = KeyRange { from: Key::new(), to: None }.after(last).from;
+            self.named.clone_from(last);
         }
         keys
     }
+}
+
+fn due_at(row: &[u8]) -> Option<Timestamp> {
+    keys::read_timer(row).map(|(due, ..)| due)
 }
 
 #[cfg(test)]

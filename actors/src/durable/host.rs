@@ -14,6 +14,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix::prelude::*;
+use foldhash::fast::RandomState;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
@@ -317,7 +318,7 @@ enum Birth {
 /// The actors of one kind on one thread.
 pub(super) struct Shard<M: Machine> {
     shared: Arc<Shared<M>>,
-    residents: HashMap<M::Id, Resident<M>>,
+    residents: HashMap<M::Id, Resident<M>, RandomState>,
     /// Machines that cannot even be quarantined, with the last panic's text.
     parked: HashMap<M::Id, String>,
     replies: Replies<Answer<M>>,
@@ -330,7 +331,7 @@ impl<M: Machine> Shard<M> {
             intensity,
             |_| Self {
                 shared,
-                residents: HashMap::new(),
+                residents: HashMap::default(),
                 parked: HashMap::new(),
                 replies: Replies::default(),
             },

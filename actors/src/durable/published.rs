@@ -11,11 +11,12 @@
 //! machine is shown, so that nobody is woken, often on another thread, only to find that it is not yet so.
 
 use std::collections::HashMap;
-use std::collections::hash_map::{Entry, RandomState};
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
@@ -51,17 +52,18 @@ impl<M> fmt::Debug for Watcher<M> {
 #[derive(Debug)]
 struct Stripe<M: Machine> {
     /// Those in memory. `None` stands for a machine that is not durable yet.
-    shown: HashMap<M::Id, Snapshot<M>>,
+    shown: HashMap<M::Id, Snapshot<M>, RandomState>,
     /// Those at rest that were read: what was put there last, and what was before that.
-    resting: [HashMap<M::Id, Arc<M>>; 2],
+    resting: [HashMap<M::Id, Arc<M>, RandomState>; 2],
     /// Counts what was shown and retired, so that whoever read the store meanwhile knows that it may be old.
     changes: u64,
-    watchers: HashMap<M::Id, Vec<Watcher<M>>>,
+    watchers: HashMap<M::Id, Vec<Watcher<M>>, RandomState>,
 }
 
 impl<M: Machine> Default for Stripe<M> {
     fn default() -> Self {
-        Self { shown: HashMap::new(), resting: Default::default(), changes: 0, watchers: HashMap::new() }
+        let (shown, watchers) = (HashMap::default(), HashMap::default());
+        Self { shown, resting: Default::default(), changes: 0, watchers }
     }
 }
 
@@ -100,7 +102,11 @@ pub struct Published<M: Machine> {
 impl<M: Machine> Published<M> {
     /// Nothing published yet, over this store.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, stripes: (0..STRIPES).map(|_| RwLock::default()).collect(), hasher: RandomState::new() }
+        Self {
+            store,
+            stripes: (0..STRIPES).map(|_| RwLock::default()).collect(),
+            hasher: RandomState::default(),
+        }
     }
 
     fn stripe(&self, id: M::Id) -> &RwLock<Stripe<M>> {

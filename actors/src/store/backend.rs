@@ -15,8 +15,9 @@ use indexmap::IndexMap;
 use super::{Error, Key, KeyRange, Order, Result, Rows};
 
 /// The outcome of a group of batches: what each key is afterwards, `None` for "does not exist". In the order in which keys
-/// were first written: to sort them costs the committer more than anybody gains by it.
-pub(crate) type Changes = IndexMap<Key, Option<Vec<u8>>>;
+/// were first written: to sort them costs the committer more than anybody gains by it. Hashed quickly, because every row
+/// passes here; the seed is random, and a map lives no longer than its group.
+pub(crate) type Changes = IndexMap<Key, Option<Vec<u8>>, foldhash::fast::RandomState>;
 
 /// Reading rows as they are now.
 pub(super) trait Read {

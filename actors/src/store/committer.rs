@@ -311,7 +311,7 @@ impl<B: Backend> Committer<B> {
         let before = self.sequence;
         // At its size from the beginning: to grow it would touch fresh memory twice over with every group.
         let rows = batches.iter().map(|batch| batch.ops.len()).sum::<usize>() + 1;
-        let mut changes = Changes::with_capacity(rows);
+        let mut changes = Changes::with_capacity_and_hasher(rows, Default::default());
         let results = batches
             .into_iter()
             .map(|batch| self.sequence.stage(batch, &mut changes, &self.shared.backend))

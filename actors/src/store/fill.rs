@@ -33,7 +33,7 @@ impl Filling {
     /// Makes it whole and durable: `last` is the highest sequence number that was ever given.
     pub(crate) fn finish(self, last: u64) -> Result<()> {
         let mut sequence = Sequence::behind(last);
-        let mut changes = Changes::new();
+        let mut changes = Changes::default();
         sequence.seal(&mut changes);
         self.backend.write(changes)?;
         self.backend.sync()?;

@@ -160,7 +160,7 @@ impl State {
         }
         let (outcome, changes) = match self.sequence.group_of(batch, &self.live) {
             Ok((committed, changes)) => (Ok(committed), changes),
-            Err(error) => (Err(error), Changes::new()),
+            Err(error) => (Err(error), Changes::default()),
         };
         apply(&mut self.live, changes.clone());
         let (answer, answered) = oneshot::channel();

@@ -23,6 +23,7 @@ pub mod conformance;
 mod files;
 mod fill;
 mod format;
+mod log;
 mod lsm;
 mod mark;
 #[cfg(any(test, feature = "testing"))]
@@ -52,6 +53,7 @@ use self::mark::Mark;
 pub(crate) use self::backend::Changes;
 pub(crate) use self::fill::Filling;
 pub use self::format::{FORMAT, check as check_format};
+pub use self::log::Log;
 pub use self::patience::Patience;
 pub use self::salvage::{About, Salvage};
 pub(crate) use self::sequence::{is_visible, last_in as last_sequence_in};
@@ -84,39 +86,6 @@ pub enum Op {
         /// The row.
         value: Vec<u8>,
     },
-}
-
-/// The sequenced logs of a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Log {
-    /// What happened, for everybody who follows events.
-    Events,
-    /// Messages from one machine to another, until they are consumed.
-    Outbox,
-}
-
-impl Log {
-    /// The log's name, the first segment of its keys.
-    pub const fn prefix(self) -> &'static str {
-        match self {
-            Self::Events => "e",
-            Self::Outbox => "o",
-        }
-    }
-
-    /// The key of row `seq`.
-    pub fn key(self, seq: u64) -> Key {
-        let mut key = self.prefix().as_bytes().to_vec();
-        key.push(b'/');
-        key.extend_from_slice(&seq.to_be_bytes());
-        key
-    }
-
-    /// The number in a key made by [`Log::key`].
-    pub fn seq(self, key: &[u8]) -> Option<u64> {
-        let rest = key.strip_prefix(self.prefix().as_bytes())?.strip_prefix(b"/")?;
-        rest.try_into().ok().map(u64::from_be_bytes)
-    }
 }
 
 /// What must hold for a batch to be applied.
@@ -187,6 +156,11 @@ pub struct KeyRange {
     pub to: Option<Key>,
 }
 
+/// The first key behind `key`.
+pub(crate) fn behind(key: &[u8]) -> Key {
+    [key, &[0]].concat()
+}
+
 impl KeyRange {
     /// All keys that begin with `prefix`.
     pub fn prefix(prefix: impl Into<Key>) -> Self {
@@ -211,8 +185,7 @@ impl KeyRange {
 
     /// The same range without the keys up to and including `key`.
     pub fn after(mut self, key: &[u8]) -> Self {
-        let mut next = key.to_vec();
-        next.push(0);
+        let next = behind(key);
         if next > self.from {
             self.from = next;
         }

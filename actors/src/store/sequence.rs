@@ -100,7 +100,7 @@ impl Sequence {
 
     /// The changes of `batch` as a group of its own, complete; none when there is nothing to write.
     pub(super) fn group_of(&mut self, batch: Batch, rows: &impl Read) -> Result<(Committed, Changes)> {
-        let mut changes = Changes::new();
+        let mut changes = Changes::default();
         let committed = self.stage(batch, &mut changes, rows)?;
         if !changes.is_empty() {
             self.seal(&mut changes);
@@ -111,8 +111,7 @@ impl Sequence {
     /// A row of a log can be replaced or removed, but only [`Op::Append`] makes one: any other key among them
     /// would be taken for the end of the log.
     fn check_log_row(self, key: &Key) -> Result<()> {
-        let mut logs = [Log::Events, Log::Outbox].into_iter();
-        let Some(log) = logs.find(|log| KeyRange::log(*log).contains(key)) else { return Ok(()) };
+        let Some(log) = Log::of(key) else { return Ok(()) };
         if log.seq(key).is_some_and(|seq| seq < self.next) { Ok(()) } else { Err(invalid(key)) }
     }
 

@@ -47,7 +47,7 @@ impl Tees {
 
     /// What [`Tees::pour`] will need of a group that is about to be written; nothing while no tee is open.
     pub(super) fn copy(&self, changes: &Changes) -> Changes {
-        if self.0.lock().is_empty() { Changes::new() } else { changes.clone() }
+        if self.0.lock().is_empty() { Changes::default() } else { changes.clone() }
     }
 
     /// Breaks all: what readers saw meanwhile may be undone.
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn group(key: &str, bytes: usize) -> Changes {
-        Changes::from([(key.into(), Some(vec![0; bytes]))])
+        Changes::from_iter([(key.into(), Some(vec![0; bytes]))])
     }
 
     #[test]

@@ -275,7 +275,7 @@ fn decode(bytes: &[u8]) -> Option<(Record, &[u8])> {
 }
 
 fn decode_rows(mut body: &[u8]) -> Option<Changes> {
-    let mut changes = Changes::new();
+    let mut changes = Changes::default();
     while !body.is_empty() {
         let (key_bytes, rest) = body.split_first_chunk::<2>()?;
         let (value_bytes, rest) = rest.split_first_chunk::<4>()?;
@@ -295,7 +295,7 @@ mod tests {
 
     fn changes(number: u64) -> Changes {
         let row = |name: &str, value| (format!("{name}/{number}").into_bytes(), value);
-        Changes::from([
+        Changes::from_iter([
             row("put", Some(number.to_be_bytes().to_vec())),
             row("remove", None),
             row("empty", Some(vec![])),
