@@ -93,6 +93,10 @@ impl Server {
         self.grpc.clone().ok_or_else(|| Error::Void("the server takes no workers".to_owned()))
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
     /// The root key.
     pub(crate) fn key(&self) -> &str {
         &self.key

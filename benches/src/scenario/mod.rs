@@ -5,6 +5,7 @@ mod containers;
 mod disk;
 mod durable_task;
 mod growth;
+mod instructions;
 mod mailbox;
 mod memory;
 mod orchestrations;
@@ -41,7 +42,7 @@ const ALL: &[&str] = &[
 ];
 
 /// Those that run only when they are named.
-const NAMED: &[&str] = &["peers", "restate", "rq", "docker-run", "duroxide", "pueue"];
+const NAMED: &[&str] = &["instructions", "peers", "restate", "rq", "docker-run", "duroxide", "pueue"];
 
 /// The scenarios of these names; of none, all.
 pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static str>> {
@@ -73,6 +74,7 @@ pub(crate) async fn run(name: &str, plan: &Plan) -> Result<Vec<Figure>> {
         "disk" => disk::measure(plan).await,
         "containers" => containers::measure(plan).await,
         "stores" => stores::measure(plan).await,
+        "instructions" => instructions::measure(plan).await,
         "peers" => peers::measure(plan).await,
         "restate" | "rq" | "docker-run" | "duroxide" | "pueue" => peers::measure_one(name, plan).await,
         _ => Err(Error::Void(format!("there is no `{name}`"))),
