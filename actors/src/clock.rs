@@ -54,23 +54,33 @@ impl Timestamp {
         let (year, month, day) = civil(self.0 / DAY_MILLIS);
         let millis = self.0 % DAY_MILLIS;
         *text = *b"0000-00-00T00:00:00.000Z";
-        put::<4>(text, 0, year);
-        put::<2>(text, 5, month);
-        put::<2>(text, 8, day);
-        put::<2>(text, 11, millis / 3_600_000);
-        put::<2>(text, 14, millis / 60_000 % 60);
-        put::<2>(text, 17, millis / 1_000 % 60);
-        put::<3>(text, 20, millis % 1_000);
+        put(text, 0, year / 100);
+        put(text, 2, year % 100);
+        put(text, 5, month);
+        put(text, 8, day);
+        put(text, 11, millis / 3_600_000);
+        put(text, 14, millis / 60_000 % 60);
+        put(text, 17, millis / 1_000 % 60);
+        put(text, 20, millis % 1_000 / 10);
+        text[22] += (millis % 10) as u8;
         str::from_utf8(text).ok()
     }
 }
 
-/// Writes so many digits of a number that has no more; how many is known when this is compiled, so that no loop is left.
-fn put<const DIGITS: usize>(text: &mut [u8; TEXT_BYTES], at: usize, mut number: i64) {
-    for place in text[at..at + DIGITS].iter_mut().rev() {
-        *place = b'0' + (number % 10) as u8;
-        number /= 10;
+/// The two digits of every number below 100.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
     }
+    pairs
+};
+
+/// Writes a number below 100.
+fn put(text: &mut [u8; TEXT_BYTES], at: usize, number: i64) {
+    text[at..at + 2].copy_from_slice(&PAIRS[number as usize % PAIRS.len()]);
 }
 
 impl Timestamp {

@@ -102,13 +102,46 @@ async fn make(engine: &str) {
         bench.in_state(&id(name), state).await;
     }
     bench.post(&format!("/v1/jobs/{}/events/noted", id("secret")), &json!({"event": 1})).await;
+    fill_queue(&bench).await;
     bench.end(Signal::KILL);
     std::fs::write(bench.path().join("jobs.json"), Value::Object(made.clone()).to_string()).unwrap();
     tar(&["--create", "--gzip", "--sort=name"], &archive(FORMAT, engine), bench.path(), &KEPT);
 }
 
+/// A message that waits, one that failed once and one that is done, with bodies of every kind.
+async fn fill_queue(bench: &Bench) {
+    // For as long as anybody may open the fixture.
+    let settings = json!({"max_deliveries": 3, "retention": "87000h", "keep_results": "87000h"});
+    let declared = bench.request(Method::PUT, "/v1/queues/kept").json(&settings);
+    assert_eq!(declared.send().await.unwrap().status(), 201);
+    let messages = json!({"messages": [
+        {"body": {"first": [1, 2.5, null]}, "headers": {"team": "data"}, "id": "one"},
+        {"body": "a text"},
+        {"body": [true]},
+    ]});
+    assert_eq!(bench.post("/v1/queues/kept/messages", &messages).await.0, 201);
+    let (_, answer) = bench.post("/v1/queues/kept/receive", &json!({"max": 2})).await;
+    let receipts: Vec<&Value> = answer["messages"].as_array().unwrap().iter().map(|it| &it["receipt"]).collect();
+    let done = json!({"receipt": receipts[0], "result": {"rows": 7}});
+    assert_eq!(bench.post("/v1/queues/kept/messages/1/ack", &done).await.0, 200);
+    let failed = json!({"receipt": receipts[1], "error": "not today"});
+    assert_eq!(bench.post("/v1/queues/kept/messages/2/nack", &failed).await.0, 200);
+}
+
+/// What [`fill_queue`] left is there, and is worked on.
+async fn drain_queue(bench: &Bench) {
+    let first = bench.get("/v1/queues/kept/messages/1").await;
+    assert_eq!((&first["state"], &first["result"]), (&json!("done"), &json!({"rows": 7})), "{first}");
+    assert_eq!(bench.get("/v1/queues/kept/messages/2").await["last_error"], "not today");
+    let (_, answer) = bench.post("/v1/queues/kept/receive", &json!({"max": 5, "wait": "20s"})).await;
+    let got = answer["messages"].as_array().unwrap();
+    let mut bodies: Vec<String> = got.iter().map(|message| message["body"].to_string()).collect();
+    bodies.sort();
+    assert!(bodies == [r#""a text""#, "[true]"] || bodies == ["[true]"], "{answer}");
+}
+
 /// The format that this version writes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Not a test by itself: makes the fixtures of the present format when `DOGWATCH_BLESS_FIXTURES` asks for it.
 #[tokio::test]
@@ -146,6 +179,9 @@ async fn opens(format: u32, engine: &str) {
     let job: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
     assert_eq!(job["id"], made["failed"], "{job}");
     assert!(bench.history(&id("secret")).await.iter().any(|kind| kind.contains("event")));
+    if format > 1 {
+        drain_queue(&bench).await;
+    }
     bench.ask(&id("secret"), "resume").await;
     bench.ask(&id("failed"), "retry").await;
     for (name, state) in [
@@ -169,6 +205,13 @@ async fn a_sled_directory_of_format_1_opens_and_its_jobs_go_on() {
 #[tokio::test]
 async fn a_redb_directory_of_format_1_opens_and_its_jobs_go_on() {
     opens(1, "redb").await;
+}
+
+#[tokio::test]
+async fn a_directory_of_format_2_opens_and_its_jobs_and_messages_go_on() {
+    for engine in ["lsm", "sled", "redb"] {
+        opens(2, engine).await;
+    }
 }
 
 /// Every file of a directory and what is in it.

@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::limits::HISTORY_EVENTS_MAX;
 use crate::store;
+use crate::store::codec::Record;
 
 /// The identity of a machine within its kind.
 pub trait MachineId: Copy + Eq + Hash + fmt::Display + fmt::Debug + Send + Sync + Unpin + 'static {
@@ -304,9 +305,9 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
         vec![]
     }
 
-    /// Reads the body of a stored record of an older `version`.
-    fn upgrade(version: u8, body: &[u8]) -> Result<Self, String> {
-        let _ = body;
+    /// Reads a stored record of an older version.
+    fn upgrade(record: &Record<'_>) -> Result<Self, String> {
+        let version = record.version;
         Err(format!("version {version} of a {} record is not known here; use a newer dogwatch", Self::KIND))
     }
 }

@@ -263,7 +263,7 @@ pub(crate) fn load<M: Machine>(
     let Some(bytes) = get(&key)? else { return Ok(None) };
     let record = codec::decode(&key, &bytes)?;
     if record.version != M::VERSION {
-        let machine = M::upgrade(record.version, record.body);
+        let machine = M::upgrade(&record);
         let machine = machine.map_err(|reason| store::Error::Corrupt(reason.into()))?;
         return Ok(Some(Stored { machine, given: !M::HAS_GIVEN }));
     }

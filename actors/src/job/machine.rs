@@ -17,6 +17,7 @@ use crate::files::sweep;
 use crate::id::JobId;
 use crate::limits::INFRASTRUCTURE_BUDGET;
 use crate::store::Key;
+use crate::store::codec::Record;
 use crate::usage::{Usage, charge};
 use crate::webhook;
 
@@ -130,13 +131,14 @@ impl Machine for Job {
     }
 
     /// In version 1 what a job was given stood in its snapshot.
-    fn upgrade(version: u8, body: &[u8]) -> Result<Self, String> {
+    fn upgrade(record: &Record<'_>) -> Result<Self, String> {
+        let version = record.version;
         if version != 1 {
             return Err(format!("version {version} of a job is not known here; use a newer dogwatch"));
         }
-        let unreadable = |error: serde_json::Error| format!("a job of version 1 cannot be read: {error}");
-        let job: Self = serde_json::from_slice(body).map_err(unreadable)?;
-        Ok(job.with_given(serde_json::from_slice(body).map_err(unreadable)?))
+        let unreadable = |reason: String| format!("a job of version 1 cannot be read: {reason}");
+        let job: Self = record.read().map_err(unreadable)?;
+        Ok(job.with_given(record.read().map_err(unreadable)?))
     }
 
     fn revision(&self) -> u64 {

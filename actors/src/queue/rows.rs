@@ -118,6 +118,11 @@ pub(super) fn name_of_id(id: &Digest) -> Vec<u8> {
 /// The rows that are read when a queue comes into memory, by what their names begin with.
 pub(super) const READ_BACK: &[&[u8]] = &[b"d", b"s"];
 
+/// The value of a row that holds JSON as somebody gave it.
+pub(super) fn encode_json<T: Serialize>(value: &T) -> Vec<u8> {
+    codec::encode_json(Queue::VERSION, value)
+}
+
 /// A row's value.
 pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     codec::encode(Queue::VERSION, value)

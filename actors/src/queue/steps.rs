@@ -9,7 +9,7 @@ use super::book::{Book, Entry, Known, Standing};
 use super::event::{
     Ack, Cause, Effect, Fresh, Leased, Op, Outcome, Rejected, Request, Return, Sent, Stale, Which,
 };
-use super::rows::{LastError, Names, encode, encode_entry, encode_known, name_of_id};
+use super::rows::{LastError, Names, encode, encode_entry, encode_json, encode_known, name_of_id};
 use super::state::{Counts, Phase, Queue, Record};
 use crate::clock::Timestamp;
 use crate::durable::{Change, Row, Step};
@@ -199,7 +199,7 @@ impl Draft {
         if let Some(result) = &ack.result {
             // It is JSON already.
             let result = RawValue::from_string(result.as_ref().to_owned());
-            self.write(Names(ack.seq).result(), encode(&result.ok()));
+            self.write(Names(ack.seq).result(), encode_json(&result.ok()));
         }
         self.queue.totals.acknowledged += 1;
         Ok(())

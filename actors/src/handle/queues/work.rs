@@ -284,7 +284,7 @@ fn fresh(messages: Vec<NewMessage>) -> Result<Vec<Fresh>> {
             delay: message.delay,
             id,
             bytes: u32::try_from(size).unwrap_or(u32::MAX),
-            row: Arc::new(codec::encode(Queue::VERSION, &body)),
+            row: Arc::new(codec::encode_json(Queue::VERSION, &body)),
         });
     }
     faults.refuse(bytes > QUEUE_BATCH_BYTES_MAX, "/messages", || {
