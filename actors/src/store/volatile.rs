@@ -13,7 +13,7 @@ use futures_util::future::{self, BoxFuture};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::backend::{Read as _, apply};
+use super::backend::{Changes, Read as _, apply};
 use super::sequence::{self, Sequence};
 use super::tee::{Tee, Tees};
 use super::{Batch, Committed, Error, Key, KeyRange, Order, Result, Rows, Store};
@@ -48,9 +48,15 @@ impl Volatile {
         let mut state = self.state.write();
         let state = state.as_mut().ok_or(Error::Closed)?;
         let before = state.sequence.last();
-        let (committed, changes) = state.sequence.group_of(batch, &state.rows)?;
-        // In the lock, so that a tee gets the groups in their order.
-        self.tees.pour(self.tees.copy(&changes));
+        let mut changes = Changes::default();
+        let committed = state.sequence.stage(batch, &mut changes, &state.rows)?;
+        // A tee gets the groups in their order, because this is in the lock, and complete. Nobody else asks how far the
+        // sequence has come: there is no opening again.
+        let mut group = self.tees.copy(&changes);
+        if !group.is_empty() {
+            state.sequence.seal(&mut group);
+            self.tees.pour(group);
+        }
         apply(&mut state.rows, changes);
         let last = state.sequence.last();
         if last != before {
