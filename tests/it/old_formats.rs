@@ -121,7 +121,8 @@ async fn fill_queue(bench: &Bench) {
     ]});
     assert_eq!(bench.post("/v1/queues/kept/messages", &messages).await.0, 201);
     let (_, answer) = bench.post("/v1/queues/kept/receive", &json!({"max": 2})).await;
-    let receipts: Vec<&Value> = answer["messages"].as_array().unwrap().iter().map(|it| &it["receipt"]).collect();
+    let receipts: Vec<&Value> =
+        answer["messages"].as_array().unwrap().iter().map(|it| &it["receipt"]).collect();
     let done = json!({"receipt": receipts[0], "result": {"rows": 7}});
     assert_eq!(bench.post("/v1/queues/kept/messages/1/ack", &done).await.0, 200);
     let failed = json!({"receipt": receipts[1], "error": "not today"});

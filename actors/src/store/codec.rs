@@ -87,7 +87,8 @@ pub fn encode<T: Serialize + ?Sized>(version: u8, body: &T) -> Vec<u8> {
     sealed(Form::MessagePack, version, |record| {
         // Names stay, so that fields may come and go; times and ids are the texts that they are in JSON.
         let mut writer = rmp_serde::Serializer::new(record).with_struct_map().with_human_readable();
-        body.serialize(&mut writer).expect("records have a form in MessagePack, and memory takes every write");
+        body.serialize(&mut writer)
+            .expect("records have a form in MessagePack, and memory takes every write");
     })
 }
 
