@@ -215,7 +215,7 @@ async fn what_is_missing_is_named_with_its_job() {
         assert_eq!((code, &report["ok"]), (Some(0), &json!(true)), "{report}");
         assert_eq!(
             (&report["records"]["jobs"], &report["format"]),
-            (&json!(4), &json!(dogwatch_actors::store::FORMAT)),
+            (&json!(4), &json!(store::FORMAT)),
             "{report}"
         );
 
