@@ -17,6 +17,8 @@ impl<B: Backend> Committer<B> {
     /// Opens the database again as soon as that can be, and says whether the group that follows `before` is
     /// in it and durable.
     pub(super) fn is_there_after_reopening(&self, before: Sequence, why: &str) -> Result<bool> {
+        // Before anybody is told that the disk is full: they would come again, to a server that ends.
+        self.shared.backend.check_synced()?;
         tracing::error!(
             error = why,
             "the disk ran full amid a write; nothing is written until there is space"
@@ -33,7 +35,6 @@ impl<B: Backend> Committer<B> {
 
     fn reopen(&self, before: Sequence) -> Result<bool> {
         let backend = &self.shared.backend;
-        backend.check_synced()?;
         loop {
             if backend.reopens_when_full() || (self.shared.room)().is_ok() {
                 match backend.reopen().and_then(|()| self.settle(before)) {

@@ -23,6 +23,9 @@ enum Verdict {
     Panic,
 }
 
+/// Reported instead of a size when the committer asks whether it was a sync that failed.
+const SYNC_ASKED: usize = usize::MAX;
+
 /// A database that reports the size of each group and waits for the test's verdict on it.
 #[derive(Debug)]
 struct Gated {
@@ -69,6 +72,7 @@ impl Backend for Gated {
     }
 
     fn check_synced(&self) -> Result<()> {
+        self.arrived.send(SYNC_ASKED).ok();
         self.sync.lock().clone()
     }
 
@@ -277,8 +281,12 @@ fn while_the_disk_is_full_commits_are_refused_at_once_and_closing_ends_the_wait(
 fn a_sync_that_ran_out_of_space_is_fatal_as_every_failed_sync() {
     let bench = Bench::new();
     let held = bench.hold();
-    *bench.store.shared.backend.sync.lock() = Err(Error::Failed("enospc at the sync".into()));
+    let mut sync = bench.store.shared.backend.sync.lock();
     bench.verdicts.send(Verdict::RunFull { kept: true, tries: 0 }).unwrap();
+    assert_eq!(bench.arrives(), SYNC_ASKED);
+    bench.store.health().expect("until that is known, nobody is told that the disk is full and to come again");
+    *sync = Err(Error::Failed("enospc at the sync".into()));
+    drop(sync);
     assert!(matches!(wait(held), Err(Error::Failed(_))));
     assert!(matches!(bench.store.health(), Err(Error::Failed(_))));
 }
