@@ -10,6 +10,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use dogwatch_actors::handle::Handle;
 use dogwatch_actors::orchestration::executor::Remote;
+use futures_util::FutureExt as _;
+use futures_util::future::{Fuse, FusedFuture as _};
 use tokio::sync::{oneshot, watch};
 use tonic::body::Body;
 use tonic::codegen::{Service as TowerService, http};
@@ -89,23 +91,25 @@ pub struct Listening {
     pub address: SocketAddr,
     remote: Remote,
     stop: watch::Sender<bool>,
-    ended: Option<oneshot::Receiver<String>>,
+    ended: Fuse<oneshot::Receiver<String>>,
 }
 
 impl Listening {
-    /// Resolves when it ended by itself, and why.
+    /// Resolves when it ended, and why; only once. May be dropped and asked for again.
     pub async fn ended(&mut self) -> String {
-        match self.ended.take() {
-            Some(ended) => ended.await.unwrap_or_else(|_| "its threads ended".to_owned()),
-            None => std::future::pending().await,
-        }
+        (&mut self.ended).await.unwrap_or_else(|_| "its threads ended".to_owned())
     }
 
     /// Stops it: no more calls are taken, and those that are under way have a moment to end.
     pub async fn stop(mut self) {
         self.remote.close();
         self.stop.send_replace(true);
-        drop(tokio::time::timeout(DURABLE_TASK_SHUTDOWN_MAX * 2, self.ended()).await);
+        if self.ended.is_terminated() {
+            return;
+        }
+        if tokio::time::timeout(DURABLE_TASK_SHUTDOWN_MAX * 2, self.ended()).await.is_err() {
+            tracing::warn!("the threads for gRPC did not end in time and were left to themselves");
+        }
     }
 }
 
@@ -136,7 +140,7 @@ pub fn serve(options: Options) -> Result<Listening, Error> {
         drop(told.send(message));
     };
     std::thread::Builder::new().name("dogwatch-grpc".to_owned()).spawn(run).map_err(Error::Threads)?;
-    Ok(Listening { address, remote, stop, ended: Some(ended) })
+    Ok(Listening { address, remote, stop, ended: ended.fuse() })
 }
 
 /// Threads that wake each other cost more than they do, as long as one is enough.

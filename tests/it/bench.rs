@@ -250,7 +250,9 @@ impl Bench {
         let mut child = self.child.take().expect("it runs");
         kill_process(Pid::from_child(&child), signal).unwrap();
         let status = child.wait().unwrap();
-        assert_eq!(status.success(), signal == Signal::TERM, "{status}\n{}", self.log());
+        let log = self.log();
+        assert_eq!(status.success(), signal == Signal::TERM, "{status}\n{log}");
+        assert!(!log.contains("did not end in time"), "a part of it did not end:\n{log}");
     }
 
     /// Waits until the server ends by itself, and gives its exit code.
