@@ -284,7 +284,10 @@ fn a_sync_that_ran_out_of_space_is_fatal_as_every_failed_sync() {
     let mut sync = bench.store.shared.backend.sync.lock();
     bench.verdicts.send(Verdict::RunFull { kept: true, tries: 0 }).unwrap();
     assert_eq!(bench.arrives(), SYNC_ASKED);
-    bench.store.health().expect("until that is known, nobody is told that the disk is full and to come again");
+    bench
+        .store
+        .health()
+        .expect("until that is known, nobody is told that the disk is full and to come again");
     *sync = Err(Error::Failed("enospc at the sync".into()));
     drop(sync);
     assert!(matches!(wait(held), Err(Error::Failed(_))));
