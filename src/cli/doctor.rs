@@ -223,9 +223,10 @@ async fn server(context: &Context) -> Check {
 
 fn open_files() -> Check {
     const NAME: &str = "open files";
-    match getrlimit(Resource::Nofile).current {
+    // The server takes what it is allowed, whatever it is given at first.
+    match getrlimit(Resource::Nofile).maximum {
         Some(limit) if limit < FILES_OPEN_WARN => {
-            let hint = format!("raise it to {FILES_OPEN_WARN} or more (`ulimit -n`, LimitNOFILE=)");
+            let hint = format!("raise it to {FILES_OPEN_WARN} or more (`ulimit -Hn`, LimitNOFILE=)");
             Check::warn(NAME, format!("at most {limit}"), hint)
         }
         Some(limit) => Check::ok(NAME, format!("at most {limit}")),

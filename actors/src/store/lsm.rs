@@ -17,6 +17,7 @@
 mod journal;
 mod maintenance;
 mod manifest;
+mod spare;
 
 use std::fmt;
 use std::fs::File;
@@ -27,15 +28,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lsm_tree::config::{BlockSizePolicy, CompressionPolicy, PinningPolicy};
-use lsm_tree::{AbstractTree as _, AnyTree, Cache, CompressionType, Config, Guard, SequenceNumberCounter};
+use lsm_tree::{
+    AbstractTree as _, AnyTree, Cache, CompressionType, Config, DescriptorTable, Guard, SequenceNumberCounter,
+};
 use parking_lot::{Mutex, RwLock};
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Resource, getrlimit};
 
 use self::journal::{Found, Journal, Record};
 use self::maintenance::Maintenance;
 use super::backend::{Backend, Changes, Read, io_failure};
 use super::files;
 use super::{Error, Key, KeyRange, Order, Result, Rows, Tuning};
+use crate::limits::LSM_FILES_OPEN_MAX;
 
 /// Where the tree keeps how far the journal had come with the newest group that is in it: out of reach for callers.
 const ORDINAL_KEY: &[u8] = b"\0journal";
@@ -139,6 +144,7 @@ impl Open {
 fn config(tables: &Path, seqno: &SequenceNumberCounter, tuning: Tuning) -> Config {
     Config::new(tables, seqno.clone(), SequenceNumberCounter::default())
         .use_cache(Arc::new(Cache::with_capacity_bytes(tuning.cache_bytes)))
+        .use_descriptor_table(Some(Arc::new(DescriptorTable::new(files_open()))))
         .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
         .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
         // Where a row is, and that it is not there, is known without a look at the disk and without displacing rows from
@@ -147,6 +153,12 @@ fn config(tables: &Path, seqno: &SequenceNumberCounter, tuning: Tuning) -> Confi
         .index_block_pinning_policy(PinningPolicy::all(true))
         .filter_block_partitioning_policy(PinningPolicy::all(false))
         .filter_block_pinning_policy(PinningPolicy::all(true))
+}
+
+/// How many files of tables stay open: a quarter of what this process may open is what the store takes at most.
+fn files_open() -> usize {
+    let allowed = getrlimit(Resource::Nofile).current.map_or(LSM_FILES_OPEN_MAX, |files| files / 4);
+    usize::try_from(allowed.min(LSM_FILES_OPEN_MAX)).unwrap_or(usize::MAX)
 }
 
 /// Keeps a second one away.

@@ -13,18 +13,21 @@
 //! - only the end of the newest file may be torn: a file is begun after everything in the one before is synced;
 //! - a record is written with one call behind the last good one; what is left of one that was written in part is cut
 //!   off first, since a value could hold what looks like a record;
-//! - room is asked for in steps, so that a sync need not write a new length with every record (measured: a third less
-//!   time and CPU on ext4): behind the last record a file may hold zeros, and nothing but zeros.
+//! - room is there before it is written to, so that a sync need not write a new length with every record: that of a
+//!   file that was used before (`spare.rs`), and steps that are asked for (measured: a third less time and CPU on ext4). Behind
+//!   the last record a file may hold zeros, and nothing but zeros.
 
 use std::fs::{self, File};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::super::backend::{Changes, io_failure, sync_failure};
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 
 use super::super::{Error, Result, files};
+use super::spare;
 
 const HEADER_BYTES: usize = 24;
 
@@ -108,16 +111,20 @@ impl Journal {
 
     fn create(dir: &Path, number: u64) -> Result<Self> {
         let path = path(dir, number);
-        let file = File::options().read(true).write(true).create_new(true).open(path);
-        let file = file.map_err(|error| io_failure(&error))?;
+        let spare = spare::take(dir, &path).map_err(|error| io_failure(&error))?;
+        let (file, room) = spare
+            .map_or_else(
+                || File::options().read(true).write(true).create_new(true).open(path).map(|file| (file, 0)),
+                Ok,
+            )
+            .map_err(|error| io_failure(&error))?;
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| io_failure(&error))?;
         let dir = dir.to_owned();
-        Ok(Self { dir, number, file, length: 0, room: 0, is_torn: false, buffer: Vec::new() })
+        Ok(Self { dir, number, file, length: 0, room, is_torn: false, buffer: Vec::new() })
     }
 
     /// Goes on in a new file. Everything before must be synced.
     pub(super) fn rotate(&mut self) -> Result<()> {
-        self.trim();
         let mut next = Self::create(&self.dir, self.number + 1)?;
         std::mem::swap(&mut next.buffer, &mut self.buffer);
         *self = next;
@@ -139,8 +146,18 @@ impl Journal {
         }
         self.make_room();
         self.file.write_all_at(&self.buffer, self.length).map_err(|error| io_failure(&error))?;
+        self.begin_write_out();
         self.length += self.buffer.len() as u64;
         Ok(())
+    }
+
+    /// Has the system begin to write the record in the buffer to the disk, while it is taken into memory: the sync that
+    /// follows waits half as long (0.10 instead of 0.20 ms for 12 KB with 0.15 ms between). To say that pages are not needed in the
+    /// cache begins to write those that are changed, and drops none of them.
+    fn begin_write_out(&self) {
+        // Without it the sync does all.
+        let _unheeded =
+            fadvise(&self.file, self.length, NonZeroU64::new(self.buffer.len() as u64), Advice::DontNeed);
     }
 
     /// Sees to room for the record in the buffer. Where there is none to be had the write itself says why.
@@ -172,10 +189,14 @@ impl Drop for Journal {
     }
 }
 
-/// Removes the files up to and including `last`: what is in them is in the tables.
-pub(super) fn remove_through(dir: &Path, last: u64) -> Result<()> {
+/// Removes the files up to and including `last`, whose content is in the tables: one of them is used again.
+pub(super) fn retire_through(dir: &Path, last: u64) -> Result<()> {
     for number in numbers(dir)?.into_iter().take_while(|number| *number <= last) {
-        fs::remove_file(path(dir, number)).map_err(|error| io_failure(&error))?;
+        let path = path(dir, number);
+        let is_spare = spare::make(dir, &path).map_err(|error| io_failure(&error))?;
+        if !is_spare {
+            fs::remove_file(path).map_err(|error| io_failure(&error))?;
+        }
     }
     Ok(())
 }
@@ -335,9 +356,30 @@ mod tests {
         assert_eq!((ordinals, oldest), (vec![1, 2, 3, 4, 5, 6], 1));
         journal.append(7, 21, &changes(7)).unwrap();
         assert_eq!(read(dir.path()).0, [1, 2, 3, 4, 5, 6, 7]);
-        remove_through(dir.path(), 1).unwrap();
+        retire_through(dir.path(), 1).unwrap();
         let (ordinals, found) = read(dir.path());
         assert_eq!((ordinals, found.oldest), (vec![4, 5, 6, 7], 2));
+    }
+
+    #[test]
+    fn a_file_that_is_not_needed_any_more_is_used_again() {
+        let dir = filled();
+        let (_, Found { mut journal, .. }) = read(dir.path());
+        let room = fs::metadata(path(dir.path(), 1)).unwrap().len();
+        retire_through(dir.path(), 1).unwrap();
+        journal.rotate().unwrap();
+        assert_eq!((journal.number, journal.room), (3, room));
+        for ordinal in 7..=9 {
+            journal.append(ordinal, ordinal * 3, &changes(ordinal)).unwrap();
+            let (ordinals, Found { oldest, verified, journal: looking, .. }) = read(dir.path());
+            verified.unwrap();
+            assert_eq!((ordinals, oldest), ((4..=ordinal).collect(), 2));
+            assert!(!looking.is_torn, "behind it are zeros");
+        }
+        // Both at once: the second is not kept.
+        retire_through(dir.path(), 2).unwrap();
+        retire_through(dir.path(), 3).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

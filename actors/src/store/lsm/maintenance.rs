@@ -1,5 +1,5 @@
-//! The thread that writes what fills the tree's memory to tables, removes the journal's files that are no longer
-//! needed, and merges tables.
+//! The thread that writes what fills the tree's memory to tables, takes the journal's files out of use that are no
+//! longer needed, and merges tables.
 //!
 //! Not responsible for what is durable: that is the journal's. A crash at any moment of this leaves the journal and
 //! the tables as they were listed last.
@@ -19,7 +19,7 @@ use parking_lot::{Condvar, Mutex};
 use super::super::backend::io_failure;
 use super::super::{Error, Result, Tuning};
 use super::journal::{self, Journal};
-use super::{Tree, failure, guarded};
+use super::{Tree, failure, guarded, spare};
 use crate::limits::{LSM_MERGE_FROM, LSM_RUNS_MAX, STORE_REOPEN_EVERY};
 
 /// Memories that wait to be written to tables before the writer waits, too.
@@ -113,6 +113,9 @@ impl Drop for Maintenance {
         {
             tracing::error!("the thread that writes tables panicked");
         }
+        if let Err(error) = spare::remove(&self.shared.journal) {
+            tracing::debug!(%error, "the spare file of the journal stays");
+        }
     }
 }
 
@@ -151,7 +154,7 @@ impl Shared {
     fn work(&self, through: u64) -> Result<()> {
         let rows = &self.tree.rows;
         rows.flush(&rows.get_flush_lock(), self.tree.forgettable()).map_err(failure)?;
-        journal::remove_through(&self.journal, through)?;
+        journal::retire_through(&self.journal, through)?;
         self.state.lock().written_through = through;
         self.changed.notify_all();
         self.merge()
