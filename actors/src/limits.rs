@@ -99,8 +99,8 @@ pub const LSM_MEMORY_BYTES: u64 = 16 * 1024 * 1024;
 /// how long closing may wait for it.
 pub const LSM_TABLE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Files of tables that a log-structured store keeps open: those of 60 GB. One that is not open costs a read some 10 µs more
-/// (p50 of reads of 5,000,000 jobs, which are some 500 tables, with 256: twice as much).
+/// Files of tables that a log-structured store keeps open: those of 60 GB, or of some 200,000,000 jobs. A read of one that is
+/// not open opens it first.
 pub const LSM_FILES_OPEN_MAX: u64 = 4_096;
 
 /// Snapshots of machines of one kind at rest that are kept for whoever reads them next: some 2 KB each.

@@ -32,7 +32,7 @@ use crate::entity::executor::{EntityExecutor, EntityParts};
 use crate::fault::{self, Point};
 use crate::files::ArtifactStore;
 use crate::fleet::Budget;
-use crate::handle::{Counters, Handle, Inner};
+use crate::handle::{Counters, DiskWaits, Handle, Inner};
 use crate::id::{Ids, InstallationId, RandomIds};
 use crate::job::validate::Policy;
 use crate::limits::{JOBS_QUEUED_MAX, SHUTDOWN_CLEAR_MAX, SHUTDOWN_PATIENCE};
@@ -365,6 +365,7 @@ impl Builder {
             counters: Counters::default(),
             ledger: Arc::clone(&ledger),
             closing: Arc::default(),
+            disk_waits: DiskWaits::default(),
             recovered,
             lock: Mutex::new(self.lock),
             background: Mutex::new(None),

@@ -19,7 +19,10 @@ pub(crate) fn prefix(req: &HttpRequest) -> String {
 /// segments leaves the scope's part of the path, whatever parameters the scope's own pattern has.
 fn prefix_of<'a>(pattern: &str, path: &'a str) -> &'a str {
     let own = ["/v1/", "/openapi.json", "/metrics", "/livez", "/readyz"];
-    let Some(start) = own.iter().filter_map(|route| pattern.rfind(route)).max() else { return "" };
+    let mut slashes = pattern.rmatch_indices('/').map(|(at, _)| at);
+    let Some(start) = slashes.find(|at| own.iter().any(|route| pattern[*at..].starts_with(route))) else {
+        return "";
+    };
     let mut rest = path;
     for _ in pattern[start..].matches('/') {
         rest = rest.rsplit_once('/').map_or("", |(parent, _)| parent);

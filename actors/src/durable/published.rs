@@ -144,6 +144,11 @@ impl<M: Machine> Published<M> {
         self.stripes.iter().map(|stripe| stripe.read().shown.len()).sum()
     }
 
+    /// The machine's last durable state where it is in memory; `None` where only the store knows.
+    pub(crate) fn at_hand(&self, id: M::Id) -> Option<Snapshot<M>> {
+        self.stripe(id).read().find(id)
+    }
+
     /// The machine's last durable state.
     pub fn read(&self, id: M::Id) -> store::Result<Option<Arc<M>>> {
         let changes = {

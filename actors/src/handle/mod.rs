@@ -16,6 +16,7 @@ mod metrics;
 pub mod orchestrations;
 pub mod pools;
 pub mod queues;
+mod reading;
 pub mod schedules;
 pub mod triggers;
 mod types;
@@ -34,6 +35,7 @@ use tokio::sync::watch;
 
 pub use self::error::{Error, FieldError, Result};
 pub use self::metrics::Counters;
+pub(crate) use self::reading::DiskWaits;
 pub use self::types::{Callback, CallbackReceipt, Command, Filter, LogQuery, Page, Submission, Submitted};
 
 use crate::admission::AdmissionView;
@@ -98,6 +100,7 @@ pub(crate) struct Inner {
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) workers: Option<Remote>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) disk_waits: DiskWaits,
     pub(crate) fleet: FleetHandle,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn Ids>,

@@ -18,10 +18,13 @@ mod webhook;
 
 pub use self::admission::{is_tenant, rate_faults};
 
+use std::fmt;
+
 use super::spec::{SecurityProfile, Spec};
 use crate::handle::FieldError;
 use crate::limits::{FIELD_ERRORS_MAX, SPAN_MAX};
 use crate::outbound::guard::Guard;
+use crate::shape::join;
 use crate::units::Span;
 
 /// What this server accepts.
@@ -72,26 +75,36 @@ pub fn validate(spec: &Spec, policy: &Policy) -> Vec<FieldError> {
     findings.0
 }
 
+/// The pointer to a member of an object or an item of a list, which is made only where something is found.
+#[derive(Debug, Clone, Copy)]
+struct At<'a, T>(&'a str, T);
+
+impl<T: fmt::Display> fmt::Display for At<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&join(self.0, &self.1.to_string()))
+    }
+}
+
 /// What was found so far.
 #[derive(Debug, Default)]
 struct Findings(Vec<FieldError>);
 
 impl Findings {
-    fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
+    fn add(&mut self, pointer: impl fmt::Display, message: impl Into<String>) {
         if self.0.len() < FIELD_ERRORS_MAX {
-            self.0.push(FieldError { pointer: pointer.into(), message: message.into() });
+            self.0.push(FieldError { pointer: pointer.to_string(), message: message.into() });
         }
     }
 
     /// Adds the finding when `wrong`.
-    fn refuse_if(&mut self, wrong: bool, pointer: &str, message: &str) {
+    fn refuse_if(&mut self, wrong: bool, pointer: impl fmt::Display, message: &str) {
         if wrong {
             self.add(pointer, message);
         }
     }
 
     /// A list of at most `max` items. When it is longer its items need not be looked at.
-    fn count(&mut self, pointer: &str, count: usize, max: usize) -> bool {
+    fn count(&mut self, pointer: impl fmt::Display, count: usize, max: usize) -> bool {
         if count > max {
             self.add(pointer, format!("has {count} items; at most {max} are accepted"));
         }
@@ -99,7 +112,7 @@ impl Findings {
     }
 
     /// A text of at most `max` bytes that can be handed to the operating system. The text is not repeated.
-    fn text(&mut self, pointer: &str, text: &str, max: usize) {
+    fn text(&mut self, pointer: impl fmt::Display, text: &str, max: usize) {
         if text.len() > max {
             self.add(pointer, format!("is {} bytes long; at most {max} are accepted", text.len()));
         } else if text.contains('\0') {
@@ -111,7 +124,7 @@ impl Findings {
     }
 
     /// A span that is neither nothing nor absurd.
-    fn span(&mut self, pointer: &str, span: Option<Span>) {
+    fn span(&mut self, pointer: impl fmt::Display, span: Option<Span>) {
         let Some(span) = span else { return };
         if span.as_millis() == 0 {
             self.add(pointer, "must be longer than 0; leave it out for none");

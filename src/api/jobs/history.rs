@@ -38,7 +38,7 @@ pub(crate) async fn history(api: Data<Api>, req: HttpRequest) -> Result<Json<His
     let after = query.one("after")?.unwrap_or(0);
     let limit = query.number("limit", 1..=HISTORY_PAGE_MAX, HISTORY_PAGE_DEFAULT)?;
     // One more than asked for tells whether there is another page.
-    let entries = api.handle.history(id, after, limit + 1)?;
+    let entries = api.handle.reading(move |handle| handle.history(id, after, limit + 1)).await?;
     Ok(Json(page(entries, limit)))
 }
 

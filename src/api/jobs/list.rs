@@ -50,7 +50,8 @@ pub struct JobPage {
 )]
 pub(crate) async fn list(api: Data<Api>, req: HttpRequest) -> Result<Json<JobPage>, Problem> {
     let query = Query::read(&req, &PARAMETERS)?;
-    let page = api.handle.list(&filter(&query)?)?;
+    let filter = filter(&query)?;
+    let page = api.handle.reading(move |handle| handle.list(&filter)).await?;
     let prefix = links::prefix(&req);
     let jobs = page.jobs.into_iter().map(|job| links::with_links(job, &prefix)).collect();
     Ok(Json(JobPage { jobs, next_cursor: page.next.map(to_cursor) }))

@@ -27,7 +27,7 @@ pub(crate) async fn show(api: Data<Api>, req: HttpRequest) -> Result<Json<JobVie
     let query = Query::read(&req, &["wait"])?;
     let id = job_id(&req)?;
     let job = match patience(&query)? {
-        None => api.handle.job(id)?,
+        None => api.handle.show(id).await?,
         Some(patience) => {
             let _seat = api.seats.take()?;
             api.handle.wait(id, patience.as_duration()).await?

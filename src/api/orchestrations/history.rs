@@ -39,7 +39,7 @@ pub(crate) async fn history(api: Data<Api>, req: HttpRequest) -> Result<Json<Ins
     let id = instance_id(&req)?;
     let after = query.one("after")?.unwrap_or(0);
     let limit = query.number("limit", 1..=HISTORY_PAGE_MAX, HISTORY_PAGE_DEFAULT)?;
-    let events = api.handle.orchestrations().history(id, after, limit)?;
+    let events = api.handle.reading(move |handle| handle.orchestrations().history(id, after, limit)).await?;
     let next_after = events.last().filter(|_| events.len() == limit).map(|last| last.seq);
     Ok(Json(InstanceHistoryPage { events, next_after }))
 }

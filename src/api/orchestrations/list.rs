@@ -57,7 +57,7 @@ pub(crate) async fn list(api: Data<Api>, req: HttpRequest) -> Result<Json<Instan
         reads: Reads { input: payloads, output: payloads },
         ..conditions(&query)?
     };
-    let mut page = api.handle.orchestrations().list(&filter)?;
+    let mut page = api.handle.reading(move |handle| handle.orchestrations().list(&filter)).await?;
     page.instances = page.instances.into_iter().map(|instance| with_links(instance, &req)).collect();
     Ok(Json(page))
 }

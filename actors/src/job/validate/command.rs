@@ -1,13 +1,12 @@
 //! What is run: name, argv, environment, secrets, labels, working directory.
 
-use super::Findings;
+use super::{At, Findings};
 use crate::job::spec::Spec;
 use crate::limits::{
     ARG_BYTES_MAX, ARGV_ITEMS_MAX, ENV_ITEMS_MAX, KEY_CHARS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX,
     NAME_CHARS_MAX, PATH_BYTES_MAX,
 };
 use crate::name::{OWN_LABELS, is_label};
-use crate::shape::join;
 
 /// Label keys that engines and tools act upon: a job that set them could have its container taken for theirs.
 const RESERVED_LABELS: [&str; 4] = [OWN_LABELS, "com.docker.", "io.docker.", "org.dockerproject."];
@@ -40,7 +39,7 @@ fn argv(spec: &Spec, findings: &mut Findings) {
     for (pointer, list) in [("/entrypoint", &spec.entrypoint), ("/args", &spec.args)] {
         if findings.count(pointer, list.len(), ARGV_ITEMS_MAX) {
             for (index, text) in list.iter().enumerate() {
-                findings.text(&join(pointer, &index.to_string()), text, ARG_BYTES_MAX);
+                findings.text(At(pointer, index), text, ARG_BYTES_MAX);
             }
         }
     }
@@ -57,20 +56,20 @@ fn environment(spec: &Spec, findings: &mut Findings) {
         return;
     }
     for (key, value) in &spec.env {
-        let pointer = join("/env", key);
-        variable(&pointer, key, value, findings);
+        let pointer = At("/env", key);
+        variable(pointer, key, value, findings);
         let twice = spec.secrets.contains_key(key);
-        findings.refuse_if(twice, &pointer, "is also in `secrets`; keep it in one of them");
+        findings.refuse_if(twice, pointer, "is also in `secrets`; keep it in one of them");
     }
     for (key, value) in &spec.secrets {
-        let pointer = join("/secrets", key);
-        variable(&pointer, key, value.expose(), findings);
+        let pointer = At("/secrets", key);
+        variable(pointer, key, value.expose(), findings);
         let empty = value.is_empty();
-        findings.refuse_if(empty, &pointer, "has no value; secrets are never returned, so send it again");
+        findings.refuse_if(empty, pointer, "has no value; secrets are never returned, so send it again");
     }
 }
 
-fn variable(pointer: &str, key: &str, value: &str, findings: &mut Findings) {
+fn variable(pointer: At<'_, &String>, key: &str, value: &str, findings: &mut Findings) {
     let first = |c: char| c.is_ascii_alphabetic() || c == '_';
     let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let good = key.len() <= KEY_CHARS_MAX && key.starts_with(first) && key.chars().all(inside);
@@ -93,7 +92,7 @@ fn labels(spec: &Spec, findings: &mut Findings) {
         return;
     }
     for (key, value) in &spec.labels {
-        let pointer = join("/labels", key);
+        let pointer = At("/labels", key);
         let edge = |c: char| c.is_ascii_alphanumeric();
         let inside = |c: char| edge(c) || matches!(c, '-' | '_' | '.' | '/');
         let good = (1..=KEY_CHARS_MAX).contains(&key.len())
@@ -102,13 +101,13 @@ fn labels(spec: &Spec, findings: &mut Findings) {
             && key.ends_with(edge);
         findings.refuse_if(
             !good,
-            &pointer,
+            pointer,
             "is not a label's key: 1 to 128 letters, digits, `-`, `_`, `.` and `/`, a letter or digit at both ends",
         );
         let reserved = RESERVED_LABELS.iter().any(|prefix| key.starts_with(prefix));
-        findings.refuse_if(reserved, &pointer, "is in a namespace kept for tools; choose another key");
-        findings.text(&pointer, value, LABEL_VALUE_BYTES_MAX);
+        findings.refuse_if(reserved, pointer, "is in a namespace kept for tools; choose another key");
+        findings.text(pointer, value, LABEL_VALUE_BYTES_MAX);
         let control = value.chars().any(|c| c.is_control() && c != '\0');
-        findings.refuse_if(control, &pointer, "contains a control character; remove it");
+        findings.refuse_if(control, pointer, "contains a control character; remove it");
     }
 }

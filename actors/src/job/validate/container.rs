@@ -117,11 +117,11 @@ fn container(spec: &Spec, policy: &Policy, findings: &mut Findings) {
             let good = (1..=URL_CHARS_MAX).contains(&login.server.len()) && login.server.chars().all(host);
             let message =
                 "is not a registry's host name; write it like `registry.example:5000`, without a scheme";
-            findings.refuse_if(!good, &at("server"), message);
-            findings.text(&at("username"), &login.username, ARG_BYTES_MAX);
-            findings.text(&at("password"), login.password.expose(), ARG_BYTES_MAX);
+            findings.refuse_if(!good, at("server"), message);
+            findings.text(at("username"), &login.username, ARG_BYTES_MAX);
+            findings.text(at("password"), login.password.expose(), ARG_BYTES_MAX);
             let message = "has no value; passwords are never returned, so send it again";
-            findings.refuse_if(login.password.is_empty(), &at("password"), message);
+            findings.refuse_if(login.password.is_empty(), at("password"), message);
         }
     }
     if let Some(user) = &spec.user {

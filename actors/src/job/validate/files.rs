@@ -23,7 +23,7 @@ pub(super) fn check(spec: &Spec, policy: &Policy, findings: &mut Findings) {
         for (index, input) in spec.inputs.iter().enumerate() {
             one_input(input, index, is_process, policy, findings);
             let twice = !paths.insert(input.path.as_str());
-            findings.refuse_if(twice, &format!("/inputs/{index}/path"), "is the path of another input, too");
+            findings.refuse_if(twice, format!("/inputs/{index}/path"), "is the path of another input, too");
         }
     }
     if findings.count("/outputs", spec.outputs.len(), OUTPUTS_MAX) {
@@ -47,14 +47,14 @@ fn one_input(input: &Input, index: usize, is_process: bool, policy: &Policy, fin
         Ok(Source::Base64(text)) => {
             use base64::Engine as _;
             let good = base64::engine::general_purpose::STANDARD.decode(text).is_ok();
-            findings.refuse_if(!good, &at("content_base64"), "is not base64; encode it with padding");
+            findings.refuse_if(!good, at("content_base64"), "is not base64; encode it with padding");
         }
         Ok(Source::Text(_) | Source::Artifact(..)) => {}
     }
-    findings.refuse_if(input.mode().is_none(), &at("mode"), "is no mode; write it like `0644` or `0755`");
+    findings.refuse_if(input.mode().is_none(), at("mode"), "is no mode; write it like `0644` or `0755`");
     let digest = |text: &String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let good = input.sha256.as_ref().is_none_or(digest);
-    findings.refuse_if(!good, &at("sha256"), "is no SHA-256; it has 64 hexadecimal digits");
+    findings.refuse_if(!good, at("sha256"), "is no SHA-256; it has 64 hexadecimal digits");
 }
 
 fn outputs(spec: &Spec, is_process: bool, findings: &mut Findings) {
@@ -66,15 +66,15 @@ fn outputs(spec: &Spec, is_process: bool, findings: &mut Findings) {
             findings.add(at("path"), error.to_string());
         }
         let Some(name) = &output.name else { continue };
-        findings.text(&at("name"), name, ARTIFACT_NAME_BYTES_MAX);
+        findings.text(at("name"), name, ARTIFACT_NAME_BYTES_MAX);
         let good = !name.starts_with('/') && !name.ends_with('/') && names(name).is_ok();
         findings.refuse_if(
             !good,
-            &at("name"),
+            at("name"),
             "is no name; write it like `report.csv` or `tables/report.csv`",
         );
         let twice = !called.insert(name.as_str());
-        findings.refuse_if(twice, &at("name"), "is the name of another output, too");
+        findings.refuse_if(twice, at("name"), "is the name of another output, too");
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn check(spec: &Spec, policy: &Policy, findings: &mut Findings) {
             member(&format!("{list}/{index}"), one, spec, findings);
             let message = "an init container ends by itself and is not probed; remove it";
             let is_init = list == "/init_containers";
-            findings.refuse_if(is_init && one.probe.is_some(), &format!("{list}/{index}/probe"), message);
+            findings.refuse_if(is_init && one.probe.is_some(), format!("{list}/{index}/probe"), message);
         }
     }
 }
@@ -138,8 +138,8 @@ fn volumes(spec: &Spec, policy: &Policy, findings: &mut Findings) {
         let size = empty_dir.as_ref().and_then(|dir| dir.size);
         let small = size.is_some_and(|size| size.as_bytes() < MEMORY_VOLUME_BYTES_MIN);
         let large = size.is_some_and(|size| i64::try_from(size.as_bytes()).is_err());
-        findings.refuse_if(small, &format!("{at}/empty_dir/size"), "is too little; give at least `64Ki`");
-        findings.refuse_if(large, &format!("{at}/empty_dir/size"), "is more than any machine has");
+        findings.refuse_if(small, format!("{at}/empty_dir/size"), "is too little; give at least `64Ki`");
+        findings.refuse_if(large, format!("{at}/empty_dir/size"), "is more than any machine has");
         if let Some(files) = secret {
             secret_files(&format!("{at}/secret"), files, findings);
         }
@@ -153,7 +153,7 @@ fn secret_files(at: &str, files: &SecretFiles, findings: &mut Findings) {
     let items = format!("{at}/items");
     findings.refuse_if(files.items.is_empty(), &items, "names no file; give each file's name and content");
     let too_large = files.owner.is_some_and(|owner| i32::try_from(owner).is_err());
-    findings.refuse_if(too_large, &format!("{at}/owner"), "is no user id; it is at most 2147483647");
+    findings.refuse_if(too_large, format!("{at}/owner"), "is no user id; it is at most 2147483647");
     if !findings.count(&items, files.items.len(), SECRET_FILES_MAX) {
         return;
     }
@@ -224,30 +224,30 @@ fn mounts(at: &str, mounts: &[Mount], spec: &Spec, findings: &mut Findings) {
 fn probe(at: &str, probe: &Probe, spec: &Spec, findings: &mut Findings) {
     let at = |field: &str| format!("{at}/probe{field}");
     let both = probe.exec.is_empty() == probe.http.is_none();
-    findings.refuse_if(both, &at(""), "must be exactly one of `exec` and `http`");
-    if findings.count(&at("/exec"), probe.exec.len(), ARGV_ITEMS_MAX) {
+    findings.refuse_if(both, at(""), "must be exactly one of `exec` and `http`");
+    if findings.count(at("/exec"), probe.exec.len(), ARGV_ITEMS_MAX) {
         for (index, word) in probe.exec.iter().enumerate() {
-            findings.text(&at(&format!("/exec/{index}")), word, ARG_BYTES_MAX);
+            findings.text(at(&format!("/exec/{index}")), word, ARG_BYTES_MAX);
         }
     }
     let empty = probe.exec.first().is_some_and(String::is_empty);
-    findings.refuse_if(empty, &at("/exec/0"), "is the program to run and cannot be empty");
+    findings.refuse_if(empty, at("/exec/0"), "is the program to run and cannot be empty");
     if let Some(http) = &probe.http {
-        findings.refuse_if(http.port == 0, &at("/http/port"), "must be between 1 and 65535");
+        findings.refuse_if(http.port == 0, at("/http/port"), "must be between 1 and 65535");
         lifecycle::path(&at("/http/path"), &http.path, findings);
         findings.refuse_if(
             spec.network == Network::None,
-            &at("/http"),
+            at("/http"),
             "a container without a network cannot be called; use `exec`, or set `network` to `default`",
         );
     }
     let often = probe.every.as_duration() < PROBE_EVERY_MIN;
-    findings.refuse_if(often, &at("/every"), "must be at least 1s");
-    findings.span(&at("/every"), Some(probe.every).filter(|_| !often));
-    findings.span(&at("/timeout"), Some(probe.timeout));
+    findings.refuse_if(often, at("/every"), "must be at least 1s");
+    findings.span(at("/every"), Some(probe.every).filter(|_| !often));
+    findings.span(at("/timeout"), Some(probe.timeout));
     let long = probe.timeout.as_duration() > PROBE_TIMEOUT_MAX;
-    findings.refuse_if(long, &at("/timeout"), "must be at most 5m");
-    findings.span(&at("/initial_delay"), Some(probe.initial_delay).filter(|delay| delay.as_millis() > 0));
+    findings.refuse_if(long, at("/timeout"), "must be at most 5m");
+    findings.span(at("/initial_delay"), Some(probe.initial_delay).filter(|delay| delay.as_millis() > 0));
     let failures = (1..=PROBE_FAILURES_MAX).contains(&probe.failures);
-    findings.refuse_if(!failures, &at("/failures"), "must be between 1 and 100");
+    findings.refuse_if(!failures, at("/failures"), "must be between 1 and 100");
 }

@@ -43,7 +43,7 @@ fn retry_rule(pointer: &str, rule: &RetryRule, findings: &mut Findings) {
         for (index, code) in rule.exit_codes.iter().enumerate() {
             let good = code.bounds().is_some_and(|(low, high)| low >= 0 && high <= 255);
             let message = "is no exit code or range; write 0 to 255, or a range such as \"64-78\"";
-            findings.refuse_if(!good, &format!("{codes}/{index}"), message);
+            findings.refuse_if(!good, format!("{codes}/{index}"), message);
         }
     }
     let causes = format!("{pointer}/causes");
@@ -51,7 +51,7 @@ fn retry_rule(pointer: &str, rule: &RetryRule, findings: &mut Findings) {
         for (index, cause) in rule.causes.iter().enumerate() {
             let never = matches!(cause, Cause::Canceled | Cause::Skipped | Cause::Quarantined);
             let message = "ends the job whatever the rules say; remove it from the rule";
-            findings.refuse_if(never, &format!("{causes}/{index}"), message);
+            findings.refuse_if(never, format!("{causes}/{index}"), message);
         }
     }
 }
