@@ -28,8 +28,8 @@ use crate::workload::ghost;
 /// How long the jobs may take to run.
 const RUNNING_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Events on their way at once, of all threads together: half of what is admitted.
-const IN_FLIGHT: usize = 8_192;
+/// Events on their way at once, of all threads together: enough that no thread ever waits for want of them.
+const IN_FLIGHT: usize = 2_048;
 
 /// Raises so many events to so many running jobs from so many threads, and writes what came of it to `tell`.
 pub(crate) fn mailbox(jobs: usize, events: u64, threads: usize, tell: &Path) -> Result<()> {

@@ -1,5 +1,7 @@
 //! What follows from the state of an array: which children are started, and when it is over. Pure.
 
+use std::sync::Arc;
+
 use super::state::{Array, Outcome, Phase, Record};
 use crate::clock::Timestamp;
 use crate::durable::{Change, Message, Step};
@@ -51,7 +53,7 @@ impl Draft {
             self.array.revision += 1;
             Record { at: self.now, text: self.texts.join("; ") }
         });
-        Step { change: Change::Next(Box::new(self.array), record), effects: vec![], outbox: self.outbox }
+        Step { change: Change::Next(Arc::new(self.array), record), effects: vec![], outbox: self.outbox }
     }
 
     /// Whether as many may still succeed as have to.

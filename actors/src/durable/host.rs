@@ -172,7 +172,13 @@ impl<M: Machine> Host<M> {
         let (sender, receiver) = oneshot::channel();
         self.route(
             id,
-            Work::Deliver(Delivery { event, terms, reply: Some(sender), permit: Some(permit), is_new }),
+            Work::Deliver(Box::new(Delivery {
+                event,
+                terms,
+                reply: Some(sender),
+                permit: Some(permit),
+                is_new,
+            })),
         );
         Box::pin(async move { receiver.await.unwrap_or(Err(Error::Lost)) })
     }
@@ -194,7 +200,9 @@ impl<M: Machine> Host<M> {
 
     fn tell_for_answer(&self, id: M::Id, event: M::Event, terms: Terms) -> oneshot::Receiver<Answer<M>> {
         let (sender, receiver) = oneshot::channel();
-        self.route(id, Work::Deliver(Delivery { terms, reply: Some(sender), ..Delivery::told(event) }));
+        let reply = Some(sender);
+        let delivery = Delivery { event, terms, reply, permit: None, is_new: false };
+        self.route(id, Work::Deliver(Box::new(delivery)));
         receiver
     }
 
@@ -274,7 +282,7 @@ fn fate<M: Machine>(answer: Answer<M>) -> Fate {
 }
 
 enum Work<M: Machine> {
-    Deliver(Delivery<M>),
+    Deliver(Box<Delivery<M>>),
     Rouse(Rouse),
 }
 
@@ -361,7 +369,7 @@ impl<M: Machine> Shard<M> {
         })
     }
 
-    fn send(resident: &mut Resident<M>, delivery: Delivery<M>) {
+    fn send(resident: &mut Resident<M>, delivery: Box<Delivery<M>>) {
         resident.sent += 1;
         resident.used_at = Instant::now();
         #[expect(clippy::disallowed_methods, reason = "bounded as the shard's own mailbox is")]
@@ -443,8 +451,8 @@ impl<M: Machine> Handler<Routed<M>> for Shard<M> {
             self.release(id);
         }
         if let Some(cause) = self.parked.get(&id) {
-            if let Work::Deliver(Delivery { reply: Some(reply), .. }) = work {
-                self.replies.send(reply, Err(Error::Parked(cause.clone())));
+            if let Work::Deliver(delivery) = work {
+                delivery.settle(Err(Error::Parked(cause.clone())), &self.replies);
             }
             return;
         }

@@ -28,6 +28,7 @@ pub mod timers;
 use std::error::Error as StdError;
 use std::fmt;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -154,7 +155,7 @@ pub enum Change<M: Machine> {
     None,
     /// The new state, with its history entry. Entries are numbered by [`Machine::revision`]; a change without
     /// an entry (bookkeeping nobody wants to read about) leaves the number as it is.
-    Next(Box<M>, Option<M::Record>),
+    Next(Arc<M>, Option<M::Record>),
     /// The machine and everything kept of it is deleted.
     Purge,
 }
@@ -167,7 +168,7 @@ impl<M: Machine> Step<M> {
 
     /// A new state.
     pub fn next(state: M, record: M::Record, effects: Vec<M::Effect>) -> Self {
-        Self { change: Change::Next(Box::new(state), Some(record)), effects, outbox: Vec::new() }
+        Self { change: Change::Next(Arc::new(state), Some(record)), effects, outbox: Vec::new() }
     }
 }
 

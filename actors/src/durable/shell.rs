@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch::{self, Terms};
@@ -63,7 +64,7 @@ pub enum Error<R: std::error::Error> {
 /// The answer to a delivery.
 pub type Answer<M> = Result<Receipt<M>, Error<<M as Machine>::Rejection>>;
 
-/// One event for one machine.
+/// One event for one machine. In a box, because it goes from hand to hand.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Delivery<M: Machine> {
@@ -78,11 +79,11 @@ pub(super) struct Delivery<M: Machine> {
 
 impl<M: Machine> Delivery<M> {
     /// An event of our own making: nobody waits for the answer.
-    pub(super) fn told(event: M::Event) -> Self {
-        Self { event, terms: Terms::default(), reply: None, permit: None, is_new: false }
+    pub(super) fn told(event: M::Event) -> Box<Self> {
+        Box::new(Self { event, terms: Terms::default(), reply: None, permit: None, is_new: false })
     }
 
-    fn settle(self, answer: Answer<M>, replies: &Replies<Answer<M>>) {
+    pub(super) fn settle(self: Box<Self>, answer: Answer<M>, replies: &Replies<Answer<M>>) {
         if let Some(reply) = self.reply {
             replies.send(reply, answer);
         }
@@ -250,13 +251,15 @@ impl<M: Machine> Shell<M> {
         match &mut step.change {
             Change::None => {}
             Change::Next(new, record) => {
-                batch::rows::<M>(self.id, new.take_rows(), &mut batch);
-                batch::transition(self.id, old, new.as_ref(), record.as_ref(), &mut batch);
+                // Nobody else has it yet.
+                batch::rows::<M>(self.id, Arc::make_mut(new).take_rows(), &mut batch);
+                let new: &M = new;
+                batch::transition(self.id, old, new, record.as_ref(), &mut batch);
                 if let Some((key, charge)) = M::charge(old, new, now) {
                     batch.put(key, charge);
                 }
                 if !self.given_is_stored || old.is_some_and(|old| new.is_given_anew(old)) {
-                    batch::given(self.id, new.as_ref(), &mut batch);
+                    batch::given(self.id, new, &mut batch);
                 }
             }
             Change::Purge => self.purge_batch(old, &mut batch)?,
@@ -296,7 +299,7 @@ impl<M: Machine> Shell<M> {
         Ok(())
     }
 
-    fn receive(&mut self, delivery: Delivery<M>, ctx: &mut Context<Self>) {
+    fn receive(&mut self, delivery: Box<Delivery<M>>, ctx: &mut Context<Self>) {
         self.progress.taken.set(self.progress.taken.get() + 1);
         self.progress.busy.set(true);
         fault::reach_of(Point::StepTaken, self.id);
@@ -327,14 +330,33 @@ impl<M: Machine> Shell<M> {
         let (has_outbox, effects) = (!step.outbox.is_empty(), step.effects);
         let (new, purged) = match step.change {
             Change::None => (old, false),
-            Change::Next(new, _) => (Some(Arc::from(new)), false),
+            Change::Next(new, _) => (Some(new), false),
             Change::Purge => (None, true),
         };
-        let commit = self.shared.store.commit(batch).into_actor(self);
-        ctx.wait(commit.map(move |outcome, this, _| match outcome {
-            Ok(_) => this.committed(delivery, new, effects, Committed { has_outbox, purged }),
-            Err(error) => this.answer(delivery, this.refused_commit(error)),
-        }));
+        let how = Committed { has_outbox, purged };
+        let mut commit = self.shared.store.commit(batch);
+        // A store without a disk has answered already: nothing to wait for, and nothing to keep meanwhile.
+        match (&mut commit).now_or_never() {
+            Some(outcome) => self.settled(outcome, delivery, new, effects, how),
+            None => ctx.wait(commit.into_actor(self).map(move |outcome, this, _| {
+                this.settled(outcome, delivery, new, effects, how);
+            })),
+        }
+    }
+
+    /// Whether the commit was made is known.
+    fn settled(
+        &mut self,
+        outcome: store::Result<store::Committed>,
+        delivery: Box<Delivery<M>>,
+        new: Option<Arc<M>>,
+        effects: Vec<M::Effect>,
+        how: Committed,
+    ) {
+        match outcome {
+            Ok(_) => self.committed(delivery, new, effects, how),
+            Err(error) => self.answer(delivery, self.refused_commit(error)),
+        }
     }
 
     fn refused_commit(&self, error: store::Error) -> Answer<M> {
@@ -350,7 +372,7 @@ impl<M: Machine> Shell<M> {
 
     fn committed(
         &mut self,
-        delivery: Delivery<M>,
+        delivery: Box<Delivery<M>>,
         new: Option<Arc<M>>,
         effects: Vec<M::Effect>,
         how: Committed,
@@ -371,7 +393,7 @@ impl<M: Machine> Shell<M> {
     }
 
     /// Replies, then performs: a fault in an effect must not swallow the answer to what is durable.
-    fn conclude(&mut self, delivery: Delivery<M>, state: Option<Arc<M>>, effects: Vec<M::Effect>) {
+    fn conclude(&mut self, delivery: Box<Delivery<M>>, state: Option<Arc<M>>, effects: Vec<M::Effect>) {
         delivery.settle(Ok(Receipt { state: state.clone(), duplicate: false }), &self.replies);
         fault::reach_of(Point::StepReplied, self.id);
         if let Some(state) = state {
@@ -383,7 +405,7 @@ impl<M: Machine> Shell<M> {
 
     /// Answers without a change. A message from another machine is consumed even when it is refused: it would
     /// be refused for ever.
-    fn refuse(&mut self, delivery: Delivery<M>, answer: Answer<M>, ctx: &mut Context<Self>) {
+    fn refuse(&mut self, delivery: Box<Delivery<M>>, answer: Answer<M>, ctx: &mut Context<Self>) {
         let Some(row) = delivery.terms.consume.clone().filter(|_| !matches!(answer, Err(Error::Store(_))))
         else {
             return self.answer(delivery, answer);
@@ -397,7 +419,7 @@ impl<M: Machine> Shell<M> {
         }));
     }
 
-    fn answer(&mut self, delivery: Delivery<M>, answer: Answer<M>) {
+    fn answer(&mut self, delivery: Box<Delivery<M>>, answer: Answer<M>) {
         delivery.settle(answer, &self.replies);
         self.finish();
     }
@@ -425,10 +447,10 @@ impl<M: Machine> Supervised for Shell<M> {
     }
 }
 
-impl<M: Machine> Handler<Delivery<M>> for Shell<M> {
+impl<M: Machine> Handler<Box<Delivery<M>>> for Shell<M> {
     type Result = ();
 
-    fn handle(&mut self, delivery: Delivery<M>, ctx: &mut Self::Context) {
+    fn handle(&mut self, delivery: Box<Delivery<M>>, ctx: &mut Self::Context) {
         self.receive(delivery, ctx);
     }
 }

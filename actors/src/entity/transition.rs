@@ -4,6 +4,8 @@
 
 mod locks;
 
+use std::sync::Arc;
+
 use super::event::{Answer, BatchEnd, Effect, Entry, Event, Operation, PurgeCondition, Rejected, StateAfter};
 use super::id::EntityId;
 use super::runs::Runs;
@@ -76,7 +78,7 @@ pub(super) fn resume(entity: &Entity) -> Vec<Effect> {
 impl Draft {
     fn step(self) -> Step<Entity> {
         Step {
-            change: Change::Next(Box::new(self.next), self.entry),
+            change: Change::Next(Arc::new(self.next), self.entry),
             effects: self.effects,
             outbox: self.outbox,
         }

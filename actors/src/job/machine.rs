@@ -208,7 +208,7 @@ fn step(mut draft: Draft, event: &Event) -> Step<Job> {
             data: if draft.data == json!({}) { Value::Null } else { draft.data },
         }
     });
-    Step { change: Change::Next(Box::new(draft.job), record), effects: draft.effects, outbox: draft.outbox }
+    Step { change: Change::Next(Arc::new(draft.job), record), effects: draft.effects, outbox: draft.outbox }
 }
 
 impl Job {

@@ -9,6 +9,8 @@ mod entities;
 mod rewind;
 mod turn;
 
+use std::sync::Arc;
+
 use super::event::{Effect, Event, Rejected, Start, TurnRequest};
 use super::failure::{Failure, kinds};
 use super::history::{Arrival, Entry, Note, Outcome, TaskResult, Turn};
@@ -181,7 +183,7 @@ impl Draft {
         self.next.events += entry.len();
         self.next.updated_at = self.now;
         Ok(Step {
-            change: Change::Next(Box::new(self.next), Some(entry)),
+            change: Change::Next(Arc::new(self.next), Some(entry)),
             effects: self.effects,
             outbox: self.outbox,
         })
@@ -189,7 +191,7 @@ impl Draft {
 
     /// The step without a history entry: bookkeeping.
     fn unrecorded(self) -> Applied {
-        let change = Change::Next(Box::new(self.next), None);
+        let change = Change::Next(Arc::new(self.next), None);
         Ok(Step { change, effects: self.effects, outbox: self.outbox })
     }
 
@@ -322,7 +324,7 @@ impl Draft {
             events.push((name, data));
             *until = keep_until.max(*until);
             return Ok(Step {
-                change: Change::Next(Box::new(self.next), None),
+                change: Change::Next(Arc::new(self.next), None),
                 effects: vec![],
                 outbox: vec![],
             });

@@ -231,7 +231,7 @@ impl Draft {
             self.pool.revision += 1;
             Record { at: self.now, text: self.texts.join("; ") }
         });
-        let change = Change::Next(Box::new(self.pool), record);
+        let change = Change::Next(Arc::new(self.pool), record);
         Step { change, effects: self.effects, outbox: self.outbox }
     }
 }

@@ -62,7 +62,7 @@ impl Life {
             Change::None => {}
             Change::Next(next, record) => {
                 assert_eq!(next.revision, before + u64::from(record.is_some()));
-                self.pool = Some(*next);
+                self.pool = Some(Arc::unwrap_or_clone(next));
             }
             Change::Purge => self.pool = None,
         }

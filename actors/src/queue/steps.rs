@@ -458,7 +458,7 @@ impl Draft {
         });
         self.queue.unwritten = self.rows;
         self.queue.book = Some(self.book);
-        Step { change: Change::Next(Box::new(self.queue), record), effects, outbox: vec![] }
+        Step { change: Change::Next(Arc::new(self.queue), record), effects, outbox: vec![] }
     }
 }
 

@@ -72,7 +72,7 @@ impl Life {
                 return;
             }
             Change::Next(mut next, _) => {
-                for row in next.take_rows() {
+                for row in Arc::make_mut(&mut next).take_rows() {
                     match row {
                         Row::Put { name, value } => drop(self.rows.insert(name, value)),
                         Row::Delete { name } => drop(self.rows.remove(&name)),

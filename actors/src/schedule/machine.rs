@@ -198,7 +198,7 @@ impl Draft {
             self.schedule.revision += 1;
             Record { at: self.now, text: self.texts.join("; ") }
         });
-        let change = Change::Next(Box::new(self.schedule), record);
+        let change = Change::Next(Arc::new(self.schedule), record);
         Step { change, effects: vec![], outbox: self.outbox }
     }
 }

@@ -80,7 +80,7 @@ impl Life {
             Change::None => {}
             Change::Next(next, record) => {
                 assert_eq!(next.revision, before + u64::from(record.is_some()));
-                self.schedule = Some(*next);
+                self.schedule = Some(Arc::unwrap_or_clone(next));
             }
             Change::Purge => self.schedule = None,
         }

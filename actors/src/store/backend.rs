@@ -6,7 +6,6 @@
 //! Invariants: one thread writes, many read; [`Backend::write`] is atomic also across a crash; after an error
 //! of `write` or [`Backend::sync`] neither is called again before [`Backend::reopen`].
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
@@ -72,31 +71,4 @@ pub(super) fn io_failure(error: &io::Error) -> Error {
 /// The same for a sync. One that fails for want of space is as bad as any: what was to be synced is gone.
 pub(super) fn sync_failure(error: &io::Error) -> Error {
     Error::Failed(error.to_string().into())
-}
-
-/// Applies `changes` to rows that are kept in a map.
-pub(super) fn apply(rows: &mut BTreeMap<Key, Vec<u8>>, changes: Changes) {
-    for (key, value) in changes {
-        match value {
-            Some(value) => rows.insert(key, value),
-            None => rows.remove(&key),
-        };
-    }
-}
-
-impl Read for BTreeMap<Key, Vec<u8>> {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        Ok(Self::get(self, key).cloned())
-    }
-
-    fn scan_all(&self, ranges: &[KeyRange], order: Order, limit: usize) -> Result<Vec<Rows>> {
-        let scan = |range: &KeyRange| {
-            let rows = self.range::<[u8], _>(range.bounds()).map(|(key, value)| (key.clone(), value.clone()));
-            match order {
-                Order::Ascending => rows.take(limit).collect(),
-                Order::Descending => rows.rev().take(limit).collect(),
-            }
-        };
-        Ok(ranges.iter().map(scan).collect())
-    }
 }

@@ -6,17 +6,18 @@
 //!
 //! Invariant: `durable` is what a restart would find; a commit that was answered `Ok` is in it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{self, BoxFuture};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
-use super::backend::{Changes, Read as _, apply};
+use super::backend::{Changes, Read as _};
+use super::row_map::RowMap;
 use super::sequence::{self, Sequence};
 use super::tee::{Tee, Tees};
-use super::{Batch, Committed, Error, Key, KeyRange, Order, Result, Rows, Store};
+use super::{Batch, Committed, Error, KeyRange, Order, Result, Rows, Store};
 
 /// What happens at a chosen commit. After each of them the store needs [`MemoryStore::crash`].
 #[derive(Debug, Clone)]
@@ -42,8 +43,8 @@ pub struct MemoryStore {
 
 #[derive(Debug)]
 struct State {
-    live: BTreeMap<Key, Vec<u8>>,
-    durable: BTreeMap<Key, Vec<u8>>,
+    live: RowMap,
+    durable: RowMap,
     sequence: Sequence,
     /// Batches that were synced, whether they were answered or not.
     commits: u64,
@@ -73,10 +74,10 @@ struct Unsynced {
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        Self::with_rows(BTreeMap::new())
+        Self::with_rows(RowMap::default())
     }
 
-    fn with_rows(rows: BTreeMap<Key, Vec<u8>>) -> Self {
+    fn with_rows(rows: RowMap) -> Self {
         let sequence = Sequence::recover(&rows).expect("the rows were written by a store like this one");
         let state = State {
             live: rows.clone(),
@@ -162,7 +163,7 @@ impl State {
             Ok((committed, changes)) => (Ok(committed), changes),
             Err(error) => (Err(error), Changes::default()),
         };
-        apply(&mut self.live, changes.clone());
+        self.live.apply(changes.clone());
         let (answer, answered) = oneshot::channel();
         self.unsynced.push_back(Unsynced { outcome, changes, last_seq: self.sequence.last(), answer });
         Ok(answered)
@@ -193,7 +194,7 @@ impl State {
         let fault = self.fault.take_if(|(at, _)| *at == self.commits).map(|(_, fault)| fault);
         if !matches!(fault, Some(Fault::Fail(_) | Fault::Freeze)) {
             self.tees.pour(self.tees.copy(&changes));
-            apply(&mut self.durable, changes);
+            self.durable.apply(changes);
         }
         match fault {
             Some(Fault::Fail(error) | Fault::FailButKeep(error)) => self.failure = Some(error),
@@ -213,7 +214,7 @@ impl State {
 impl Store for MemoryStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let state = self.readable()?;
-        if sequence::is_visible(key) { Ok(state.live.get(key).cloned()) } else { Ok(None) }
+        if sequence::is_visible(key) { state.live.get(key) } else { Ok(None) }
     }
 
     fn scan_all(&self, ranges: Vec<KeyRange>, order: Order, limit: usize) -> Result<Vec<Rows>> {

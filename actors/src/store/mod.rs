@@ -30,6 +30,7 @@ mod mark;
 pub mod memory;
 mod patience;
 mod redb;
+mod row_map;
 mod salvage;
 mod sequence;
 mod sled;

@@ -5,7 +5,6 @@
 //! it, and for measuring what everything above the disk costs. Not responsible for failing on purpose: that is
 //! `memory.rs`, for tests.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use futures_util::FutureExt as _;
@@ -13,10 +12,11 @@ use futures_util::future::{self, BoxFuture};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::backend::{Changes, Read as _, apply};
+use super::backend::{Changes, Read as _};
+use super::row_map::RowMap;
 use super::sequence::{self, Sequence};
 use super::tee::{Tee, Tees};
-use super::{Batch, Committed, Error, Key, KeyRange, Order, Result, Rows, Store};
+use super::{Batch, Committed, Error, KeyRange, Order, Result, Rows, Store};
 
 /// The store.
 pub(super) struct Volatile {
@@ -27,14 +27,14 @@ pub(super) struct Volatile {
 }
 
 struct State {
-    rows: BTreeMap<Key, Vec<u8>>,
+    rows: RowMap,
     sequence: Sequence,
 }
 
 impl Default for Volatile {
     fn default() -> Self {
         let sequence = Sequence::behind(0);
-        let state = State { rows: BTreeMap::new(), sequence };
+        let state = State { rows: RowMap::default(), sequence };
         Self {
             state: RwLock::new(Some(state)),
             tees: Tees::default(),
@@ -48,7 +48,7 @@ impl Volatile {
         let mut state = self.state.write();
         let state = state.as_mut().ok_or(Error::Closed)?;
         let before = state.sequence.last();
-        let mut changes = Changes::default();
+        let mut changes = Changes::with_capacity_and_hasher(batch.ops.len(), Default::default());
         let committed = state.sequence.stage(batch, &mut changes, &state.rows)?;
         // A tee gets the groups in their order, because this is in the lock, and complete. Nobody else asks how far the
         // sequence has come: there is no opening again.
@@ -57,7 +57,7 @@ impl Volatile {
             state.sequence.seal(&mut group);
             self.tees.pour(group);
         }
-        apply(&mut state.rows, changes);
+        state.rows.apply(changes);
         let last = state.sequence.last();
         if last != before {
             self.appended.send_replace(last);
@@ -70,7 +70,7 @@ impl Store for Volatile {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let state = self.state.read();
         let state = state.as_ref().ok_or(Error::Closed)?;
-        Ok(state.rows.get(key).filter(|_| sequence::is_visible(key)).cloned())
+        if sequence::is_visible(key) { state.rows.get(key) } else { Ok(None) }
     }
 
     fn scan_all(&self, ranges: Vec<KeyRange>, order: Order, limit: usize) -> Result<Vec<Rows>> {

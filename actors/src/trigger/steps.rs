@@ -373,7 +373,7 @@ impl Draft {
         });
         self.trigger.unwritten = self.rows;
         self.trigger.book = Some(self.book);
-        Step { change: Change::Next(Box::new(self.trigger), record), effects, outbox: self.outbox }
+        Step { change: Change::Next(Arc::new(self.trigger), record), effects, outbox: self.outbox }
     }
 
     /// Whether its source is to be looked at from now on, or no more.

@@ -125,7 +125,7 @@ impl Life {
                 self.rows.clear();
             }
             Change::Next(mut next, _) => {
-                for row in next.take_rows() {
+                for row in Arc::make_mut(&mut next).take_rows() {
                     match row {
                         Row::Put { name, value } => drop(self.rows.insert(name, value)),
                         Row::Delete { name } => drop(self.rows.remove(&name)),
@@ -258,7 +258,7 @@ fn what_there_is_no_room_for_stays_where_it_is() {
     let names: Vec<Object> = (0..TRIGGER_ITEMS_MAX + 5).map(|at| file(&at.to_string(), 1)).collect();
     for some in names.chunks(TRIGGER_ITEMS_MAX) {
         if let Change::Next(next, _) = trigger.apply(&found(some), START).unwrap().change {
-            trigger = *next;
+            trigger = Arc::unwrap_or_clone(next);
         }
     }
     let Counts { pending, running, known, .. } = trigger.counts;
@@ -376,7 +376,7 @@ fn what_is_over_is_shown_for_a_while() {
             end: Box::new(End { state: JobState::Succeeded, message: None }),
         };
         let Change::Next(next, _) = next.apply(&event, START).unwrap().change else { panic!("no change") };
-        trigger = *next;
+        trigger = Arc::unwrap_or_clone(next);
     }
     let Counts { pending, running, done, known, .. } = trigger.counts;
     assert_eq!([pending, running, done], [0, 0, TRIGGER_DONE_MAX as u64]);

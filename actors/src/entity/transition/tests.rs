@@ -2,6 +2,8 @@
 
 mod locks;
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -104,7 +106,7 @@ impl One {
                     "what is kept is there"
                 );
                 assert_eq!(next.liveness() == Liveness::Live, !resume(&next).is_empty());
-                self.entity = Some(*next);
+                self.entity = Some(Arc::unwrap_or_clone(next));
             }
         }
         Ok(())

@@ -104,7 +104,7 @@ mod tests {
 
     fn next(step: Step<Sweep>) -> (Sweep, Vec<Remove>) {
         match step.change {
-            Change::Next(sweep, _) => (*sweep, step.effects),
+            Change::Next(sweep, _) => (Sweep::clone(&sweep), step.effects),
             other => panic!("{other:?}"),
         }
     }

@@ -5,6 +5,8 @@
 //! back by an unlock that follows the request through the set (see `entity/transition/locks.rs`), because nobody here
 //! knows how far it got.
 
+use std::sync::Arc;
+
 use super::super::entity::{EntityCall, EntityRequest, Section};
 use super::super::history::{Arrival, Outcome};
 use super::super::id::TaskId;
@@ -140,7 +142,7 @@ impl Draft {
         self.arrive(vec![Arrival::EntityAnswered { task, request_id, outcome }]);
         let mut step = self.step()?;
         if let (Some(updated_at), Change::Next(next, _)) = (over, &mut step.change) {
-            next.updated_at = updated_at;
+            Arc::make_mut(next).updated_at = updated_at;
         }
         Ok(step)
     }

@@ -1,5 +1,7 @@
 //! How a failed instance goes on from before its failure. Pure.
 
+use std::sync::Arc;
+
 use super::super::entity::EntityRequest;
 use super::super::event::{Effect, Event, OpenTasks};
 use super::super::history::{Arrival, Note, Rewind};
@@ -16,7 +18,7 @@ impl Draft {
         self.next.phase = Phase::Rewinding { reason: reason.clone(), failure };
         self.next.finished_at = None;
         self.effects.push(Effect::PlanRewind { reason });
-        let change = Change::Next(Box::new(self.next), None);
+        let change = Change::Next(Arc::new(self.next), None);
         Ok(Step { change, effects: self.effects, outbox: self.outbox })
     }
 

@@ -3,6 +3,8 @@
 mod entities;
 mod world;
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::super::event::{Effect, Event, Rejected, Start, TurnEnd};
@@ -31,7 +33,7 @@ impl Instance {
         let event = Event::StartRequested(Box::new(start(parent)));
         let step = create("i".parse().unwrap(), &event, T0).unwrap().unwrap();
         let Change::Next(state, entry) = step.change else { panic!("a start is recorded") };
-        Self { state: *state, effects: step.effects, outbox: step.outbox, entry }
+        Self { state: Arc::unwrap_or_clone(state), effects: step.effects, outbox: step.outbox, entry }
     }
 
     fn does(&mut self, event: &Event) -> Result<(), Rejected> {
@@ -39,7 +41,7 @@ impl Instance {
         (self.effects, self.outbox, self.entry) = (step.effects, step.outbox, None);
         if let Change::Next(next, entry) = step.change {
             assert!(entry.is_none() || next.revision == self.state.revision + 1);
-            (self.state, self.entry) = (*next, entry);
+            (self.state, self.entry) = (Arc::unwrap_or_clone(next), entry);
         }
         Ok(())
     }

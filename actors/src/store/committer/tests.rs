@@ -1,6 +1,5 @@
 //! The committer over a database that does what the test says.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::store::backend::Read;
 use crate::store::conformance::wait;
+use crate::store::row_map::RowMap;
 use crate::store::{Key, Log, Patience};
 
 /// What the test lets happen to the next group.
@@ -29,7 +29,7 @@ const SYNC_ASKED: usize = usize::MAX;
 /// A database that reports the size of each group and waits for the test's verdict on it.
 #[derive(Debug)]
 struct Gated {
-    rows: Mutex<BTreeMap<Key, Vec<u8>>>,
+    rows: Mutex<RowMap>,
     arrived: Sender<usize>,
     verdicts: Mutex<Receiver<Verdict>>,
     sync: Mutex<Result<()>>,
@@ -39,7 +39,7 @@ struct Gated {
 
 impl Read for Gated {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        Ok(self.rows.lock().get(key).cloned())
+        self.rows.lock().get(key)
     }
 
     fn scan_all(&self, ranges: &[KeyRange], order: Order, limit: usize) -> Result<Vec<Rows>> {
@@ -65,8 +65,7 @@ impl Backend for Gated {
             Verdict::Panic => panic!("a bug of the database"),
         }
         if keep {
-            let mut rows = self.rows.lock();
-            rows.extend(changes.into_iter().filter_map(|(key, value)| Some((key, value?))));
+            self.rows.lock().apply(changes);
         }
         if self.full.lock().is_some() { Err(Error::Full("enospc".into())) } else { Ok(()) }
     }

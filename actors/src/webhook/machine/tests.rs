@@ -2,6 +2,7 @@
 //! crashes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -50,7 +51,7 @@ impl Life {
     fn new() -> Self {
         let step = Delivery::create(ID, &announced(1), START).expect("created").expect("accepted");
         let Change::Next(delivery, Some(_)) = step.change else { panic!("an announcement is recorded") };
-        Self { delivery: *delivery, now: START, posts: names(&step.effects) }
+        Self { delivery: Arc::unwrap_or_clone(delivery), now: START, posts: names(&step.effects) }
     }
 
     fn apply(&mut self, event: Event) -> &mut Self {
@@ -59,7 +60,7 @@ impl Life {
         match step.change {
             Change::Next(next, record) => {
                 assert!(record.is_some() && next.revision == self.delivery.revision + 1);
-                self.delivery = *next;
+                self.delivery = Arc::unwrap_or_clone(next);
             }
             Change::None => {}
             Change::Purge => panic!("{event:?} purges"),

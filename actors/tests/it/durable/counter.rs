@@ -2,6 +2,7 @@
 //! others of its kind, and panics as ordered.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dogwatch_actors::clock::Timestamp;
@@ -189,7 +190,7 @@ impl Machine for Counter {
             Event::Noted => {
                 next.count += 1;
                 next.keep(self);
-                let change = Change::Next(Box::new(next), None);
+                let change = Change::Next(Arc::new(next), None);
                 return Ok(Step { change, effects: vec![], outbox: vec![] });
             }
             Event::Asked => return Ok(Step::unchanged(vec![Effect::Say(self.count)])),

@@ -5,6 +5,8 @@
 //! after it loses the effects, and `resume` has to make up for them. After every step the invariants are
 //! checked, and in the end the life must be the same as one without crashes.
 
+use std::sync::Arc;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -180,7 +182,7 @@ impl Simulation {
         let step = Job::create(ID, &submitted, START).expect("created").expect("accepted");
         let Change::Next(job, record) = step.change else { panic!("a submission is recorded") };
         let mut simulation = Self {
-            job: *job,
+            job: Arc::unwrap_or_clone(job),
             now: START,
             records: record.into_iter().collect(),
             messages: vec![],
@@ -230,7 +232,7 @@ impl Simulation {
             self.called_at = None;
         }
         match step.change {
-            Change::Next(next, record) => self.commit(event, *next, record, step.outbox),
+            Change::Next(next, record) => self.commit(event, Arc::unwrap_or_clone(next), record, step.outbox),
             Change::None => assert_eq!(step.outbox, [], "messages without a change"),
             Change::Purge => {
                 assert!(self.job.outcome().is_some(), "only what is over is purged");

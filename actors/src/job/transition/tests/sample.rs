@@ -1,5 +1,7 @@
 //! Jobs in every phase, and events of every kind, for the tests of the rules.
 
+use std::sync::Arc;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -64,7 +66,7 @@ impl Life {
         }));
         let step = Job::create(ID, &submitted, START).expect("a submission creates").expect("always");
         let Change::Next(job, _) = step.change else { panic!("a submission is recorded") };
-        Self { job: *job, effects: step.effects, outbox: step.outbox, now: START }
+        Self { job: Arc::unwrap_or_clone(job), effects: step.effects, outbox: step.outbox, now: START }
     }
 
     pub(super) fn try_apply(&self, event: &Event) -> Result<Step<Job>, Rejected> {
@@ -75,7 +77,7 @@ impl Life {
     pub(super) fn apply(&mut self, event: Event) -> &mut Self {
         let step = self.try_apply(&event).unwrap_or_else(|rejected| panic!("{event:?}: {rejected}"));
         match step.change {
-            Change::Next(job, _) => self.job = *job,
+            Change::Next(job, _) => self.job = Arc::unwrap_or_clone(job),
             Change::None => {}
             Change::Purge => panic!("{event:?} purges"),
         }

@@ -171,7 +171,10 @@ impl World {
         let event = Event::StartRequested(Box::new(start(None)));
         let step = create(id, &event, T0).unwrap().unwrap();
         let Change::Next(state, entry) = step.change else { panic!("a start is recorded") };
-        self.instances.insert(id, Ran { moves, state: *state, entries: entry.into_iter().collect() });
+        self.instances.insert(
+            id,
+            Ran { moves, state: Arc::unwrap_or_clone(state), entries: entry.into_iter().collect() },
+        );
     }
 
     fn tells(&mut self, id: InstanceId, event: &Event) {
@@ -185,7 +188,7 @@ impl World {
                     ran.entries.clear();
                 }
                 ran.entries.extend(entry);
-                ran.state = *next;
+                ran.state = Arc::unwrap_or_clone(next);
             }
         }
         for message in &step.outbox {
@@ -253,12 +256,14 @@ impl World {
             Change::None => {}
             Change::Purge => drop(self.entities.remove(&id)),
             Change::Next(next, entry) => {
-                let (_, mut entries) =
-                    self.entities.remove(&id).unwrap_or_else(|| (*next.clone(), BTreeMap::new()));
+                let (_, mut entries) = self
+                    .entities
+                    .remove(&id)
+                    .unwrap_or_else(|| (Arc::unwrap_or_clone(next.clone()), BTreeMap::new()));
                 entries.extend(entry.map(|entry| (next.revision, entry)));
                 let kept = next.kept();
                 entries.retain(|entry, _| kept.iter().any(|(first, last)| (*first..=*last).contains(entry)));
-                self.entities.insert(id, (*next, entries));
+                self.entities.insert(id, (Arc::unwrap_or_clone(next), entries));
             }
         }
         self.outbox.extend(step.outbox);
