@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use dogwatch::serve::own_process;
 use dogwatch_actors::limits::JOBS_QUEUED_MAX;
 use dogwatch_actors::store::Kind;
 use serde_json::json;
@@ -131,7 +132,12 @@ struct RunArgs {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if !matches!(command, Command::Run(_) | Command::FloorHttp { .. }) {
+        // As the real one does.
+        own_process::prepare();
+    }
+    let outcome = match command {
         Command::Run(args) => measure(&args),
         Command::FloorHttp { answer_bytes, tell } => floor_http::serve(answer_bytes, &tell),
         Command::Host { dir, attempts_max, store, queued_max } => {

@@ -1,7 +1,6 @@
 //! `serve`: the server, until a signal.
 
 use clap::Args;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::context::Context;
 use super::exit::Exit;
@@ -9,7 +8,7 @@ use super::{Error, output};
 use crate::config::Flag;
 use crate::serve::notify::{Notice, notify};
 use crate::serve::signals::StopSignals;
-use crate::serve::{self, Role, Server};
+use crate::serve::{self, Role, Server, own_process};
 
 /// The arguments of `serve`: each sets the configuration key of the same name.
 #[derive(Debug, Clone, Default, Args)]
@@ -52,7 +51,7 @@ pub(super) async fn run(context: Context) -> Result<Exit, Error> {
     context.start_log(false)?;
     #[cfg(feature = "fault-points")]
     arm_faults()?;
-    raise_files_limit();
+    own_process::prepare();
     // Before anything is started: a signal that comes meanwhile is a graceful stop too.
     let mut signals = StopSignals::listen().map_err(serve::Error::Signals)?;
     let mut server = Server::start(&context.loaded, context.shim.clone(), Role::Standalone).await?;
@@ -76,15 +75,6 @@ pub(super) async fn run(context: Context) -> Result<Exit, Error> {
     notify(Notice::Stopping);
     server.shutdown().await;
     Ok(ended?)
-}
-
-/// Takes as many open files as it is allowed: what a process gets without asking (1,024 as a rule) is kept low only for
-/// programs that use `select`. Attempts get the usual number again.
-fn raise_files_limit() {
-    let files = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }) {
-        tracing::warn!(%error, "the number of open files cannot be raised to what is allowed");
-    }
 }
 
 /// Arms the fault points that `DOGWATCH_FAULT` names; only in a build for tests.

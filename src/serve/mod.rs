@@ -13,6 +13,7 @@ pub mod assemble;
 pub mod embedded;
 pub mod fatal;
 pub mod notify;
+pub mod own_process;
 pub mod runtimes;
 pub mod signals;
 

@@ -189,7 +189,7 @@ impl Shims {
     fn start(&self) -> std::io::Result<Child> {
         let mut command = Command::new(self.shim.program());
         command.arg0("dogwatch").arg(MARKER).arg(&self.root).env_clear();
-        if !rustix::thread::transparent_huge_pages_are_disabled().unwrap_or(true) {
+        if self.shim.lets_have_huge_pages() {
             command.env(SMALL_PAGES.0, SMALL_PAGES.1);
         }
         command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()

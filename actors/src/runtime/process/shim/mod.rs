@@ -48,6 +48,8 @@ const RECORD_AGAIN_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Shim {
     program: PathBuf,
+    /// What was so before this program decided anything for itself.
+    huge_pages: bool,
 }
 
 impl Shim {
@@ -70,17 +72,24 @@ impl Shim {
             }
         }
         // Not the path of the file: after an upgrade in place that is another program.
-        Self { program: PathBuf::from("/proc/self/exe") }
+        Self::executable("/proc/self/exe")
     }
 
     /// Another executable whose `main` begins with [`Shim::enter`], such as `dogwatch-shim`: for programs, like
     /// test binaries, whose own `main` cannot.
     pub fn executable(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into() }
+        let disabled = rustix::thread::transparent_huge_pages_are_disabled().unwrap_or(true);
+        Self { program: program.into(), huge_pages: !disabled }
     }
 
     pub(super) fn program(&self) -> &Path {
         &self.program
+    }
+
+    /// Whether attempts may have huge pages: where this program was started with them. What it has switched off since is
+    /// for itself alone, though it descends to all that it starts.
+    pub(super) fn lets_have_huge_pages(&self) -> bool {
+        self.huge_pages
     }
 }
 
@@ -127,7 +136,7 @@ fn run(root: &Path) -> io::Result<()> {
     rustix::process::setsid().ok();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     if std::env::var_os(SMALL_PAGES.0).is_some() {
-        // The allocator has switched them off for all that descends from us, too; the attempts may have them.
+        // Whoever started us, or the allocator, has switched them off for all that descends from it; the attempts may have them.
         note(rustix::thread::disable_transparent_huge_pages(false).map_err(io::Error::from));
     }
     let boot = boot_id()?;
