@@ -20,7 +20,8 @@ pub(crate) fn prefix(req: &HttpRequest) -> String {
 fn prefix_of<'a>(pattern: &str, path: &'a str) -> &'a str {
     let own = ["/v1/", "/openapi.json", "/metrics", "/livez", "/readyz"];
     let mut slashes = pattern.rmatch_indices('/').map(|(at, _)| at);
-    let Some(start) = slashes.find(|at| own.iter().any(|route| pattern[*at..].starts_with(route))) else {
+    // A reference to a `&str` would be searched for instead of compared.
+    let Some(start) = slashes.find(|at| own.iter().any(|route| pattern[*at..].starts_with(*route))) else {
         return "";
     };
     let mut rest = path;

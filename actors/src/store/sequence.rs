@@ -20,6 +20,34 @@ const RESERVED: u8 = 0;
 /// Where the progress of the sequence is kept: two numbers of 8 bytes, big-endian.
 const PROGRESS_KEY: &[u8] = b"\0sequence";
 
+/// What batches are staged onto: the rows as all batches before leave them.
+pub(super) trait Stage {
+    /// The value of `key`.
+    fn current(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// Sets `key`, or removes it.
+    fn set(&mut self, key: Key, value: Option<Vec<u8>>);
+}
+
+/// Changes over the rows of a database that does not have them yet.
+struct Over<'a, R> {
+    changes: &'a mut Changes,
+    rows: &'a R,
+}
+
+impl<R: Read> Stage for Over<'_, R> {
+    fn current(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        match self.changes.get(key) {
+            Some(staged) => Ok(staged.clone()),
+            None => self.rows.get(key),
+        }
+    }
+
+    fn set(&mut self, key: Key, value: Option<Vec<u8>>) {
+        self.changes.insert(key, value);
+    }
+}
+
 /// How far the store has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sequence {
@@ -74,6 +102,11 @@ impl Sequence {
         changes: &mut Changes,
         rows: &impl Read,
     ) -> Result<Committed> {
+        self.stage_onto(batch, &mut Over { changes, rows })
+    }
+
+    /// Makes the changes of `batch` in `stage`, all or none: when what it requires holds there.
+    pub(super) fn stage_onto(&mut self, batch: Batch, stage: &mut impl Stage) -> Result<Committed> {
         for op in &batch.ops {
             if let Op::Put { key, .. } | Op::Delete { key } = op {
                 check_key(key)?;
@@ -81,19 +114,19 @@ impl Sequence {
             }
         }
         for precondition in batch.preconditions {
-            check(precondition, changes, rows)?;
+            check(precondition, stage)?;
         }
         let first_seq = self.next;
         for op in batch.ops {
             match op {
-                Op::Put { key, value } => changes.insert(key, Some(value)),
-                Op::Delete { key } => changes.insert(key, None),
+                Op::Put { key, value } => stage.set(key, Some(value)),
+                Op::Delete { key } => stage.set(key, None),
                 Op::Append { log, value } => {
                     let seq = self.next;
                     self.next += 1;
-                    changes.insert(log.key(seq), Some(value))
+                    stage.set(log.key(seq), Some(value));
                 }
-            };
+            }
         }
         Ok(Committed { first_seq })
     }
@@ -160,16 +193,13 @@ fn invalid(key: &[u8]) -> Error {
     Error::InvalidKey { key: key.iter().copied().take(limits::STORE_KEY_BYTES_MAX).collect() }
 }
 
-fn check(precondition: Precondition, changes: &Changes, rows: &impl Read) -> Result<()> {
+fn check(precondition: Precondition, stage: &impl Stage) -> Result<()> {
     let (key, wanted) = match precondition {
         Precondition::Absent(key) => (key, false),
         Precondition::Present(key) => (key, true),
     };
     check_key(&key)?;
-    let existing = match changes.get(&key) {
-        Some(staged) => staged.clone(),
-        None => rows.get(&key)?,
-    };
+    let existing = stage.current(&key)?;
     if existing.is_some() == wanted { Ok(()) } else { Err(Error::Precondition { key, existing }) }
 }
 

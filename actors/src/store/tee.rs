@@ -45,9 +45,14 @@ impl Tees {
         Ok(Tee(held))
     }
 
+    /// Whether anybody wants the groups.
+    pub(super) fn are_open(&self) -> bool {
+        !self.0.lock().is_empty()
+    }
+
     /// What [`Tees::pour`] will need of a group that is about to be written; nothing while no tee is open.
     pub(super) fn copy(&self, changes: &Changes) -> Changes {
-        if self.0.lock().is_empty() { Changes::default() } else { changes.clone() }
+        if self.are_open() { changes.clone() } else { Changes::default() }
     }
 
     /// Breaks all: what readers saw meanwhile may be undone.

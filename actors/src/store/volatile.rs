@@ -14,9 +14,9 @@ use tokio::sync::watch;
 
 use super::backend::{Changes, Read as _};
 use super::row_map::RowMap;
-use super::sequence::{self, Sequence};
+use super::sequence::{self, Sequence, Stage};
 use super::tee::{Tee, Tees};
-use super::{Batch, Committed, Error, KeyRange, Order, Result, Rows, Store};
+use super::{Batch, Committed, Error, Key, KeyRange, Op, Order, Result, Rows, Store};
 
 /// The store.
 pub(super) struct Volatile {
@@ -44,25 +44,60 @@ impl Default for Volatile {
 }
 
 impl Volatile {
-    fn commit_now(&self, batch: Batch) -> Result<Committed> {
+    fn commit_now(&self, mut batch: Batch) -> Result<Committed> {
+        // All that can be is done out of the lock, for which every actor of every thread comes.
+        for op in &mut batch.ops {
+            if let Op::Put { value, .. } | Op::Append { value, .. } = op {
+                value.shrink_to_fit();
+            }
+        }
+        let mut replaced = Vec::with_capacity(batch.ops.len());
+        let (committed, last) = self.apply(batch, &mut replaced)?;
+        drop(replaced);
+        self.appended.send_if_modified(|known| {
+            let is_later = *known < last;
+            *known = last.max(*known);
+            is_later
+        });
+        Ok(committed)
+    }
+
+    fn apply(&self, batch: Batch, replaced: &mut Vec<Box<[u8]>>) -> Result<(Committed, u64)> {
         let mut state = self.state.write();
-        let state = state.as_mut().ok_or(Error::Closed)?;
-        let before = state.sequence.last();
-        let mut changes = Changes::with_capacity_and_hasher(batch.ops.len(), Default::default());
-        let committed = state.sequence.stage(batch, &mut changes, &state.rows)?;
+        let State { rows, sequence } = state.as_mut().ok_or(Error::Closed)?;
+        let copy = self.tees.are_open().then(Changes::default);
+        let mut stage = InPlace { rows, replaced, copy };
+        let committed = sequence.stage_onto(batch, &mut stage)?;
         // A tee gets the groups in their order, because this is in the lock, and complete. Nobody else asks how far the
         // sequence has come: there is no opening again.
-        let mut group = self.tees.copy(&changes);
-        if !group.is_empty() {
-            state.sequence.seal(&mut group);
+        if let Some(mut group) = stage.copy.filter(|group| !group.is_empty()) {
+            sequence.seal(&mut group);
             self.tees.pour(group);
         }
-        state.rows.apply(changes);
-        let last = state.sequence.last();
-        if last != before {
-            self.appended.send_replace(last);
+        Ok((committed, sequence.last()))
+    }
+}
+
+/// The rows themselves: no other batch is staged before this one is there.
+struct InPlace<'a> {
+    rows: &'a mut RowMap,
+    /// What is no longer there, to be freed where nobody waits for it.
+    replaced: &'a mut Vec<Box<[u8]>>,
+    /// The changes for those who want a copy.
+    copy: Option<Changes>,
+}
+
+impl Stage for InPlace<'_> {
+    fn current(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.rows.get(key)
+    }
+
+    fn set(&mut self, key: Key, value: Option<Vec<u8>>) {
+        let copy = self.copy.is_some().then(|| value.clone());
+        self.replaced.extend(self.rows.set(&key, value));
+        if let (Some(changes), Some(value)) = (&mut self.copy, copy) {
+            changes.insert(key, value);
         }
-        Ok(committed)
     }
 }
 
