@@ -7,10 +7,11 @@
 //! guess, and a guess is how checks are passed by); nesting is bounded by the parser; no text of the document
 //! but a repeated key appears in an error.
 
-use std::fmt;
+mod tree;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
+
+pub use self::tree::Tree;
 
 /// The text is no JSON that we accept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,81 +27,18 @@ pub struct Error {
 
 /// Reads one JSON document.
 pub fn read(text: &[u8]) -> Result<Value, Error> {
-    serde_json::from_slice::<Strict>(text).map(|strict| strict.0).map_err(|error| {
+    read_tree(text).map(Tree::into_value)
+}
+
+/// The same, and copies nothing of it that need not be.
+pub fn read_tree(text: &[u8]) -> Result<Tree<'_>, Error> {
+    serde_json::from_slice(text).map_err(|error| {
         let text = error.to_string();
         // The parser appends the place, which this error carries beside the message.
         let place = format!(" at line {} column {}", error.line(), error.column());
         let message = text.strip_suffix(&place).unwrap_or(&text).to_owned();
         Error { line: error.line(), column: error.column(), message }
     })
-}
-
-/// A value in which no object has a key twice.
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
-    }
-}
-
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut array = Vec::new();
-        while let Some(Strict(item)) = items.next_element()? {
-            array.push(item);
-        }
-        Ok(Value::Array(array))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(key) = members.next_key::<String>()? {
-            if object.contains_key(&key) {
-                let shown: String = key.chars().take(64).collect();
-                return Err(A::Error::custom(format_args!("the key {shown:?} appears twice; keep one")));
-            }
-            let Strict(value) = members.next_value()?;
-            object.insert(key, value);
-        }
-        Ok(Value::Object(object))
-    }
 }
 
 #[cfg(test)]

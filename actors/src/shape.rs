@@ -24,6 +24,7 @@ use self::fault::Fault;
 use self::node::Node;
 pub use self::suggest::nearest;
 use crate::handle::FieldError;
+use crate::json::Tree;
 use crate::limits::FIELD_ERRORS_MAX;
 
 /// What to say of a field that does not exist but that people write: `None` when there is nothing special.
@@ -32,7 +33,7 @@ pub type Hint = fn(parent: &str, field: &str) -> Option<&'static str>;
 /// Reads `value` as a `T`. On failure: every problem found, at most [`FIELD_ERRORS_MAX`], in the order found.
 pub fn read<T: DeserializeOwned>(value: &Value, hint: Hint) -> Result<T, Vec<FieldError>> {
     // Nearly always there is no problem, and keeping track of where one would be costs as much as reading.
-    if let Ok(read) = T::deserialize(Node(value)) {
+    if let Ok(read) = T::deserialize(Node(&Tree::of(value))) {
         return Ok(read);
     }
     let mut errors = Vec::new();
@@ -57,6 +58,11 @@ pub fn read<T: DeserializeOwned>(value: &Value, hint: Hint) -> Result<T, Vec<Fie
     Err(errors)
 }
 
+/// The same of a document as it stands in its text.
+pub fn read_tree<T: DeserializeOwned>(tree: &Tree<'_>, hint: Hint) -> Result<T, Vec<FieldError>> {
+    T::deserialize(Node(tree)).or_else(|_| read(&tree.clone().into_value(), hint))
+}
+
 /// The pointer to member `name` of `parent`.
 pub fn join(parent: &str, name: &str) -> String {
     if name.contains(['~', '/']) {
@@ -66,7 +72,7 @@ pub fn join(parent: &str, name: &str) -> String {
 }
 
 fn read_once<T: DeserializeOwned>(value: &Value) -> Result<T, (String, Fault)> {
-    serde_path_to_error::deserialize(Node(value)).map_err(|error| {
+    serde_path_to_error::deserialize(Node(&Tree::of(value))).map_err(|error| {
         let mut pointer = String::new();
         for segment in error.path() {
             match segment {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
 use actix_web::{HttpMessage as _, HttpRequest, web};
 use bytes::BytesMut;
+use dogwatch_actors::json::Tree;
 use dogwatch_actors::{handle, json};
 use futures_util::StreamExt as _;
 use serde_json::Value;
@@ -28,13 +29,32 @@ impl Default for Bodies {
     }
 }
 
+/// A body that is JSON by its own account.
+#[derive(Debug)]
+pub(crate) struct Text {
+    bytes: BytesMut,
+    _room: Vec<OwnedSemaphorePermit>,
+}
+
+impl Text {
+    /// What it says.
+    pub(crate) fn tree(&self) -> Result<Tree<'_>, Problem> {
+        Ok(json::read_tree(&self.bytes)?)
+    }
+}
+
 /// The body as JSON; `None` when there is no body.
 pub(crate) async fn read(
     req: &HttpRequest,
     body: web::Payload,
     limit: usize,
 ) -> Result<Option<Value>, Problem> {
-    let (bytes, _room) = whole(req, body, limit).await?;
+    let text = text(req, body, limit).await?;
+    text.map(|text| text.tree().map(Tree::into_value)).transpose()
+}
+
+async fn text(req: &HttpRequest, body: web::Payload, limit: usize) -> Result<Option<Text>, Problem> {
+    let (bytes, room) = whole(req, body, limit).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -44,7 +64,7 @@ pub(crate) async fn read(
             "say what the body is: send the header `Content-Type: application/json`",
         ));
     }
-    Ok(json::read(&bytes).map(Some)?)
+    Ok(Some(Text { bytes, _room: room }))
 }
 
 /// The body as it is, whatever it is said to be. Only for routes that let nobody in without a key.
@@ -94,8 +114,19 @@ pub(crate) async fn required(
     limit: usize,
     what: &str,
 ) -> Result<Value, Problem> {
+    let text = required_text(req, body, limit, what).await?;
+    text.tree().map(Tree::into_value)
+}
+
+/// The same as it came.
+pub(crate) async fn required_text(
+    req: &HttpRequest,
+    body: web::Payload,
+    limit: usize,
+    what: &str,
+) -> Result<Text, Problem> {
     let missing = || Problem::new(Code::MalformedJson, format!("the body is empty; send {what}"));
-    read(req, body, limit).await?.ok_or_else(missing)
+    text(req, body, limit).await?.ok_or_else(missing)
 }
 
 /// No body, or an empty object: of routes that take no input.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::spec::Spec;
 use crate::handle::FieldError;
+use crate::json::Tree;
 use crate::shape;
 
 /// The member that is a job's spec.
@@ -19,6 +20,14 @@ pub fn parse(json: &Value) -> Result<Spec, Vec<FieldError>> {
     match containers::normalised(json).map_err(|error| vec![error])? {
         Some(json) => shape::read(&json, hint),
         None => shape::read(json, hint),
+    }
+}
+
+/// The same of a document as it stands in its text.
+pub fn parse_tree(tree: &Tree<'_>) -> Result<Spec, Vec<FieldError>> {
+    match tree.get(containers::LIST) {
+        Some(_) => parse(&tree.clone().into_value()),
+        None => shape::read_tree(tree, hint),
     }
 }
 
@@ -96,6 +105,9 @@ mod tests {
         let errors = read(json!({"image": "app:1", "containers": [main]})).unwrap_err();
         assert_eq!(errors[0].pointer, "/job/containers/0/image");
         assert!(parse_around::<Around>(&json!({}), |_, _| None).is_err());
+        let listed = r#"{"containers": [{"name": "app", "image": "app:1"}]}"#;
+        let tree = json::read_tree(listed.as_bytes()).unwrap();
+        assert_eq!(parse_tree(&tree).unwrap().image.as_deref(), Some("app:1"));
     }
 
     #[test]
@@ -223,6 +235,9 @@ mod tests {
                 Ok(spec) => drop(validate(&spec, &Policy::default())),
                 Err(errors) => prop_assert!(!errors.is_empty()),
             }
+            let text = value.to_string();
+            let (tree, read) = (json::read_tree(text.as_bytes()), json::read(text.as_bytes()));
+            prop_assert_eq!(parse_tree(&tree.unwrap()), parse(&read.unwrap()));
         }
 
         #[test]

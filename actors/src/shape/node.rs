@@ -3,16 +3,15 @@
 //! `serde_json`'s own puts values into its messages and loses which fields exist; this one keeps the fault as
 //! data (see `fault.rs`). It is stricter in one way: a list is never taken for an object.
 
+use super::fault::Fault;
+use crate::json::Tree;
 use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
 use serde::de::{Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
-use serde_json::Value;
-
-use super::fault::Fault;
 
 /// One value of a document.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Node<'a>(pub(super) &'a Value);
+pub(super) struct Node<'a>(pub(super) &'a Tree<'a>);
 
 impl<'a> IntoDeserializer<'a, Fault> for Node<'a> {
     type Deserializer = Self;
@@ -25,13 +24,13 @@ impl<'a> IntoDeserializer<'a, Fault> for Node<'a> {
 impl Node<'_> {
     fn unexpected(&self) -> Unexpected<'_> {
         match self.0 {
-            Value::Null => Unexpected::Unit,
-            Value::Bool(value) => Unexpected::Bool(*value),
+            Tree::Null => Unexpected::Unit,
+            Tree::Bool(value) => Unexpected::Bool(*value),
             // Only the kind is ever shown, so that any number will do.
-            Value::Number(_) => Unexpected::Unsigned(0),
-            Value::String(text) => Unexpected::Str(text),
-            Value::Array(_) => Unexpected::Seq,
-            Value::Object(_) => Unexpected::Map,
+            Tree::Unsigned(_) | Tree::Signed(_) | Tree::Float(_) => Unexpected::Unsigned(0),
+            Tree::Text(text) => Unexpected::Str(text),
+            Tree::List(_) => Unexpected::Seq,
+            Tree::Object(_) => Unexpected::Map,
         }
     }
 }
@@ -41,21 +40,19 @@ impl<'de> Deserializer<'de> for Node<'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.0 {
-            Value::Null => visitor.visit_unit(),
-            Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
-                (Some(value), ..) => visitor.visit_u64(value),
-                (_, Some(value), _) => visitor.visit_i64(value),
-                (.., value) => visitor.visit_f64(value.unwrap_or(f64::NAN)),
-            },
-            Value::String(text) => visitor.visit_borrowed_str(text),
-            Value::Array(items) => {
+            Tree::Null => visitor.visit_unit(),
+            Tree::Bool(value) => visitor.visit_bool(*value),
+            Tree::Unsigned(value) => visitor.visit_u64(*value),
+            Tree::Signed(value) => visitor.visit_i64(*value),
+            Tree::Float(value) => visitor.visit_f64(*value),
+            Tree::Text(text) => visitor.visit_borrowed_str(text),
+            Tree::List(items) => {
                 let mut items = SeqDeserializer::new(items.iter().map(Node));
                 let value = visitor.visit_seq(&mut items)?;
                 items.end().map(|()| value)
             }
-            Value::Object(members) => {
-                let members = members.iter().map(|(key, value)| (key.as_str(), Node(value)));
+            Tree::Object(members) => {
+                let members = members.iter().map(|(key, value)| (&**key, Node(value)));
                 let mut members = MapDeserializer::new(members);
                 let value = visitor.visit_map(&mut members)?;
                 members.end().map(|()| value)
@@ -65,7 +62,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.0 {
-            Value::Null => visitor.visit_none(),
+            Tree::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -85,7 +82,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match self.0 {
-            Value::Object(_) => self.deserialize_any(visitor),
+            Tree::Object(_) => self.deserialize_any(visitor),
             _ => Err(Fault::invalid_type(self.unexpected(), &"a JSON object")),
         }
     }
@@ -97,7 +94,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match self.0 {
-            Value::String(text) => visitor.visit_enum(StrDeserializer::new(text)),
+            Tree::Text(text) => visitor.visit_enum(StrDeserializer::new(text)),
             _ => Err(Fault::invalid_type(self.unexpected(), &"a string")),
         }
     }

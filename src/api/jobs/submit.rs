@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use dogwatch_actors::array::ArrayView;
 use dogwatch_actors::fault::{self, Point};
 use dogwatch_actors::handle::{Submission, Submitted};
-use dogwatch_actors::job::parse::parse;
+use dogwatch_actors::job::parse::parse_tree;
 use dogwatch_actors::job::spec::Spec;
 use dogwatch_actors::job::view::JobView;
 use dogwatch_actors::limits::{CLIENT_KEY_CHARS_MAX, SPEC_BYTES_MAX};
@@ -41,17 +41,19 @@ const REPLAYED: &str = "Idempotency-Replayed";
 pub(crate) async fn submit(api: Data<Api>, req: HttpRequest, body: Payload) -> Result<HttpResponse, Problem> {
     Query::none(&req)?;
     let key = idempotency_key(req.headers())?;
-    let json =
-        body::required(&req, body, SPEC_BYTES_MAX, "a job spec such as {\"args\": [\"true\"]}").await?;
-    let spec = parse(&json).map_err(Problem::invalid_fields)?;
+    let text =
+        body::required_text(&req, body, SPEC_BYTES_MAX, "a job spec such as {\"args\": [\"true\"]}").await?;
+    let json = text.tree()?;
+    let spec = parse_tree(&json).map_err(Problem::invalid_fields)?;
+    let idempotency = key.map(|key| (key, json.into_value()));
+    drop(text);
     fault::reach(Point::SubmitParsed);
     if spec.array.is_some() {
         let arrays = api.handle.arrays();
-        let idempotency = key.map(|key| (key, json));
         let (array, replayed) = detached(async move { arrays.submit(spec, idempotency).await }).await?;
         return Ok(accepted_array(array, replayed, &links::prefix(&req)));
     }
-    let submission = Submission { spec, idempotency: key.map(|key| (key, json)) };
+    let submission = Submission { spec, idempotency };
     let handle = api.handle.clone();
     let submitted = detached(async move { handle.submit(submission).await }).await?;
     fault::reach(Point::SubmitAnswering);

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::handle::FieldError;
 
-const LIST: &str = "containers";
+/// The member that is the list.
+pub(super) const LIST: &str = "containers";
 
 /// The same job without `containers`; `None` when it has none.
 pub(super) fn normalised(json: &Value) -> Result<Option<Value>, FieldError> {
