@@ -83,6 +83,7 @@ impl<M: Machine> Delivery<M> {
         Box::new(Self { event, terms: Terms::default(), reply: None, permit: None, is_new: false })
     }
 
+    #[expect(clippy::boxed_local, reason = "it comes in a box, and to take it out would move all of it")]
     pub(super) fn settle(self: Box<Self>, answer: Answer<M>, replies: &Replies<Answer<M>>) {
         if let Some(reply) = self.reply {
             replies.send(reply, answer);
