@@ -29,8 +29,7 @@ impl Default for Bodies {
     }
 }
 
-/// A body that is JSON by its own account.
-#[derive(Debug)]
+/// A body that is JSON by its own account. Not to be printed: there may be secrets in it.
 pub(crate) struct Text {
     bytes: BytesMut,
     _room: Vec<OwnedSemaphorePermit>,
