@@ -33,9 +33,16 @@ pub type Hint = fn(parent: &str, field: &str) -> Option<&'static str>;
 /// Reads `value` as a `T`. On failure: every problem found, at most [`FIELD_ERRORS_MAX`], in the order found.
 pub fn read<T: DeserializeOwned>(value: &Value, hint: Hint) -> Result<T, Vec<FieldError>> {
     // Nearly always there is no problem, and keeping track of where one would be costs as much as reading.
-    if let Ok(read) = T::deserialize(Node(&Tree::of(value))) {
-        return Ok(read);
-    }
+    T::deserialize(Node(&Tree::of(value))).or_else(|_| read_in_parts(value, hint))
+}
+
+/// The same of a document as it stands in its text.
+pub fn read_tree<T: DeserializeOwned>(tree: &Tree<'_>, hint: Hint) -> Result<T, Vec<FieldError>> {
+    T::deserialize(Node(tree)).or_else(|_| read_in_parts(&tree.clone().into_value(), hint))
+}
+
+/// The same of one that has a problem.
+fn read_in_parts<T: DeserializeOwned>(value: &Value, hint: Hint) -> Result<T, Vec<FieldError>> {
     let mut errors = Vec::new();
     let mut pruned: Option<Value> = None;
     let mut cut: Vec<String> = Vec::new();
@@ -56,11 +63,6 @@ pub fn read<T: DeserializeOwned>(value: &Value, hint: Hint) -> Result<T, Vec<Fie
         }
     }
     Err(errors)
-}
-
-/// The same of a document as it stands in its text.
-pub fn read_tree<T: DeserializeOwned>(tree: &Tree<'_>, hint: Hint) -> Result<T, Vec<FieldError>> {
-    T::deserialize(Node(tree)).or_else(|_| read(&tree.clone().into_value(), hint))
 }
 
 /// The pointer to member `name` of `parent`.

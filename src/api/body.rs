@@ -40,6 +40,11 @@ impl Text {
     pub(crate) fn tree(&self) -> Result<Tree<'_>, Problem> {
         Ok(json::read_tree(&self.bytes)?)
     }
+
+    /// The same on its own.
+    fn value(&self) -> Result<Value, Problem> {
+        Ok(json::read(&self.bytes)?)
+    }
 }
 
 /// The body as JSON; `None` when there is no body.
@@ -49,7 +54,7 @@ pub(crate) async fn read(
     limit: usize,
 ) -> Result<Option<Value>, Problem> {
     let text = text(req, body, limit).await?;
-    text.map(|text| text.tree().map(Tree::into_value)).transpose()
+    text.map(|text| text.value()).transpose()
 }
 
 async fn text(req: &HttpRequest, body: web::Payload, limit: usize) -> Result<Option<Text>, Problem> {
@@ -113,8 +118,7 @@ pub(crate) async fn required(
     limit: usize,
     what: &str,
 ) -> Result<Value, Problem> {
-    let text = required_text(req, body, limit, what).await?;
-    text.tree().map(Tree::into_value)
+    required_text(req, body, limit, what).await?.value()
 }
 
 /// The same as it came.

@@ -170,16 +170,8 @@ impl<M: Machine> Host<M> {
             return Box::pin(std::future::ready(Err(Error::Overloaded)));
         };
         let (sender, receiver) = oneshot::channel();
-        self.route(
-            id,
-            Work::Deliver(Box::new(Delivery {
-                event,
-                terms,
-                reply: Some(sender),
-                permit: Some(permit),
-                is_new,
-            })),
-        );
+        let delivery = Delivery { event, terms, reply: Some(sender), permit: Some(permit), is_new };
+        self.route(id, Work::Deliver(Box::new(delivery)));
         Box::pin(async move { receiver.await.unwrap_or(Err(Error::Lost)) })
     }
 
@@ -200,9 +192,9 @@ impl<M: Machine> Host<M> {
 
     fn tell_for_answer(&self, id: M::Id, event: M::Event, terms: Terms) -> oneshot::Receiver<Answer<M>> {
         let (sender, receiver) = oneshot::channel();
-        let reply = Some(sender);
-        let delivery = Delivery { event, terms, reply, permit: None, is_new: false };
-        self.route(id, Work::Deliver(Box::new(delivery)));
+        let mut delivery = Delivery::told(event);
+        (delivery.terms, delivery.reply) = (terms, Some(sender));
+        self.route(id, Work::Deliver(delivery));
         receiver
     }
 

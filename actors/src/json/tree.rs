@@ -133,7 +133,8 @@ impl<'de> Visitor<'de> for TreeVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
         let mut members = Members::default();
-        while let Some(Name(key)) = access.next_key()? {
+        while let Some(key) = access.next_key()? {
+            let Tree::Text(key) = key else { return Err(A::Error::custom("a key that is no text")) };
             if members.have(&key) {
                 let shown: String = key.chars().take(64).collect();
                 return Err(A::Error::custom(format_args!("the key {shown:?} appears twice; keep one")));
@@ -163,38 +164,10 @@ impl<'t> Members<'t> {
 
     fn add(&mut self, key: Cow<'t, str>, value: Tree<'t>) {
         self.list.push((key, value));
-        if self.list.len() == MEMBERS_FEW + 1 {
-            self.keys = self.list.iter().map(|(key, _)| key.clone()).collect();
-        } else if let (true, Some((key, _))) = (self.list.len() > MEMBERS_FEW, self.list.last()) {
-            self.keys.insert(key.clone());
+        if self.list.len() > MEMBERS_FEW {
+            let new = &self.list[self.keys.len()..];
+            self.keys.extend(new.iter().map(|(key, _)| key.clone()));
         }
-    }
-}
-
-/// A key.
-struct Name<'t>(Cow<'t, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(NameVisitor)
-    }
-}
-
-struct NameVisitor;
-
-impl<'de> Visitor<'de> for NameVisitor {
-    type Value = Name<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
-        Ok(Name(Cow::Borrowed(key)))
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(Name(Cow::Owned(key.to_owned())))
     }
 }
 

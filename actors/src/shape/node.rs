@@ -3,11 +3,12 @@
 //! `serde_json`'s own puts values into its messages and loses which fields exist; this one keeps the fault as
 //! data (see `fault.rs`). It is stricter in one way: a list is never taken for an object.
 
-use super::fault::Fault;
-use crate::json::Tree;
 use serde::de::value::{MapDeserializer, SeqDeserializer, StrDeserializer};
 use serde::de::{Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
+
+use super::fault::Fault;
+use crate::json::Tree;
 
 /// One value of a document.
 #[derive(Debug, Clone, Copy)]

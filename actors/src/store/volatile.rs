@@ -93,11 +93,10 @@ impl Stage for InPlace<'_> {
     }
 
     fn set(&mut self, key: Key, value: Option<Vec<u8>>) {
-        let copy = self.copy.is_some().then(|| value.clone());
-        self.replaced.extend(self.rows.set(&key, value));
-        if let (Some(changes), Some(value)) = (&mut self.copy, copy) {
-            changes.insert(key, value);
+        if let Some(copy) = &mut self.copy {
+            copy.insert(key.clone(), value.clone());
         }
+        self.replaced.extend(self.rows.set(&key, value));
     }
 }
 
