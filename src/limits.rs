@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-/// Threads that serve the API: the work is waiting for the store, not computing.
-pub const API_WORKERS: usize = 2;
-
-/// Threads that serve callbacks.
-pub const CALLBACK_WORKERS: usize = 2;
-
-/// Open connections per worker; more wait in the kernel's queue. A silent one costs some ten KiB, so that some
+/// Open connections per thread and listener; more wait in the kernel's queue. A silent one costs some ten KiB, so that some
 /// thousands of clients that do nothing keep nobody else out.
 pub const CONNECTIONS_MAX: usize = 4_096;
 
 /// What the bodies of all requests that are being read may take together, in bytes; whoever sends more at that
 /// moment is refused. Some hundred of the largest, some ten thousand of the usual ones.
 pub const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Connections that were taken and wait for the thread that is to serve them.
+pub const CONNECTIONS_HANDED_MAX: usize = 64;
+
+/// The pause before the next connection is taken when the system refused to give one, as without free files.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long a client may take to send the head of a request.
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,9 +28,9 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long the rest of a closing connection may take.
 pub const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long requests in flight may go on after a stop, in seconds: everything durable is spawned and done
+/// How long requests in flight may go on after a stop: everything durable is spawned and done
 /// long before, and streams would never end by themselves.
-pub const SHUTDOWN_TIMEOUT_SECONDS: u64 = 5;
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a command may take until it is answered that its outcome is not known: a commit takes milliseconds,
 /// and clients give up after [`CLIENT_ANSWER_TIMEOUT`].

@@ -1,19 +1,31 @@
-//! A bounded HTTP server over sockets that are already bound.
+//! A bounded HTTP server over sockets that are already bound, on the threads on which the actors live.
 //!
-//! Responsible for what has to be set where a server is built: workers, connections, time limits, shutdown.
+//! A request is answered by an actor as a rule, and where that is on the same thread nobody has to be woken: to pass work
+//! between threads was measured as a fifth of a submission. So there are no threads for HTTP: each connection is given to
+//! the thread that has the fewest.
+//!
+//! Responsible for what has to be set where a server is built: threads, connections, time limits, shutdown.
 //! What is served is the caller's. Signals are not handled here: the process decides when to stop.
+//!
+//! Invariants: a connection stays on its thread; none is open after the server has ended.
 
+mod connections;
+mod stop;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use actix_web::dev::Server;
-use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, HttpServer};
+use actix_rt::ArbiterHandle;
+use actix_web::web::ServiceConfig;
+use futures_util::future::LocalBoxFuture;
 
-use crate::api::routes::not_found;
-use crate::limits::{
-    CONNECTIONS_MAX, DISCONNECT_TIMEOUT, KEEP_ALIVE, REQUEST_HEAD_TIMEOUT, SHUTDOWN_TIMEOUT_SECONDS,
-};
+pub use self::stop::ServerHandle;
 
 /// Why an address cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +64,36 @@ pub struct Listening {
     pub server: Server,
 }
 
-impl std::fmt::Debug for Listening {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listening").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// Takes connections until it is stopped.
+pub struct Server {
+    handle: ServerHandle,
+    serving: LocalBoxFuture<'static, io::Result<()>>,
+}
+
+impl Server {
+    /// The way to stop it.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+impl Future for Server {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.serving.as_mut().poll(cx)
     }
 }
 
@@ -63,83 +102,19 @@ pub(crate) fn open(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).map_err(|source| BindError::Io { address, source })
 }
 
-/// Serves `routes` on `sockets`.
+/// Serves `routes` on `sockets`, on these threads; on the caller's where there are none.
 pub(crate) fn serve(
     sockets: Vec<TcpListener>,
-    workers: usize,
+    threads: &[ArbiterHandle],
     routes: impl FnOnce(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> Result<Listening, BindError> {
-    let mut server =
-        HttpServer::new(move || App::new().configure(routes.clone()).default_service(web::to(not_found)))
-            .workers(workers)
-            .max_connections(CONNECTIONS_MAX)
-            .keep_alive(KEEP_ALIVE)
-            .client_request_timeout(REQUEST_HEAD_TIMEOUT)
-            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            // A client that hung up is gone: what it followed ends, and its seat is free.
-            .h1_allow_half_closed(false)
-            .shutdown_timeout(SHUTDOWN_TIMEOUT_SECONDS)
-            .disable_signals();
-    for socket in sockets {
-        server = server.listen(socket).map_err(BindError::Server)?;
+    let mut addresses = Vec::with_capacity(sockets.len());
+    for socket in &sockets {
+        socket.set_nonblocking(true).map_err(BindError::Server)?;
+        addresses.push(socket.local_addr().map_err(BindError::Server)?);
     }
-    let addresses = server.addrs();
-    Ok(Listening { addresses, server: server.run() })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use actix_web::HttpResponse;
-    use actix_web::web::Bytes;
-    use futures_util::stream;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::sync::mpsc;
-
-    use super::*;
-
-    /// Tells when it is dropped.
-    struct Guard(mpsc::Sender<()>);
-
-    impl Drop for Guard {
-        fn drop(&mut self) {
-            self.0.try_send(()).expect("the test has room for the news");
-        }
-    }
-
-    /// A stream that says hello and then nothing.
-    async fn follow(tell: mpsc::Sender<()>) -> HttpResponse {
-        let silence = stream::unfold((Guard(tell), true), |(guard, first)| async move {
-            if !first {
-                std::future::pending::<()>().await;
-            }
-            Some((Ok::<_, io::Error>(Bytes::from_static(b"hello")), (guard, false)))
-        });
-        HttpResponse::Ok().streaming(silence)
-    }
-
-    /// Without this the seats of clients that went away would never be free again.
-    #[actix_web::test]
-    async fn a_silent_stream_ends_when_its_client_hangs_up() {
-        let (tell, mut dropped) = mpsc::channel(4);
-        let routes = move |config: &mut ServiceConfig| {
-            config.route("/follow", web::to(move || follow(tell.clone())));
-        };
-        let socket = open("127.0.0.1:0".parse().unwrap()).unwrap();
-        let listening = serve(vec![socket], 1, routes).unwrap();
-        let stop = listening.server.handle();
-        actix_web::rt::spawn(listening.server);
-        let mut client = tokio::net::TcpStream::connect(listening.addresses[0]).await.unwrap();
-        client.write_all(b"GET /follow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"hello\r\n") {
-            assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0);
-        }
-        assert!(dropped.try_recv().is_err(), "it goes on while the client is there");
-        drop(client);
-        let news = tokio::time::timeout(Duration::from_secs(5), dropped.recv()).await;
-        assert_eq!(news, Ok(Some(())), "the stream outlived its client");
-        stop.stop(false).await;
-    }
+    let (handle, stopping) = stop::pair();
+    let threads = connections::start(threads, &stopping, routes);
+    let serving = Box::pin(connections::accept(sockets, threads, stopping));
+    Ok(Listening { addresses, server: Server { handle, serving } })
 }

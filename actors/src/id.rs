@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -175,6 +176,14 @@ pub struct RandomIds;
 impl Ids for RandomIds {
     fn random(&self, out: &mut [u8]) {
         getrandom::fill(out).expect("the operating system's random source answers");
+    }
+
+    /// The chance in an id comes from a generator of the thread's own that the system seeded: to ask the system is a call for
+    /// each of them, and several are made where one is looked for that lives on this thread.
+    fn job_id(&self, now: Timestamp) -> JobId {
+        let mut tail = [0; 10];
+        rand::rng().fill_bytes(&mut tail);
+        JobId::made_of(now, &tail)
     }
 }
 

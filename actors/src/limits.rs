@@ -173,6 +173,10 @@ pub const RECONCILE_EVERY: Duration = Duration::from_secs(30);
 /// with 429. At some kilobytes each this bounds their memory to some tens of megabytes.
 pub const DELIVERIES_IN_FLIGHT_MAX: usize = 16_384;
 
+/// Deliveries under way per thread up to which new machines are spread over all threads by chance. Above it each thread has
+/// enough to do, and it costs less to keep what comes to it.
+pub const DELIVERIES_SPREAD_MAX: usize = 4;
+
 /// Ticks under way at once: enough to fill several groups of commits, small against memory.
 pub const TICKS_IN_FLIGHT_MAX: usize = 4_096;
 

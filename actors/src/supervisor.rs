@@ -22,7 +22,7 @@ use actix::{Arbiter, ArbiterHandle};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub(crate) use self::background::Background;
+pub(crate) use self::background::{Background, Threads};
 use self::hosts::Workshop;
 use crate::admission::Rules;
 use crate::bucket::Bucket;
@@ -368,6 +368,7 @@ impl Builder {
             disk_waits: DiskWaits::default(),
             recovered,
             lock: Mutex::new(self.lock),
+            threads: own,
             background: Mutex::new(None),
         };
         let handle = Handle::new(Arc::new(inner));
@@ -448,6 +449,12 @@ impl Supervisor {
 }
 
 impl Handle {
+    /// The threads on which the actors live, for who wants to ask them without waking another thread; none when they live on
+    /// that of whoever started the supervisor. They end with it.
+    pub fn threads(&self) -> Vec<ArbiterHandle> {
+        self.inner().threads.clone()
+    }
+
     /// Takes no more work, waits for what is being committed and until what is over has been removed, leaves every
     /// attempt running, closes the store. Once is enough; afterwards every request is refused.
     pub async fn shutdown(&self) {

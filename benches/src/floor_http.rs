@@ -8,7 +8,6 @@ use std::time::Duration;
 use actix_web::http::header::LOCATION;
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use dogwatch::limits::API_WORKERS;
 use serde_json::Value;
 
 use crate::child::{Child, Usage, until};
@@ -26,6 +25,8 @@ struct Answer(String);
 /// the file `tell`.
 pub(crate) fn serve(answer_bytes: usize, tell: &Path) -> Result<()> {
     let answer = Data::new(Answer(body_of(answer_bytes)));
+    // As many as serve the API.
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     actix_web::rt::System::new().block_on(async {
         let routes = move || {
             App::new()
@@ -35,7 +36,7 @@ pub(crate) fn serve(answer_bytes: usize, tell: &Path) -> Result<()> {
                 .route("/v1/jobs/{id}", web::get().to(show))
                 .route("/v1/callbacks/{job}/{attempt}", web::post().to(callback))
         };
-        let bound = HttpServer::new(routes).workers(API_WORKERS).bind("127.0.0.1:0");
+        let bound = HttpServer::new(routes).workers(threads).bind("127.0.0.1:0");
         let server =
             bound.map_err(|source| Error::Connection { what: "the bare server".to_owned(), source })?;
         let address = server.addrs().first().map(ToString::to_string).unwrap_or_default();

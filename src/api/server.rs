@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use dogwatch_actors::handle::Handle;
 
 use super::{ApiOptions, Auth, configure};
-use crate::limits::API_WORKERS;
 use crate::listener::{self, BindError, Listening};
 
 /// Where and for whom to serve.
@@ -31,5 +30,6 @@ pub fn bind(options: ServerOptions) -> Result<Listening, BindError> {
         return Err(BindError::Remote { address });
     }
     let sockets = vec![listener::open(address)?];
-    listener::serve(sockets, API_WORKERS, configure(ApiOptions { handle, auth }))
+    let threads = handle.threads();
+    listener::serve(sockets, &threads, configure(ApiOptions { handle, auth }))
 }

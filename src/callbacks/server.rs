@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use dogwatch_actors::handle::Handle;
 
 use super::configure;
-use crate::limits::{CALLBACK_WORKERS, PORT_TRIES_MAX};
+use crate::limits::PORT_TRIES_MAX;
 use crate::listener::{self, BindError, Listening};
 
 /// Binds every address; the server runs when its future is polled. Addresses with port 0 all get the same
@@ -18,7 +18,8 @@ pub fn bind(addresses: &[SocketAddr], handle: Handle) -> Result<Listening, BindE
 
 /// Serves sockets that are open already: for whoever must know the port before there is a supervisor.
 pub(crate) fn serve(sockets: Vec<TcpListener>, handle: Handle) -> Result<Listening, BindError> {
-    listener::serve(sockets, CALLBACK_WORKERS, configure(handle))
+    let threads = handle.threads();
+    listener::serve(sockets, &threads, configure(handle))
 }
 
 /// Opens every address, those with port 0 all on the same free port.

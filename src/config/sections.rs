@@ -50,7 +50,7 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Whether the API may listen on an address that other machines reach.
     pub allow_remote: bool,
-    /// The threads that jobs are spread over; `None`: one per core.
+    /// The threads that jobs are spread over, and that serve the API and callbacks; `None`: one per core.
     pub threads: Option<usize>,
     /// Which runtimes are offered.
     pub runtime: RuntimeChoice,

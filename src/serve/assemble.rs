@@ -12,7 +12,6 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
 use dogwatch_actors::admission::Rules;
 use dogwatch_actors::bucket::{self, Bucket};
 use dogwatch_actors::data_dir::Home;
@@ -34,7 +33,7 @@ use crate::callbacks;
 use crate::config::Config;
 use crate::durable_task;
 use crate::durable_task::sockets::{Sockets, Wishes};
-use crate::listener::{BindError, Listening};
+use crate::listener::{BindError, Listening, ServerHandle};
 
 pub use dogwatch_actors::runtime::process::Shim;
 

@@ -29,7 +29,7 @@ use dogwatch_actors::store;
 
 use crate::config::{Config, Grpc, Loaded};
 use crate::durable_task;
-use crate::limits::{EMBEDDED_SHUTDOWN_MAX, SHUTDOWN_TIMEOUT_SECONDS};
+use crate::limits::{EMBEDDED_SHUTDOWN_MAX, SHUTDOWN_TIMEOUT};
 use addresses::Addresses;
 use assemble::{Assembled, Parts, Shim};
 
@@ -249,7 +249,7 @@ impl Server {
         Addresses::remove_own(self.dir.path());
         let grace = match self.role {
             // The listeners have a limit of their own, a little below this.
-            Role::Standalone => Duration::from_secs(SHUTDOWN_TIMEOUT_SECONDS.saturating_add(1)),
+            Role::Standalone => SHUTDOWN_TIMEOUT.saturating_add(Duration::from_secs(1)),
             Role::Embedded => EMBEDDED_SHUTDOWN_MAX,
         };
         self.assembled.shutdown(grace).await;

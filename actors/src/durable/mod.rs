@@ -22,6 +22,7 @@ pub mod keys;
 pub mod outbox;
 pub mod published;
 mod replies;
+mod shard;
 pub mod shell;
 pub mod timers;
 

@@ -14,8 +14,9 @@ use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch::{self, Terms};
-use super::host::{Idle, Shard, Shared};
+use super::host::Shared;
 use super::replies::Replies;
+use super::shard::{Idle, Shard};
 use super::{Change, Liveness, Machine, Step, keys, published};
 use crate::clock::Timestamp;
 use crate::fault::{self, Point};

@@ -70,7 +70,7 @@ use crate::schedule::Schedule;
 use crate::secret::Keyring;
 use crate::store::{self, KeyRange, Order, Store, codec};
 use crate::supervise::{Alarm, GaveUp};
-use crate::supervisor::Background;
+use crate::supervisor::{Background, Threads};
 use crate::trigger::Trigger;
 use crate::usage::ledger::Ledger;
 use crate::webhook::{self, Delivery, WebhookId, WebhookView};
@@ -119,6 +119,8 @@ pub(crate) struct Inner {
     pub(crate) alarms: Vec<Alarm>,
     /// The lock of the data directory, where there is one: nobody else may use it as long as we are here.
     pub(crate) lock: Mutex<Option<DirLock>>,
+    /// Where the actors live.
+    pub(crate) threads: Threads,
     /// What ends with the last handle.
     pub(crate) background: Mutex<Option<Background>>,
 }
@@ -148,7 +150,8 @@ impl Handle {
         if !faults.is_empty() {
             return Err(Error::InvalidSpec(faults));
         }
-        let id = self.inner.ids.job_id(self.inner.clock.now());
+        let now = self.inner.clock.now();
+        let id = self.inner.jobs.fresh(|| self.inner.ids.job_id(now));
         let claim = idempotency.map(|(key, body)| self.claim(id, &key, &body)).transpose()?;
         let secrets = spec.take_secrets();
         let vault =

@@ -10,7 +10,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::backend::{Changes, Read};
+#[cfg(any(test, feature = "testing"))]
+use super::backend::Changes;
+use super::backend::Read;
 use super::{Key, KeyRange, Order, Result, Rows};
 
 /// Numbers that hold the beginning of a key.
@@ -76,6 +78,7 @@ impl RowMap {
     }
 
     /// Makes these changes.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn apply(&mut self, changes: Changes) {
         for (key, value) in changes {
             self.set(&key, value);

@@ -132,6 +132,7 @@ impl Sequence {
     }
 
     /// The changes of `batch` as a group of its own, complete; none when there is nothing to write.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn group_of(&mut self, batch: Batch, rows: &impl Read) -> Result<(Committed, Changes)> {
         let mut changes = Changes::default();
         let committed = self.stage(batch, &mut changes, rows)?;

@@ -11,6 +11,9 @@ use futures_util::future::{AbortHandle, Abortable};
 
 use crate::supervise::{Alarm, Intensity, Restarts, panic_text};
 
+/// The threads on which actors live.
+pub(crate) type Threads = Vec<ArbiterHandle>;
+
 /// The threads of a supervisor and the work they do besides hosting actors. Both end when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Background {

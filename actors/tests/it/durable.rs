@@ -7,4 +7,5 @@ mod messages;
 mod order;
 mod panics;
 mod rest;
+mod threads;
 mod timers;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use actix::System;
+use actix::{ArbiterHandle, System};
 use dogwatch_actors::clock::{Clock, Timestamp, TokioClock};
 use dogwatch_actors::durable::batch::Terms;
 use dogwatch_actors::durable::host::{Dispatch, Host, Shared};
@@ -98,6 +99,8 @@ pub(crate) struct Journal {
     store: Arc<dyn Store>,
     pub(crate) lines: Mutex<Vec<Performed>>,
     pub(crate) purged: Mutex<Vec<Number>>,
+    /// Where the machine's last effect was performed.
+    pub(crate) threads: Mutex<BTreeMap<u64, ThreadId>>,
     /// Resuming this one panics, so many more times.
     pub(crate) curse: Mutex<Option<(Number, u32)>>,
     written: Notify,
@@ -117,6 +120,7 @@ impl Perform<Counter> for Journal {
         if let Effect::Say(count) | Effect::Resume(count) = effect {
             assert_eq!(count, state.count);
         }
+        self.threads.lock().insert(id.0, thread::current().id());
         self.lines.lock().push(Performed { id, effect, stored });
         self.written.notify_waiters();
     }
@@ -164,10 +168,20 @@ impl Drop for Process {
 
 impl Process {
     pub(crate) async fn start(store: Arc<dyn Store>, settings: Settings) -> Self {
+        Self::start_on(&[], store, settings).await
+    }
+
+    /// With its machines on these threads.
+    pub(crate) async fn start_on(
+        arbiters: &[ArbiterHandle],
+        store: Arc<dyn Store>,
+        settings: Settings,
+    ) -> Self {
         let journal = Arc::new(Journal {
             store: Arc::clone(&store),
             lines: Mutex::default(),
             purged: Mutex::default(),
+            threads: Mutex::default(),
             curse: Mutex::new(settings.curse),
             written: Notify::new(),
         });
@@ -181,7 +195,7 @@ impl Process {
             performer: Arc::<Journal>::clone(&journal),
             intensity: settings.intensity,
         };
-        let host = Host::start(shared, &[]).await;
+        let host = Host::start(shared, arbiters).await;
         let router: Arc<Router> =
             Arc::new(BTreeMap::from([(Counter::KIND, Arc::new(host.clone()) as Arc<dyn Dispatch>)]));
         let tasks = vec![
