@@ -26,6 +26,7 @@ pub(crate) mod arrays;
 mod auth;
 pub(crate) mod body;
 mod declared;
+pub(crate) mod detached;
 pub mod event_name;
 mod events;
 mod jobs;

@@ -28,8 +28,9 @@ use dogwatch_actors::orchestration::id::DEFAULT_HUB;
 use self::answer::Refusal;
 use self::parameters::Parameters;
 use crate::api::Auth;
+use crate::api::detached::detached;
 use crate::api::problem::Problem;
-use crate::api::state::{Api, detached};
+use crate::api::state::Api;
 
 /// Where the extension has its routes.
 pub const BASE: &str = "/runtime/webhooks/durabletask";

@@ -9,10 +9,11 @@ use dogwatch_actors::units::Span;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::detached::detached;
 use super::jobs::show::patience;
 use super::problem::{Code, Problem};
 use super::query::Query;
-use super::state::{Api, detached};
+use super::state::Api;
 use super::{body, links};
 
 /// A page of arrays.

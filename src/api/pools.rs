@@ -12,9 +12,10 @@ use utoipa::ToSchema;
 
 use super::body;
 use super::declared::{declared, deleted, parameter};
+use super::detached::detached;
 use super::problem::Problem;
 use super::query::Query;
-use super::state::{Api, detached};
+use super::state::Api;
 
 /// What a pool has besides the spec of its job.
 const ENVELOPE_BYTES_MAX: usize = 64 * 1024;

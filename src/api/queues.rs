@@ -17,9 +17,10 @@ use utoipa::ToSchema;
 
 use super::body;
 use super::declared::{declared, deleted, parameter};
+use super::detached::detached;
 use super::problem::Problem;
 use super::query::{self, Query};
-use super::state::{Api, detached};
+use super::state::Api;
 
 /// Bytes of the settings of a queue.
 const SETTINGS_BYTES_MAX: usize = 16 * 1024;

@@ -16,9 +16,10 @@ use utoipa::ToSchema;
 
 use super::body;
 use super::declared::{declared, deleted, parameter};
+use super::detached::detached;
 use super::problem::Problem;
 use super::query::Query;
-use super::state::{Api, detached};
+use super::state::Api;
 
 /// What a trigger has besides what it starts.
 const ENVELOPE_BYTES_MAX: usize = 64 * 1024;

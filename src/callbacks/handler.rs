@@ -9,9 +9,9 @@ use dogwatch_actors::job::cause::Cause;
 use dogwatch_actors::limits::{CALLBACK_BODY_BYTES_MAX, CLIENT_KEY_CHARS_MAX};
 use dogwatch_actors::shape;
 
+use crate::api::detached::detached;
 use crate::api::problem::{Code, Problem};
 use crate::api::query::Query;
-use crate::api::state::detached;
 use crate::api::{bearer, body, event_name};
 
 /// Call back

@@ -147,7 +147,8 @@ impl<M: Machine> Host<M> {
             return Box::pin(std::future::ready(Err(Error::Overloaded)));
         };
         let (sender, receiver) = oneshot::channel();
-        let delivery = Delivery { event, terms, reply: Some(sender), permit: Some(permit), is_new };
+        let is_near = self.shards.is_near(id);
+        let delivery = Delivery { event, terms, reply: Some(sender), is_near, permit: Some(permit), is_new };
         self.shards.send(id, Work::Deliver(Box::new(delivery)));
         Box::pin(async move { receiver.await.unwrap_or(Err(Error::Lost)) })
     }

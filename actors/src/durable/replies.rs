@@ -1,8 +1,8 @@
-//! Answers on their way from the actors of one thread to whoever asked.
+//! Answers on their way from the actors of one thread to whoever asked on another.
 //!
-//! Who asks is usually on another thread, and to wake that one costs a call of the system and, on a busy machine, the
-//! processor. So answers are kept until the actors that are ready now have had their turn, and then go out together: the
-//! first wakes the other thread, which finds the rest.
+//! To wake another thread costs a call of the system and, on a busy machine, the processor. So answers are kept until the
+//! actors that are ready now have had their turn, and then go out together: the first wakes the other thread, which finds
+//! the rest.
 //!
 //! Not responsible for what is answered, nor when it may be: what is handed in here is durable.
 //!

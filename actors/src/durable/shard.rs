@@ -85,6 +85,11 @@ impl<M: Machine> Shards<M> {
         others.find(|id| is_here(*id)).unwrap_or(first)
     }
 
+    /// Whether the machine lives on this thread.
+    pub(super) fn is_near(&self, id: M::Id) -> bool {
+        self.home(id).thread == thread::current().id()
+    }
+
     /// Where the machine lives.
     fn home(&self, id: M::Id) -> &Place<M> {
         &self.0[crc32c::crc32c(&id.to_key()) as usize % self.0.len()]

@@ -72,6 +72,8 @@ pub(super) struct Delivery<M: Machine> {
     pub(super) event: M::Event,
     pub(super) terms: Terms,
     pub(super) reply: Option<oneshot::Sender<Answer<M>>>,
+    /// Whoever waits for the answer is on the thread of the machine.
+    pub(super) is_near: bool,
     /// Held until the delivery is settled: what bounds the mailboxes.
     pub(super) permit: Option<OwnedSemaphorePermit>,
     /// The machine's id was made for this delivery, so that nothing is stored of it.
@@ -81,13 +83,17 @@ pub(super) struct Delivery<M: Machine> {
 impl<M: Machine> Delivery<M> {
     /// An event of our own making: nobody waits for the answer.
     pub(super) fn told(event: M::Event) -> Box<Self> {
-        Box::new(Self { event, terms: Terms::default(), reply: None, permit: None, is_new: false })
+        let terms = Terms::default();
+        Box::new(Self { event, terms, reply: None, is_near: false, permit: None, is_new: false })
     }
 
     #[expect(clippy::boxed_local, reason = "it comes in a box, and to take it out would move all of it")]
     pub(super) fn settle(self: Box<Self>, answer: Answer<M>, replies: &Replies<Answer<M>>) {
-        if let Some(reply) = self.reply {
-            replies.send(reply, answer);
+        match self.reply {
+            // Whoever asked may be gone; the event is applied all the same.
+            Some(reply) if self.is_near => drop(reply.send(answer)),
+            Some(reply) => replies.send(reply, answer),
+            None => {}
         }
         drop(self.permit);
     }

@@ -5,9 +5,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use dogwatch_actors::handle::Command;
 use dogwatch_actors::job::view::JobView;
 
+use crate::api::detached::detached;
 use crate::api::problem::Problem;
 use crate::api::query::Query;
-use crate::api::state::{Api, detached, job_id};
+use crate::api::state::{Api, job_id};
 use crate::api::{body, links};
 
 /// Cancel a job

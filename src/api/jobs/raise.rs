@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::submit::idempotency_key;
 use crate::api::body;
+use crate::api::detached::detached;
 use crate::api::event_name;
 use crate::api::problem::Problem;
 use crate::api::query::Query;
-use crate::api::state::{Api, detached, job_id};
+use crate::api::state::{Api, job_id};
 
 /// Raise an event to a job
 ///

@@ -15,9 +15,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::arrays;
+use crate::api::detached::detached;
 use crate::api::problem::Problem;
 use crate::api::query::Query;
-use crate::api::state::{Api, detached};
+use crate::api::state::Api;
 use crate::api::{body, links};
 
 /// The header that makes a repetition of a submission one.

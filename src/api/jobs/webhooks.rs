@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::body;
+use crate::api::detached::detached;
 use crate::api::problem::Problem;
 use crate::api::query::Query;
-use crate::api::state::{Api, detached, job_id};
+use crate::api::state::{Api, job_id};
 
 /// The deliveries of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

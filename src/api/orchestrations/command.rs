@@ -15,9 +15,10 @@ use utoipa::ToSchema;
 
 use super::{instance_id, with_links};
 use crate::api::body;
+use crate::api::detached::detached;
 use crate::api::problem::Problem;
 use crate::api::query::Query;
-use crate::api::state::{Api, detached};
+use crate::api::state::Api;
 
 /// Bytes of the body of a command.
 const COMMAND_BYTES_MAX: usize = 16 * 1024;

@@ -7,9 +7,10 @@ use dogwatch_actors::handle::orchestrations::Purged;
 use super::instance_id;
 use super::list::{CONDITIONS, conditions};
 use crate::api::body;
+use crate::api::detached::detached;
 use crate::api::problem::Problem;
 use crate::api::query::Query;
-use crate::api::state::{Api, detached};
+use crate::api::state::Api;
 
 /// Purge an orchestration
 ///

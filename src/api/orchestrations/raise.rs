@@ -8,10 +8,11 @@ use dogwatch_actors::units::Span;
 use serde_json::Value;
 
 use super::instance_id;
+use crate::api::detached::detached;
 use crate::api::jobs::submit::idempotency_key;
 use crate::api::problem::Problem;
 use crate::api::query::{Query, invalid};
-use crate::api::state::{Api, detached};
+use crate::api::state::Api;
 use crate::api::{body, event_name};
 
 /// Raise an event to an orchestration

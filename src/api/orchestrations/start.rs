@@ -16,9 +16,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{path, with_links};
+use crate::api::detached::detached;
 use crate::api::problem::Problem;
 use crate::api::query::Query;
-use crate::api::state::{Api, detached};
+use crate::api::state::Api;
 use crate::api::{body, links};
 
 /// What is sent besides the input.

@@ -9,9 +9,10 @@ use utoipa::ToSchema;
 
 use super::{message_id, name};
 use crate::api::body;
+use crate::api::detached::detached;
 use crate::api::problem::Problem;
 use crate::api::query::Query;
-use crate::api::state::{Api, detached};
+use crate::api::state::Api;
 
 /// How many dead letters something was done with.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{message_id, name};
+use crate::api::detached::detached;
 use crate::api::problem::{Code, Problem};
 use crate::api::query::Query;
-use crate::api::state::{Api, detached};
+use crate::api::state::Api;
 use crate::api::{bearer, body};
 
 /// What a request has besides a result or an error.

@@ -9,11 +9,12 @@ use dogwatch_actors::handle::triggers::{Called, Error};
 use super::name;
 use crate::api::bearer;
 use crate::api::body;
+use crate::api::detached::detached;
 use crate::api::jobs::submit::idempotency_key;
 use crate::api::links;
 use crate::api::problem::Problem;
 use crate::api::query::Query;
-use crate::api::state::{Api, detached};
+use crate::api::state::Api;
 
 /// Call a trigger
 ///

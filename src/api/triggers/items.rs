@@ -9,10 +9,11 @@ use dogwatch_actors::trigger::{ItemState, ItemView};
 use super::name;
 use crate::api::body;
 use crate::api::declared::parameter;
+use crate::api::detached::detached;
 use crate::api::problem::Problem;
 use crate::api::query::{Query, word};
 use crate::api::queues::dead::Moved;
-use crate::api::state::{Api, detached};
+use crate::api::state::Api;
 
 /// List the items of a trigger
 ///
