@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::answer::Refusal;
 use super::history::{items, time};
+use super::links::origin;
 use super::parameters::Parameters;
 use super::start::input;
 use super::{Call, insist};
@@ -104,8 +105,7 @@ pub(super) fn status_response(
     };
     let mut response = HttpResponse::build(code);
     if code == StatusCode::ACCEPTED {
-        let connection = req.connection_info();
-        let own = format!("{}://{}{}", connection.scheme(), connection.host(), req.uri());
+        let own = format!("{}{}", origin(req), req.uri());
         response.insert_header((LOCATION, own)).insert_header((RETRY_AFTER, ASK_AGAIN_AFTER));
     }
     Ok(response.json(state))

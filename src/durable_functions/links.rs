@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use actix_web::HttpRequest;
+use actix_web::http::header::HOST;
 use dogwatch_actors::orchestration::InstanceId;
 use serde::Serialize;
 use url::form_urlencoded::byte_serialize;
@@ -48,10 +49,17 @@ pub(super) fn management(req: &HttpRequest, parameters: &Parameters, id: Instanc
 }
 
 fn instance_url(req: &HttpRequest, id: InstanceId) -> String {
-    let connection = req.connection_info();
     let scope = req.path().rfind(BASE).map_or("", |at| &req.path()[..at]);
     let id: String = byte_serialize(id.local().as_bytes()).collect();
-    format!("{}://{}{scope}{BASE}/instances/{id}", connection.scheme(), connection.host())
+    format!("{}{scope}{BASE}/instances/{id}", origin(req))
+}
+
+/// Scheme and host that the client has asked, as it said or a proxy did. Nothing where nobody said so, which is for HTTP/1.0
+/// only (RFC 9112, section 3.2): what follows is relative to what was asked then.
+pub(super) fn origin(req: &HttpRequest) -> String {
+    let connection = req.connection_info();
+    let is_guessed = connection.host() == req.app_config().host() && !req.headers().contains_key(HOST);
+    if is_guessed { String::new() } else { format!("{}://{}", connection.scheme(), connection.host()) }
 }
 
 /// What every URL ends with. The key is in it only where the client sent it in its own.
@@ -65,4 +73,25 @@ fn suffix(parameters: &Parameters) -> String {
         let _written = write!(suffix, "&code={}", encoded(code));
     }
     suffix
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn links_begin_with_what_the_client_asked_or_with_nothing() {
+        let asked = |headers: &[(&str, &str)]| {
+            let with = |req: TestRequest, header: &(&str, &str)| req.insert_header((header.0, header.1));
+            origin(&headers.iter().fold(TestRequest::get(), with).to_http_request())
+        };
+        assert_eq!(asked(&[("host", "10.0.0.1:7070")]), "http://10.0.0.1:7070");
+        // As it happens, what the server would guess.
+        assert_eq!(asked(&[("host", "localhost:8080")]), "http://localhost:8080");
+        let proxied = [("x-forwarded-proto", "https"), ("x-forwarded-host", "jobs.example.org")];
+        assert_eq!(asked(&proxied), "https://jobs.example.org");
+        assert_eq!(asked(&[]), "");
+    }
 }

@@ -333,6 +333,12 @@ impl Bench {
         serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
     }
 
+    /// What the server says of its readiness, also while it is not ready.
+    pub(crate) async fn readiness(&self) -> Value {
+        let answer = self.request(Method::GET, "/readyz").send().await.unwrap();
+        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+    }
+
     /// Posts, and gives status and answer.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let request = self.request(Method::POST, path);

@@ -144,7 +144,7 @@ async fn g_a_finished_job_is_not_run_again() {
     }
     bench.restart(rustix::process::Signal::KILL).await;
     bench
-        .eventually("it has recovered", async || (bench.get("/readyz").await["ready"] == true).then_some(()))
+        .eventually("it has recovered", async || (bench.readiness().await["ready"] == true).then_some(()))
         .await;
     assert_eq!(std::fs::read_to_string(&marks).unwrap(), "ran\nran\n");
 }

@@ -15,7 +15,7 @@ fn patient() -> Value {
 async fn reachable(bench: &Bench, expected: bool) {
     bench
         .eventually("the engine is seen as it is", async || {
-            (bench.get("/readyz").await["runtimes"]["docker"] == expected).then_some(())
+            (bench.readiness().await["runtimes"]["docker"] == expected).then_some(())
         })
         .await;
 }

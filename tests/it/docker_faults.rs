@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -188,7 +187,7 @@ async fn a_container_that_cannot_be_looked_at_harms_no_other() {
         (&json!("running"), &json!(1)),
         "unknown is not exited: {job}"
     );
-    assert_eq!(bench.get("/readyz").await["runtimes"]["docker"], true);
+    assert_eq!(bench.readiness().await["runtimes"]["docker"], true);
     assert!(proxy.faults() > 0, "nobody looked");
     // Nor after a restart, which takes stock of them all.
     let name = format!("dogwatch-{sick}-1");
@@ -199,10 +198,7 @@ async fn a_container_that_cannot_be_looked_at_harms_no_other() {
     bench.restart(Signal::KILL).await;
     bench
         .eventually("the others are taken stock of", async || {
-            // Not ready at all is one of the ways of not having got so far.
-            let answer = bench.request(Method::GET, "/readyz").send().await.unwrap();
-            let told: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-            (told["runtimes"]["docker"] == true).then_some(())
+            (bench.readiness().await["runtimes"]["docker"] == true).then_some(())
         })
         .await;
     assert_eq!(bench.job(&sick).await["state"], "running");
