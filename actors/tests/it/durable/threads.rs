@@ -49,6 +49,8 @@ fn under_load_a_new_machine_lives_where_it_is_asked_for() {
         for answer in answers {
             answer.await.unwrap();
         }
+        // An answer goes out before what follows from the event is performed.
+        process.until_performed(|lines| lines.len() >= 100 + ids.len()).await;
         let threads = process.journal.threads.lock().clone();
         let at = |here: ThreadId| ids.iter().filter(|id| threads[&id.0] == here).count();
         assert!(at(here) > ids.len() * 9 / 10, "{} of {}", at(here), ids.len());
