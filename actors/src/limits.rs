@@ -295,6 +295,10 @@ pub const REACH_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// their job hears of both at once; nobody misses the time.
 pub const START_TOLD_AFTER: Duration = Duration::from_millis(10);
 
+/// How long a shim waits for the end of what it started before it records and tells that it runs: a small part of
+/// [`START_TOLD_AFTER`], and several times what a program takes that does nothing.
+pub const SHIM_TELLS_AFTER: Duration = Duration::from_millis(3);
+
 /// How long a running attempt is waited for before it is looked at without a hint.
 pub const WATCH_PATIENCE: Duration = Duration::from_secs(30);
 

@@ -205,8 +205,14 @@ impl Runtime for ProcessRuntime {
         let attempt = self.attempt(key);
         let is_created = matches!(self.inner.shims.known(key), Some(Known::Created))
             || matches!(self.phase(key).await?, Phase::Created);
-        if is_created && matches!(self.inner.shims.launch(&attempt).await?, Stage::Started(_)) {
-            return Ok(());
+        if is_created {
+            let stage = self.inner.shims.launch(&attempt).await?;
+            match (stage, self.inner.shims.known(key)) {
+                (Stage::Started(_), _) => return Ok(()),
+                // Over before there was anything to tell.
+                (_, Some(Known::Ended(end))) => return outcome(end).map(drop),
+                _ => {}
+            }
         }
         match self.settled(key).await? {
             Phase::Absent => {

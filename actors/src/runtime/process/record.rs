@@ -5,13 +5,14 @@
 //! | `owner` | create | whose it is; a file without it is not ours |
 //! | `orders` | create | what to run, secrets included; gone as soon as it is started |
 //! | `started` | the shim, once | that the attempt is started and by whom; never written twice, whoever tries |
-//! | `spawned` | the shim | the process |
+//! | `spawned` | the shim | the process, when it runs for longer than a moment |
 //! | `end` | the shim; an observer when the shim is lost | how it ended; the first one counts |
 //!
-//! The first two come into the file before it has its name. The start writes `started` over `orders`, under a lock that
-//! the shim holds for as long as it serves the attempt; a file that was removed has no name any more and is not acted on;
-//! what was never started is removed under the lock. The last two are appended, each in one write. What is not a whole
-//! line is not there. The file of a record that is over may become another one's (`spares.rs`).
+//! The first two come into the file before it has its name. The start writes `started` and blanks over `orders`, under a
+//! lock that the shim holds for as long as it serves the attempt; a file that was removed has no name any more and is not
+//! acted on; what was never started is removed under the lock. The shim writes the last two behind its own, over the
+//! blanks; an observer, when there is no shim any more, at the end of the file. Each is one write. What is not a whole line
+//! is not there. The file of a record that is over may become another one's (`spares.rs`).
 //!
 //! Nothing here waits for the disk, because a failure of power takes the processes too. What it may leave of a
 //! record — nothing, less than there was, or what the file was before — is of an earlier boot, which `owner` says or its
@@ -24,12 +25,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{FileExt as _, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, OFlags, RenameFlags, fcntl_getfl, fcntl_setfl, flock};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use super::cgroup;
@@ -230,7 +231,7 @@ impl RecordFile {
     pub(super) fn claim_start(&self, started: &Started) -> io::Result<Option<(Hold, Owner, Box<Orders>)>> {
         let Some(mut hold) = self.hold()? else { return Ok(None) };
         let Record { owner: Some(owner), orders: Some(orders), started: None, end: None, .. } =
-            Record::read_from(&mut hold.0)?
+            Record::read_from(&mut hold.file)?
         else {
             return Ok(None);
         };
@@ -240,8 +241,8 @@ impl RecordFile {
         let lines = [encode(&Line::Owner(&owner))?, encode(&Line::Started(started))?].concat();
         if let Err(error) = hold.begin_anew(lines) {
             // As far as anybody can read it is started: then it is.
-            hold.0.rewind()?;
-            if Record::read_from(&mut hold.0)?.started.as_ref() != Some(started) {
+            hold.file.rewind()?;
+            if Record::read_from(&mut hold.file)?.started.as_ref() != Some(started) {
                 return Err(error);
             }
         }
@@ -256,7 +257,7 @@ impl RecordFile {
 
     /// Takes it away, unless somebody starts it meanwhile.
     pub(super) fn withdraw(&self) -> io::Result<Claim> {
-        let Some(Hold(mut file)) = self.hold()? else { return Ok(Claim::Taken) };
+        let Some(Hold { mut file, .. }) = self.hold()? else { return Ok(Claim::Taken) };
         match Record::read_from(&mut file)?.started {
             None => self.remove().map(|()| Claim::Won),
             Some(_) => Ok(Claim::Taken),
@@ -277,7 +278,7 @@ impl RecordFile {
 
     /// Locks it; `None` when somebody else has, or it is not there (any more).
     fn hold(&self) -> io::Result<Option<Hold>> {
-        let file = match OpenOptions::new().read(true).append(true).open(&self.0) {
+        let file = match OpenOptions::new().read(true).write(true).open(&self.0) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -289,42 +290,49 @@ impl RecordFile {
         // Removed before it was locked, perhaps to be another attempt's?
         let (held, named) = (file.metadata()?, fs::metadata(&self.0));
         let is_named = |named: fs::Metadata| (named.dev(), named.ino()) == (held.dev(), held.ino());
-        Ok(named.is_ok_and(is_named).then_some(Hold(file)))
+        Ok(named.is_ok_and(is_named).then(|| Hold { file, end: held.len() }))
     }
 }
 
 /// The locked record of an attempt: for as long as this is, nobody else starts or removes it.
 #[derive(Debug)]
-pub(super) struct Hold(File);
+pub(super) struct Hold {
+    file: File,
+    /// Where the next line belongs.
+    end: u64,
+}
 
 impl Hold {
     /// Leaves nothing in it but these lines, the first of which it has begun with all along. What they do not cover is
-    /// blank before it is cut off: a death between the two leaves nothing of it either.
+    /// blank, and taken by the lines to come: to cut it off would cost more than all that is written.
     fn begin_anew(&mut self, mut lines: Vec<u8>) -> io::Result<()> {
         let length = lines.len();
-        let before = usize::try_from(self.0.metadata()?.len()).unwrap_or(length);
+        let before = usize::try_from(self.end).unwrap_or(length);
         lines.resize(before.max(length), b' ');
-        let flags = fcntl_getfl(&self.0)?;
-        // A file that is open for appending is written at its end and nowhere else.
-        fcntl_setfl(&self.0, flags.difference(OFlags::APPEND))?;
-        let written = self.0.write_all_at(&lines, 0);
-        fcntl_setfl(&self.0, flags)?;
-        written?;
-        self.0.set_len(length as u64)
+        self.end = length as u64;
+        self.file.write_all_at(&lines, 0)
     }
 
     /// Records the process.
     pub(super) fn record_spawned(&mut self, spawned: &Spawned) -> io::Result<()> {
-        append(&mut self.0, &Line::Spawned(spawned))
+        self.add(&Line::Spawned(spawned))
     }
 
     /// Records the end.
     pub(super) fn record_end(&mut self, end: &End, durable: Durable) -> io::Result<()> {
-        append(&mut self.0, &Line::End(end))?;
+        self.add(&Line::End(end))?;
         match durable {
-            Durable::Yes => self.0.sync_all(),
+            Durable::Yes => self.file.sync_all(),
             Durable::No => Ok(()),
         }
+    }
+
+    /// Adds a line in one write. What a full disk left of one that it cut short is covered by the next.
+    fn add(&mut self, line: &Line<'_>) -> io::Result<()> {
+        let line = encode(line)?;
+        self.file.write_all_at(&line, self.end)?;
+        self.end += line.len() as u64;
+        Ok(())
     }
 }
 
@@ -372,12 +380,6 @@ fn encode(line: &Line<'_>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Adds a line in one write. Whatever is left of one that a full disk cut short is taken back, or ended by the next.
-fn append(file: &mut File, line: &Line<'_>) -> io::Result<()> {
-    let before = file.seek(SeekFrom::End(0))?;
-    file.write_all(&encode(line)?).inspect_err(|_| drop(file.set_len(before)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -418,7 +420,14 @@ mod tests {
             assert_eq!(record.withdraw().unwrap(), Claim::Taken);
             let lines = [Line::Owner(&owner), Line::Started(&started), Line::Spawned(&spawned)];
             let expected: Vec<u8> = lines.iter().flat_map(|line| encode(line).unwrap()).collect();
-            assert_eq!(fs::read(record.path()).unwrap(), expected);
+            let found = fs::read(record.path()).unwrap();
+            let (written, blanks) = found.split_at(expected.len());
+            assert_eq!(written, expected);
+            assert!(blanks.iter().all(|byte| *byte == b' '), "nothing is left of the orders");
+            let end = End::Exited(Exit::of(&spawned.running(&owner), started.at));
+            record.close(&end).unwrap();
+            let closed = record.read().unwrap().unwrap();
+            assert!(closed.spawned == Some(spawned) && closed.end == Some(end) && !closed.torn);
             assert_eq!(inode(), made);
         }
     }

@@ -97,7 +97,8 @@ impl Shim {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Reply {
-    /// The process of the attempt runs; as what, if that could be recorded.
+    /// The process of the attempt runs, and has for a moment; as what, if that could be recorded. Not told of one that
+    /// is over by then.
     Started(Option<Running>),
     /// The attempt's end is recorded, or its start was somebody else's or not possible, and then there is none. The next
     /// one may come.
@@ -209,11 +210,12 @@ impl Serving<'_> {
         let end = match spawned {
             Err((fault, message)) => End::Faulted { fault, message },
             Ok(child) => {
-                let at = SystemClock.now();
-                Reply::Started(self.spawned(child.id(), at, hold, owner)).tell();
+                let (pid, at) = (child.id(), SystemClock.now());
                 let name = record.path().file_name().unwrap_or_default().to_string_lossy();
                 let watch = watch::Watch::new(child, &mut self.control, &name, &orders.log_path, at);
-                let (mut exit, left) = watch.run();
+                let boot = &self.me.boot;
+                let (mut exit, left) =
+                    watch.run(|| Reply::Started(record_spawned(pid, at, boot, hold, owner)).tell());
                 exit.oom_killed = limits.is_some_and(super::cgroup::Orders::oom_killed);
                 if left == watch::Left::Something {
                     fit = Fit::No;
@@ -228,19 +230,17 @@ impl Serving<'_> {
     }
 }
 
-impl Serving<'_> {
-    /// Records the process; what is to be told of it, once that is done.
-    fn spawned(&self, pid: u32, at: Timestamp, hold: &mut Hold, owner: &Owner) -> Option<Running> {
-        let recorded = Identity::of(pid.cast_signed(), &self.me.boot).and_then(|process| {
-            let Some(process) = process else { return Ok(None) };
-            let spawned = Spawned { process, at };
-            hold.record_spawned(&spawned).map(|()| Some(spawned.running(owner)))
-        });
-        recorded.unwrap_or_else(|error| {
-            say(&error);
-            None
-        })
-    }
+/// Records the process; what is to be told of it, once that is done.
+fn record_spawned(pid: u32, at: Timestamp, boot: &str, hold: &mut Hold, owner: &Owner) -> Option<Running> {
+    let recorded = Identity::of(pid.cast_signed(), boot).and_then(|process| {
+        let Some(process) = process else { return Ok(None) };
+        let spawned = Spawned { process, at };
+        hold.record_spawned(&spawned).map(|()| Some(spawned.running(owner)))
+    });
+    recorded.unwrap_or_else(|error| {
+        say(&error);
+        None
+    })
 }
 
 /// While whoever started us lives, it takes the end over at once. Else nobody may come for it for long.

@@ -18,7 +18,7 @@ use super::meter::Meter;
 use super::note;
 use super::pump::{Log, Pump};
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::limits::{PROCESS_DRAIN_MAX, PROCESS_KILL_MAX};
+use crate::limits::{PROCESS_DRAIN_MAX, PROCESS_KILL_MAX, SHIM_TELLS_AFTER};
 use crate::runtime::process::control::StopOrder;
 use crate::runtime::process::kill;
 use crate::runtime::{Exit, LogStream};
@@ -78,13 +78,22 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Watches to the end of the process and of all its descendants.
-    pub(super) fn run(mut self) -> (Exit, Left) {
+    /// Watches to the end of the process and of all its descendants. Calls `runs` when it has run for a moment; most of
+    /// those that are over sooner are not worth to be told of twice.
+    pub(super) fn run(mut self, runs: impl FnOnce()) -> (Exit, Left) {
+        let mut runs = Some((Instant::now() + SHIM_TELLS_AFTER, runs));
         let status = loop {
             if let Some(status) = self.reap() {
                 break status;
             }
-            self.poll(self.patience());
+            let due = runs.as_ref().map(|(at, _)| at.saturating_duration_since(Instant::now()));
+            if due == Some(Duration::ZERO)
+                && let Some((_, runs)) = runs.take()
+            {
+                runs();
+                continue;
+            }
+            self.poll(due.map_or_else(|| self.patience(), |due| due.min(self.patience())));
             self.obey();
             self.meter.tick();
             if self.kill_at.is_some_and(|at| at <= Instant::now()) {
