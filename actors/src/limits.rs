@@ -227,6 +227,10 @@ pub const WEBHOOK_OUTPUT_BYTES_MAX: usize = 16 * 1024;
 /// Jobs that may wait for a slot; more submissions are refused with 429. Each costs the fleet some 200 bytes.
 pub const JOBS_QUEUED_MAX: usize = 100_000;
 
+/// The longest row in bytes that a resting machine has for its snapshot and what it was given together: a block of the store,
+/// most specs among them. What is larger is written once, and read with a look more, which it then hardly notices.
+pub const RESTING_ROW_BYTES_MAX: usize = 4096;
+
 /// Rows of an index that one listing may read: with a filter that matches little the page comes back short,
 /// with a cursor to go on, instead of holding a thread.
 pub const LIST_ROWS_READ_MAX: usize = 20_000;

@@ -142,7 +142,7 @@ async fn drain_queue(bench: &Bench) {
 }
 
 /// The format that this version writes.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Not a test by itself: makes the fixtures of the present format when `DOGWATCH_BLESS_FIXTURES` asks for it.
 #[tokio::test]
@@ -212,6 +212,13 @@ async fn a_redb_directory_of_format_1_opens_and_its_jobs_go_on() {
 async fn a_directory_of_format_2_opens_and_its_jobs_and_messages_go_on() {
     for engine in ["lsm", "sled", "redb"] {
         opens(2, engine).await;
+    }
+}
+
+#[tokio::test]
+async fn a_directory_of_format_3_opens_and_its_jobs_and_messages_go_on() {
+    for engine in ["lsm", "sled", "redb"] {
+        opens(3, engine).await;
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::{Machine, MachineId, Message, Row, keys};
 use crate::clock::Timestamp;
+use crate::limits::RESTING_ROW_BYTES_MAX;
 use crate::store::codec;
 use crate::store::{Batch, Key, Log, Patience, Precondition};
 
@@ -41,11 +42,37 @@ impl Terms {
     }
 }
 
-/// Writes what the machine was given.
-pub(super) fn given<M: Machine>(id: M::Id, machine: &M, batch: &mut Batch) {
-    if let Some(given) = machine.given() {
-        batch.put(keys::given::<M>(id), codec::encode(M::VERSION, given));
+/// Writes the snapshot of `new` and what it was given: in the same row when it comes to rest, so that who reads it reads one
+/// row; else in one of its own, so that no transition writes it again. `has_row`: whether there is such a row; answers
+/// whether there is one afterwards.
+pub(super) fn snapshot<M: Machine>(
+    id: M::Id,
+    old: Option<&M>,
+    new: &M,
+    has_row: bool,
+    batch: &mut Batch,
+) -> bool {
+    let (key, given_key) = (keys::snapshot::<M>(id), keys::given::<M>(id));
+    let Some(given) = new.given() else {
+        batch.put(key, codec::encode(M::VERSION, new));
+        return false;
+    };
+    // What changes while it rests may change again.
+    if new.rests() && !old.is_some_and(Machine::rests) {
+        let both = codec::encode_both(M::VERSION, new, given);
+        if both.len() <= RESTING_ROW_BYTES_MAX {
+            batch.put(key, both);
+            if has_row {
+                batch.delete(given_key);
+            }
+            return false;
+        }
     }
+    batch.put(key, codec::encode(M::VERSION, new));
+    if !has_row || old.is_some_and(|old| new.is_given_anew(old)) {
+        batch.put(given_key, codec::encode(M::VERSION, given));
+    }
+    true
 }
 
 /// Writes what the machine keeps beside its snapshot.
@@ -58,7 +85,7 @@ pub(super) fn rows<M: Machine>(id: M::Id, rows: Vec<Row>, batch: &mut Batch) {
     }
 }
 
-/// Writes the transition from `old` to `new`.
+/// Writes the transition from `old` to `new`, but for what [`snapshot`] writes.
 pub(super) fn transition<M: Machine>(
     id: M::Id,
     old: Option<&M>,
@@ -66,7 +93,6 @@ pub(super) fn transition<M: Machine>(
     record: Option<&M::Record>,
     batch: &mut Batch,
 ) {
-    batch.put(keys::snapshot::<M>(id), codec::encode(M::VERSION, new));
     if let Some(record) = record {
         history::<M>(id, new.revision(), record, batch);
     }

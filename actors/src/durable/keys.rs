@@ -2,8 +2,8 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `m/<kind>/<id>` | the machine's snapshot |
-//! | `g/<kind>/<id>` | what the machine was given when it was created |
+//! | `m/<kind>/<id>` | the machine's snapshot; while it rests, with what it was given |
+//! | `g/<kind>/<id>` | what the machine was given when it was created, where that is not in the snapshot's row |
 //! | `h/<kind>/<id>/<revision>` | one history entry |
 //! | `l/<kind>/<id>` | empty: the machine must be hydrated at a start |
 //! | `t/<due>/<kind>/<id>` | empty: the machine's one armed deadline |

@@ -196,7 +196,7 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
     /// One entry of its history.
     type Record: fmt::Debug + Clone + Serialize + DeserializeOwned + Send + Unpin + 'static;
     /// What it was given when it was created, and seldom or never is again: stored in a row of its own, so that no
-    /// transition writes it again. `()` for a kind that has none.
+    /// transition writes it again, but for as long as the machine [rests](Machine::rests). `()` for a kind that has none.
     type Given: Serialize + DeserializeOwned;
     /// Why an event cannot be accepted.
     type Rejection: StdError + Clone + Send + Sync + Unpin + 'static;
@@ -231,6 +231,12 @@ pub trait Machine: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sy
 
     /// What it was given, where [`Machine::HAS_GIVEN`].
     fn given(&self) -> Option<&Self::Given>;
+
+    /// Whether it stays as it is for long, as a rule: what it was given is then stored with it, for who reads it. Only for a kind
+    /// that has something given.
+    fn rests(&self) -> bool {
+        false
+    }
 
     /// Whether it was given something else than it was in `old`: the row is written again. Only for a kind that can be.
     fn is_given_anew(&self, old: &Self) -> bool {

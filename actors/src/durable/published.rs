@@ -230,8 +230,8 @@ impl<M: Machine> Drop for Watching<M> {
 pub(crate) struct Stored<M> {
     /// The machine.
     pub(crate) machine: M,
-    /// What it was given has a row of its own, or needs none.
-    pub(super) given: bool,
+    /// What it was given has a row of its own.
+    pub(super) has_given_row: bool,
 }
 
 /// Rows beside a snapshot that are read at once.
@@ -264,24 +264,33 @@ pub(crate) fn load<M: Machine>(
     id: M::Id,
     get: impl Fn(&[u8]) -> store::Result<Option<Vec<u8>>>,
 ) -> store::Result<Option<Stored<M>>> {
-    let key = keys::snapshot::<M>(id);
-    let Some(bytes) = get(&key)? else { return Ok(None) };
-    let record = codec::decode(&key, &bytes)?;
-    if record.version != M::VERSION {
-        let machine = M::upgrade(&record);
-        let machine = machine.map_err(|reason| store::Error::Corrupt(reason.into()))?;
-        return Ok(Some(Stored { machine, given: !M::HAS_GIVEN }));
+    let (key, given_key) = (keys::snapshot::<M>(id), keys::given::<M>(id));
+    let mut row = get(&key)?;
+    while let Some(bytes) = row {
+        let record = codec::decode(&key, &bytes)?;
+        if record.version != M::VERSION {
+            let machine = M::upgrade(&record);
+            let machine = machine.map_err(|reason| store::Error::Corrupt(reason.into()))?;
+            return Ok(Some(Stored { machine, has_given_row: false }));
+        }
+        let (machine, given) = record.parse_both::<M, M::Given>(&key)?;
+        if !M::HAS_GIVEN {
+            return Ok(Some(Stored { machine, has_given_row: false }));
+        }
+        if let Some(given) = given {
+            return Ok(Some(Stored { machine: machine.with_given(given), has_given_row: false }));
+        }
+        if let Some(given) = get(&given_key)? {
+            let given = codec::decode(&given_key, &given)?.parse::<M::Given>(&given_key)?;
+            return Ok(Some(Stored { machine: machine.with_given(given), has_given_row: true }));
+        }
+        // Come to rest or purged between the two looks, or lost.
+        row = get(&key)?;
+        if row.as_ref() == Some(&bytes) {
+            let row = given_key.escape_ascii();
+            let lost = format!("the row {row} of the {} {id} is missing", M::KIND);
+            return Err(store::Error::Corrupt(lost.into()));
+        }
     }
-    let machine = record.parse::<M>(&key)?;
-    if !M::HAS_GIVEN {
-        return Ok(Some(Stored { machine, given: true }));
-    }
-    let given_key = keys::given::<M>(id);
-    let Some(bytes) = get(&given_key)? else {
-        // Purged between the two looks, or lost.
-        let lost = || format!("the row {} of the {} {id} is missing", given_key.escape_ascii(), M::KIND);
-        return get(&key)?.map_or(Ok(None), |_| Err(store::Error::Corrupt(lost().into())));
-    };
-    let given = codec::decode(&given_key, &bytes)?.parse::<M::Given>(&given_key)?;
-    Ok(Some(Stored { machine: machine.with_given(given), given: true }))
+    Ok(None)
 }

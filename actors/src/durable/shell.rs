@@ -125,8 +125,8 @@ enum Held<M: Machine> {
 pub(super) struct Shell<M: Machine> {
     id: M::Id,
     held: Held<M>,
-    /// What the machine was given has its row.
-    given_is_stored: bool,
+    /// What the machine was given has a row of its own.
+    has_given_row: bool,
     /// It was started again after a panic.
     revived: bool,
     shared: Arc<Shared<M>>,
@@ -146,7 +146,7 @@ impl<M: Machine> Shell<M> {
         is_new: bool,
     ) -> Self {
         let held = if is_new { Held::New } else { Held::Unread };
-        Self { id, held, given_is_stored: false, revived: false, shared, shard, progress, replies }
+        Self { id, held, has_given_row: false, revived: false, shared, shard, progress, replies }
     }
 
     fn hydrate(&mut self) {
@@ -156,7 +156,7 @@ impl<M: Machine> Shell<M> {
         };
         self.held = match loaded {
             Ok(stored) => {
-                self.given_is_stored = stored.as_ref().is_some_and(|stored| stored.given);
+                self.has_given_row = stored.as_ref().is_some_and(|stored| stored.has_given_row);
                 Held::State(stored.map(|stored| Arc::new(stored.machine)))
             }
             Err(error) => {
@@ -253,11 +253,11 @@ impl<M: Machine> Shell<M> {
         step: &mut Step<M>,
         terms: &Terms,
         now: Timestamp,
-    ) -> store::Result<Batch> {
+    ) -> store::Result<(Batch, bool)> {
         let mut batch = Batch::new();
         terms.write::<M>(self.id, now, &mut batch);
-        match &mut step.change {
-            Change::None => {}
+        let has_given_row = match &mut step.change {
+            Change::None => self.has_given_row,
             Change::Next(new, record) => {
                 // Nobody else has it yet.
                 batch::rows::<M>(self.id, Arc::make_mut(new).take_rows(), &mut batch);
@@ -266,20 +266,21 @@ impl<M: Machine> Shell<M> {
                 if let Some((key, charge)) = M::charge(old, new, now) {
                     batch.put(key, charge);
                 }
-                if !self.given_is_stored || old.is_some_and(|old| new.is_given_anew(old)) {
-                    batch::given(self.id, new, &mut batch);
-                }
+                batch::snapshot(self.id, old, new, self.has_given_row, &mut batch)
             }
-            Change::Purge => self.purge_batch(old, &mut batch)?,
-        }
+            Change::Purge => {
+                self.purge_batch(old, &mut batch)?;
+                false
+            }
+        };
         batch::outbox(&step.outbox, &mut batch);
-        Ok(batch)
+        Ok((batch, has_given_row))
     }
 
     fn purge_batch(&self, old: Option<&M>, batch: &mut Batch) -> store::Result<()> {
         let Some(old) = old else { return Ok(()) };
         batch.delete(keys::snapshot::<M>(self.id)).delete(keys::live::<M>(self.id));
-        if M::HAS_GIVEN {
+        if self.has_given_row {
             batch.delete(keys::given::<M>(self.id));
         }
         if let Some(due) = old.deadline() {
@@ -329,7 +330,7 @@ impl<M: Machine> Shell<M> {
             return self.conclude(delivery, old, step.effects);
         }
         let batch = self.batch(old.as_deref(), &mut step, &delivery.terms, now);
-        let batch = match batch
+        let (batch, has_given_row) = match batch
             .and_then(|batch| fault::check(Point::StepDecided, || store::Error::Busy).map(|()| batch))
         {
             Ok(batch) => batch,
@@ -341,7 +342,7 @@ impl<M: Machine> Shell<M> {
             Change::Next(new, _) => (Some(new), false),
             Change::Purge => (None, true),
         };
-        let how = Committed { has_outbox, purged };
+        let how = Committed { has_outbox, purged, has_given_row };
         let mut commit = self.shared.store.commit(batch);
         // A store without a disk has answered already: nothing to wait for, and nothing to keep meanwhile.
         match (&mut commit).now_or_never() {
@@ -386,7 +387,7 @@ impl<M: Machine> Shell<M> {
         how: Committed,
     ) {
         fault::reach_of(Point::StepCommitted, self.id);
-        self.given_is_stored = new.is_some();
+        self.has_given_row = how.has_given_row;
         self.held = Held::State(new.clone());
         self.shared.published.show(self.id, new.clone());
         fault::reach_of(Point::StepPublished, self.id);
@@ -436,6 +437,7 @@ impl<M: Machine> Shell<M> {
 struct Committed {
     has_outbox: bool,
     purged: bool,
+    has_given_row: bool,
 }
 
 impl<M: Machine> Actor for Shell<M> {

@@ -145,6 +145,10 @@ impl Machine for Job {
         self.revision
     }
 
+    fn rests(&self) -> bool {
+        matches!(self.phase, Phase::Delayed { .. } | Phase::Suspended | Phase::Finished(_))
+    }
+
     fn liveness(&self) -> Liveness {
         match self.phase {
             Phase::Finished(_) => Liveness::Terminal,

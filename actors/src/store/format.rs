@@ -18,7 +18,7 @@ use crate::data_dir::files;
 
 /// The format that this version writes, and the newest that it reads. `tests/fixtures/README.md` says what a
 /// change of it needs.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 const FILE: &str = "format";
 

@@ -52,9 +52,10 @@ pub(crate) struct Counter {
     beside: Beside,
 }
 
-/// What it keeps in rows beside its snapshot: the last counts, of which the snapshot holds the newest alone.
+/// What it keeps beside its snapshot: the last counts, of which the snapshot holds the newest alone, and what it was given.
 #[derive(Debug, Clone, Default)]
 struct Beside {
+    given: String,
     counts: Vec<u64>,
     unwritten: Vec<Row>,
 }
@@ -84,6 +85,8 @@ pub(crate) enum Event {
     Refused,
     DueSet(Option<Timestamp>),
     LiveSet(bool),
+    /// It is given something else.
+    Given(String),
     /// From now on even a quarantine panics.
     CursedForEver,
     /// Sends these amounts to another one, each as a message of its own.
@@ -141,13 +144,14 @@ impl Counter {
 impl Machine for Counter {
     const KIND: &'static str = "counter";
     const VERSION: u8 = 1;
+    const HAS_GIVEN: bool = true;
     const ROWS: &'static [&'static [u8]] = &[b"c"];
 
     type Id = Number;
     type Event = Event;
     type Effect = Effect;
     type Record = String;
-    type Given = ();
+    type Given = String;
     type Rejection = Refusal;
 
     fn create(_: Number, event: &Event, now: Timestamp) -> Option<Outcome> {
@@ -160,7 +164,7 @@ impl Machine for Counter {
             is_cursed: false,
             quarantined: None,
             received: vec![],
-            beside: Beside::default(),
+            beside: Beside { given: "given".to_owned(), ..Beside::default() },
         };
         match event {
             Event::Opened => Some(Ok(fresh.recorded(event, vec![Effect::Say(0)]))),
@@ -170,6 +174,7 @@ impl Machine for Counter {
     }
 
     fn apply(&self, event: &Event, now: Timestamp) -> Outcome {
+        assert!(!self.beside.given.is_empty(), "what it was given is with it");
         let mut next = self.clone();
         let mut outbox = vec![];
         match event {
@@ -196,6 +201,7 @@ impl Machine for Counter {
             Event::Asked => return Ok(Step::unchanged(vec![Effect::Say(self.count)])),
             Event::DueSet(due) => next.due = *due,
             Event::LiveSet(is_live) => next.is_live = *is_live,
+            Event::Given(given) => next.beside.given.clone_from(given),
             Event::Sent(to, amounts) => {
                 outbox = amounts
                     .iter()
@@ -244,12 +250,21 @@ impl Machine for Counter {
         *event == Event::Released
     }
 
-    fn given(&self) -> Option<&()> {
-        None
+    fn given(&self) -> Option<&String> {
+        Some(&self.beside.given)
     }
 
-    fn with_given(self, (): ()) -> Self {
+    fn with_given(mut self, given: String) -> Self {
+        self.beside.given = given;
         self
+    }
+
+    fn is_given_anew(&self, old: &Self) -> bool {
+        self.beside.given != old.beside.given
+    }
+
+    fn rests(&self) -> bool {
+        !self.is_live
     }
 
     fn revision(&self) -> u64 {

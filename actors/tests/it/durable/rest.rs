@@ -2,13 +2,17 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
-use dogwatch_actors::durable::published::Wanted;
-use dogwatch_actors::limits::ACTOR_IDLE_MAX;
-use futures_util::future::join_all;
+use dogwatch_actors::durable::Machine as _;
+use dogwatch_actors::durable::published::{Published, Wanted};
+use dogwatch_actors::limits::{ACTOR_IDLE_MAX, RESTING_ROW_BYTES_MAX};
+use dogwatch_actors::store::memory::MemoryStore;
+use dogwatch_actors::store::{self, Batch, Committed, KeyRange, Order, Rows, Store};
+use futures_util::future::{BoxFuture, join_all};
+use tokio::sync::watch;
 
 use super::bench::{Process, START, Settings, SlowStore, in_virtual_time};
 use super::counter::{Counter, Effect, Event, Number};
@@ -65,6 +69,108 @@ fn what_was_read_of_it_at_rest_is_kept_until_it_changes() {
         process.deliver(1, Event::Closed).await.unwrap();
         process.settle().await;
         assert!(process.read(1).is_none());
+    });
+}
+
+#[test]
+fn what_it_was_given_is_in_the_row_of_its_snapshot_while_nothing_happens_at_rest() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        let (short, long) = ("given".to_owned(), "long".repeat(RESTING_ROW_BYTES_MAX / 4));
+        process.apply(1, Event::Opened).await;
+        for (event, given, rows) in [
+            (Event::Added(1), &short, 1),
+            (Event::LiveSet(false), &short, 0),
+            (Event::Added(1), &short, 1),
+            (Event::Added(1), &short, 1),
+            (Event::LiveSet(true), &short, 1),
+            (Event::LiveSet(false), &short, 0),
+            (Event::Given("other".to_owned()), &"other".to_owned(), 1),
+            (Event::LiveSet(true), &"other".to_owned(), 1),
+            (Event::LiveSet(false), &"other".to_owned(), 0),
+            (Event::LiveSet(true), &"other".to_owned(), 1),
+            (Event::Given(long.clone()), &long, 1),
+            (Event::LiveSet(false), &long, 1),
+            (Event::Given(short.clone()), &short, 1),
+            (Event::LiveSet(true), &short, 1),
+            (Event::LiveSet(false), &short, 0),
+        ] {
+            let (said, revision) = (format!("{event:?}"), process.read(1).unwrap().revision);
+            process.apply(1, event).await;
+            process.settle().await;
+            let found = process.read(1).unwrap();
+            assert_eq!((found.given(), found.revision), (Some(given), revision + 1), "{said:.20}");
+            assert_eq!(process.rows(b"g/counter/").len(), rows, "{said:.20}");
+        }
+        process.deliver(1, Event::LiveSet(true)).await.unwrap();
+        process.deliver(1, Event::Closed).await.unwrap();
+        assert!(process.rows(b"g/counter/").is_empty() && process.rows(b"m/counter/").is_empty());
+    });
+}
+
+/// A store that is another one from the moment in which somebody looks for what a machine was given.
+#[derive(Debug)]
+struct Turning {
+    stores: [MemoryStore; 2],
+    turned: AtomicBool,
+}
+
+impl Store for Turning {
+    fn get(&self, key: &[u8]) -> store::Result<Option<Vec<u8>>> {
+        self.turned.fetch_or(key.starts_with(b"g/"), Ordering::SeqCst);
+        self.stores[usize::from(self.turned.load(Ordering::SeqCst))].get(key)
+    }
+
+    fn scan_all(&self, ranges: Vec<KeyRange>, order: Order, limit: usize) -> store::Result<Vec<Rows>> {
+        self.stores[0].scan_all(ranges, order, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'static, store::Result<Committed>> {
+        self.stores[0].commit(batch)
+    }
+
+    fn appended(&self) -> watch::Receiver<u64> {
+        self.stores[0].appended()
+    }
+
+    fn health(&self) -> store::Result<()> {
+        Ok(())
+    }
+
+    fn size_on_disk(&self) -> Option<u64> {
+        None
+    }
+
+    fn close(&self) {}
+}
+
+/// What a reader finds who read the snapshot in the first of these stores, and the rest in the second.
+async fn read_amid(stores: [Rows; 2]) -> store::Result<Option<Arc<Counter>>> {
+    let stores = stores.map(|rows| (MemoryStore::new(), rows));
+    for (store, rows) in &stores {
+        let mut batch = Batch::new();
+        for (key, value) in rows {
+            batch.put(key.clone(), value.clone());
+        }
+        store.commit(batch).await.unwrap();
+    }
+    let turning = Turning { stores: stores.map(|(store, _)| store), turned: AtomicBool::new(false) };
+    Published::<Counter>::new(Arc::new(turning)).read(Number(1))
+}
+
+#[test]
+fn who_reads_it_while_it_comes_to_rest_or_goes_finds_one_or_the_other() {
+    in_virtual_time(async || {
+        let (_, process) = Process::on_memory().await;
+        process.apply(1, Event::Opened).await;
+        let live = process.rows(b"m/");
+        process.apply(1, Event::LiveSet(false)).await;
+        let resting = process.rows(b"m/");
+        let found = read_amid([live.clone(), resting]).await.unwrap().unwrap();
+        assert_eq!((found.revision, found.given()), (2, Some(&"given".to_owned())));
+        assert!(read_amid([live.clone(), vec![]]).await.unwrap().is_none(), "purged");
+        let lost = read_amid([live.clone(), live]).await.unwrap_err();
+        assert!(lost.to_string().contains("g/counter/"), "{lost}");
     });
 }
 
